@@ -66,14 +66,18 @@ ANVIL = FoundryTool(
     name="anvil",
     version="1.7.1",
     integrity={
-        "linux-amd64": "sha512-+XmShybEaxfCrr0OUUZwYEy2OnYZt5pHH9TzBtLv3+VrK0O/ANuNSVEahqNhKHlgX7GRJ59383ofNhxkRWIYTg==",
+        "linux-amd64": (
+            "sha512-+XmShybEaxfCrr0OUUZwYEy2OnYZt5pHH9TzBtLv3+VrK0O/ANuNSVEahqNhKHlgX7GRJ59383ofNhxkRWIYTg=="
+        ),
     },
 )
 FORGE = FoundryTool(
     name="forge",
     version="1.7.1",
     integrity={
-        "linux-amd64": "sha512-/HQddyTanVOJKgvilmZrf8VOf7mhvwrWb59W73w5W5flX7b6zNh9CR6hKZzJwiRRi5Sxk/JOFEYIeKsQx7Teqg==",
+        "linux-amd64": (
+            "sha512-/HQddyTanVOJKgvilmZrf8VOf7mhvwrWb59W73w5W5flX7b6zNh9CR6hKZzJwiRRi5Sxk/JOFEYIeKsQx7Teqg=="
+        ),
         "darwin-arm64": (
             "sha512-PwvdcKxniBoIic163Gw8t7rIOfE8ZfV2mCM2WOXnGdsUbCJRvkqCWq4qidkUORbibhfiRTyw3991hMFL8/qEfw=="
         ),
@@ -144,7 +148,7 @@ def tools_are_present(profile: str) -> bool:
 
 
 def fingerprint(profile: str) -> str:
-    """Hash of everything set-up depends on; the checkout's own path too, because a moved virtual environment is broken."""
+    """Hash of everything set-up depends on; the checkout's own path too, for a moved virtual environment is broken."""
     inputs = [Path(__file__), ROOT / "pyproject.toml", ROOT / "requirements-tools.lock"]
     if profile == "runtime":
         inputs += [ROOT / "requirements.lock"]
@@ -214,7 +218,7 @@ def install_with_uv(lock: str) -> bool:
     """Install by uv, several times faster than pip. False where uv cannot be had or cannot reach its index."""
     try:
         pip_install_locked("uv")
-        uv = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", VENV_PYTHON]
+        uv: list[str | Path] = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", VENV_PYTHON]
         run([*uv, "--require-hashes", "-r", ROOT / lock], timeout_s=PACKAGES_TIMEOUT_S, env={"UV_HTTP_TIMEOUT": "30"})
     except SetupError as error:
         say(f"uv did not succeed, going on with pip ({str(error).splitlines()[0]})")
@@ -227,7 +231,7 @@ def pip_install(*arguments: str | Path) -> None:
 
 
 def pip_install_locked(package: str, *, target: Path | None = None) -> None:
-    """Install one package of requirements-tools.lock without its dependencies, into the venv or a directory of its own."""
+    """Install one package of requirements-tools.lock, without dependencies, into the venv or a directory of its own."""
     lock = (ROOT / "requirements-tools.lock").read_text()
     entry = re.search(rf"^{re.escape(package)}==(?:.*\\\n)*.*\n", lock, re.MULTILINE)
     if entry is None:
@@ -235,7 +239,7 @@ def pip_install_locked(package: str, *, target: Path | None = None) -> None:
     with tempfile.TemporaryDirectory() as directory:
         requirement = Path(directory) / "requirement.lock"
         requirement.write_text(entry.group())
-        where = [] if target is None else ["--target", target, "--upgrade"]
+        where: list[str | Path] = [] if target is None else ["--target", target, "--upgrade"]
         pip_install("--no-deps", "--require-hashes", *where, "-r", requirement)
 
 

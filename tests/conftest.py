@@ -1,0 +1,97 @@
+"""Fixtures shared by all tests: local chains, databases of both kinds, a browser."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from playwright.async_api import Browser
+
+from tests.support.anvil import Anvil
+from tests.support.browser import open_browser
+from tests.support.databases import PostgresDatabases, SqliteDatabases
+from tests.support.postgres import PostgresCluster
+
+# No deadline: a slow machine is not a failing test.
+settings.register_profile("openpay", deadline=None, print_blob=True)
+settings.load_profile("openpay")
+
+
+@pytest.fixture
+def start_anvil() -> Iterator[Callable[..., Anvil]]:
+    """Start any number of chains with options of their own; takes what ``Anvil.start`` takes."""
+    chains: list[Anvil] = []
+
+    def start(*options: str, **keywords: object) -> Anvil:
+        chain = Anvil.start(*options, **keywords)  # type: ignore[arg-type]
+        chains.append(chain)
+        return chain
+
+    yield start
+    for chain in chains:
+        chain.stop()
+
+
+@pytest.fixture
+def anvil(start_anvil: Callable[..., Anvil]) -> Anvil:
+    """A fresh local chain at block 0, as ``openpay dev`` runs it, which mines only when told or sent to."""
+    return start_anvil()
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[PostgresCluster]:
+    """The PostgreSQL server of this test run. A machine without one fails the test: nothing is skipped."""
+    cluster = PostgresCluster.start()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def _postgres_databases(postgres_cluster: PostgresCluster) -> PostgresDatabases:
+    return PostgresDatabases(postgres_cluster)
+
+
+@pytest.fixture(scope="session")
+def _sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
+    return SqliteDatabases(tmp_path_factory.mktemp("sqlite-template"))
+
+
+@pytest.fixture
+def postgres_url(_postgres_databases: PostgresDatabases) -> Iterator[str]:
+    """URL of a migrated database without rows, on PostgreSQL."""
+    with _postgres_databases.migrated() as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(_sqlite_databases: SqliteDatabases, tmp_path: Path) -> Iterator[str]:
+    """URL of a migrated database without rows, in an SQLite file."""
+    with _sqlite_databases.migrated(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """URL of a migrated database without rows: the test runs once on SQLite and once on PostgreSQL."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database without even tables, once of each kind: for testing migrations."""
+    if request.param == "sqlite":
+        yield SqliteDatabases.url(tmp_path / "empty.db")
+        return
+    databases: PostgresDatabases = request.getfixturevalue("_postgres_databases")
+    with databases.empty() as url:
+        yield url
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A started Chromium."""
+    async with open_browser() as started:
+        yield started

@@ -1,0 +1,1 @@
+"""What tests of every part share: a local chain, throwaway databases, a browser."""

