@@ -1,0 +1,97 @@
+"""What can go wrong between Open Pay and a node.
+
+`EndpointFault` says that *this* endpoint gave nothing usable: another may, and the pool asks it. A `JsonRpcError` is
+an answer - the node understood and refused - and reaches the caller. Both are `ChainUnavailable`, because neither
+decides anything about money.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from openpay.errors import ChainUnavailable
+
+
+class EndpointFault(ChainUnavailable):
+    """One endpoint gave no usable answer. `endpoint` is its host:port, never its URL, which may hold a key."""
+
+    def __init__(self, endpoint: str, detail: str) -> None:
+        super().__init__(f"{endpoint}: {detail}")
+        self.endpoint = endpoint
+        self.detail = detail
+
+
+class Unreachable(EndpointFault):
+    """No connection, or it broke before the answer was complete."""
+
+
+class TimedOut(EndpointFault):
+    """Connected, but the answer did not come in time."""
+
+
+class Throttled(EndpointFault):
+    """The endpoint asks for fewer requests. `retry_after_s` is its own wish, None when it named none."""
+
+    def __init__(self, endpoint: str, *, retry_after_s: float | None) -> None:
+        super().__init__(endpoint, "asks for fewer requests")
+        self.retry_after_s = retry_after_s
+
+
+class BadAnswer(EndpointFault):
+    """An answer that is not the JSON-RPC that was asked for, or larger than allowed."""
+
+
+class Missing(EndpointFault):
+    """The node answered `null`: it does not (or not yet) know the block or transaction."""
+
+
+class WrongChain(EndpointFault):
+    """The endpoint serves another chain than the one it was configured for."""
+
+    def __init__(self, endpoint: str, *, expected: int, got: int) -> None:
+        super().__init__(endpoint, f"serves chain {got}, configured as {expected}")
+        self.expected = expected
+        self.got = got
+
+
+class ProofFailed(EndpointFault):
+    """A block does not hash to what it claims: the endpoint left something out, lags, or mixes two forks.
+
+    `what` names the part ("header hash", "receipts root", …), `expected` and `got` are what the proof compared
+    (`got` may be a reason in words), `block` the number the endpoint gave.
+    """
+
+    def __init__(self, what: str, *, expected: str, got: str, block: str, endpoint: str = "unnamed endpoint") -> None:
+        super().__init__(endpoint, f"block {block} is not proven: {what} should be {expected}, is {got}")
+        self.what = what
+        self.expected = expected
+        self.got = got
+        self.block = block
+
+
+class NoEndpointAnswered(ChainUnavailable):
+    """Every endpoint failed. `faults` maps each host:port to its last fault."""
+
+    def __init__(self, faults: Mapping[str, EndpointFault]) -> None:
+        super().__init__("no endpoint answered: " + "; ".join(str(fault) for fault in faults.values()))
+        self.faults = dict(faults)
+
+
+class JsonRpcError(ChainUnavailable):
+    """The node understood the request and refused it (JSON-RPC 2.0, section 5.1).
+
+    `data` is the revert data of a call, empty when there is none.
+    """
+
+    def __init__(self, endpoint: str, *, method: str, code: int, message: str, data: bytes = b"") -> None:
+        super().__init__(f"{endpoint}: {method} refused with {code}: {message}")
+        self.endpoint = endpoint
+        self.method = method
+        self.code = code
+        self.message = message
+        self.data = data
+
+    @property
+    def is_revert(self) -> bool:
+        """True when the contract itself refused: the same on every honest node at that block."""
+        return self.code == 3 or bool(self.data) or "revert" in self.message.lower()

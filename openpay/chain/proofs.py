@@ -1,0 +1,88 @@
+"""Proofs that a block is whole: nothing left out, added, reordered or altered.
+
+A header's hash covers the roots of its transactions and receipts, so a block that was asked for by hash and
+recomputes to that hash is exactly the block that the network agreed on under it. A proof shows that a block is whole,
+not that it is part of the chain: linking parents and asking a second host show that.
+"""
+
+from __future__ import annotations
+
+from binascii import unhexlify
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from openpay.chain import encoding
+from openpay.chain.blocks import Block, Header, Receipt, Transaction, read_bytes, read_quantity
+from openpay.chain.errors import ProofFailed
+from openpay.chain.sender import recover_sender
+from openpay.chain.trie import index_trie_root
+from openpay.domain.keccak import keccak
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProvenBlock:
+    """A block whose every field here follows from its hash. Only `prove` makes one.
+
+    Transaction i has receipt i; a log's index counts the logs of the block from 0.
+    """
+
+    hash: bytes
+    header: Header
+    transactions: tuple[Transaction, ...]
+    receipts: tuple[Receipt, ...]
+
+    @cached_property
+    def parent_hash(self) -> bytes:
+        return read_bytes(self.header.parent_hash)
+
+    @cached_property
+    def number(self) -> int:
+        return read_quantity(self.header.number)
+
+    @cached_property
+    def timestamp(self) -> int:
+        """Block time in Unix seconds."""
+        return read_quantity(self.header.timestamp)
+
+    def transaction_hash(self, index: int) -> bytes:
+        """The hash of transaction `index`, computed: the one a node serves beside it is proven by nothing."""
+        return keccak(unhexlify(encoding.transaction(self.transactions[index])))
+
+    def sender(self, index: int) -> bytes:
+        """The 20-byte address that signed transaction `index`, recovered from its signature."""
+        return recover_sender(self.transactions[index])
+
+
+def header_hash(header: Header) -> bytes:
+    """Recompute the 32-byte block hash. Raises `ValueError` for fields that cannot be encoded."""
+    return keccak(unhexlify(encoding.header(header)))
+
+
+def prove(block: Block, receipts: Sequence[Receipt], *, block_hash: bytes, endpoint: str) -> ProvenBlock:
+    """Return `block` as proven to be the one with `block_hash`; raise `ProofFailed` otherwise, naming `endpoint`."""
+
+    def check(what: str, expected: bytes, compute: Callable[[], bytes]) -> None:
+        try:
+            computed = compute()
+        except ValueError as error:
+            raise fail(what, expected.hex(), str(error)) from error
+        if computed != expected:
+            raise fail(what, expected.hex(), computed.hex())
+
+    def fail(what: str, expected: str, got: str) -> ProofFailed:
+        return ProofFailed(what, expected=expected, got=got, block=block.number[:20], endpoint=endpoint)
+
+    # The header first: the roots below are worth comparing with only once they are proven themselves.
+    check("header hash", block_hash, lambda: header_hash(block))
+    check(
+        "transactions root",
+        read_bytes(block.transactions_root),
+        lambda: index_trie_root([encoding.transaction(transaction) for transaction in block.transactions]),
+    )
+    check(
+        "receipts root",
+        read_bytes(block.receipts_root),
+        lambda: index_trie_root([encoding.receipt(receipt) for receipt in receipts]),
+    )
+    return ProvenBlock(hash=block_hash, header=block, transactions=block.transactions, receipts=tuple(receipts))

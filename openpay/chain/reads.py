@@ -1,0 +1,112 @@
+"""The questions Open Pay asks a node, each with the type of its answer.
+
+A block is named by its number, its 32-byte hash, or a tag (`latest`, `finalized`, …). State read by hash (EIP-1898) is
+refused by a node that does not have that block, where a number would silently be answered for another one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from openpay.chain.blocks import Block, Header, Receipt
+from openpay.chain.rpc import Call
+
+Tag = Literal["latest", "pending", "safe", "finalized", "earliest"]
+BlockName = int | bytes | Tag
+
+
+class MinedReceipt(Struct, frozen=True, gc=False, rename="camel"):
+    """What a node says of one mined transaction. Nothing proves it: fit for showing, not for deciding about money."""
+
+    block_hash: str
+    block_number: str
+    status: str
+    gas_used: str
+
+
+class KnownTransaction(Struct, frozen=True, gc=False, rename="camel"):
+    """Where a node says that a transaction is; `block_hash` is None while it waits in the pool."""
+
+    nonce: str
+    block_hash: str | None = None
+    block_number: str | None = None
+
+
+def chain_id() -> Call[str]:
+    return Call(str, "eth_chainId")
+
+
+def header(block: int | Tag) -> Call[Header]:
+    """The header at a height, or under a tag. Its `hash` is the node's claim."""
+    return Call(Header, "eth_getBlockByNumber", (_number_or_tag(block), False))
+
+
+def header_by_hash(block_hash: bytes) -> Call[Header]:
+    return Call(Header, "eth_getBlockByHash", (hex_text(block_hash), False))
+
+
+def block(block_hash: bytes) -> Call[Block]:
+    """The header with all transactions. Asked by hash: a lagging node answers a number with another block."""
+    return Call(Block, "eth_getBlockByHash", (hex_text(block_hash), True))
+
+
+def receipts(block_hash: bytes) -> Call[tuple[Receipt, ...]]:
+    return Call(tuple[Receipt, ...], "eth_getBlockReceipts", (hex_text(block_hash),))
+
+
+def balance(address: bytes, at: BlockName) -> Call[str]:
+    """Wei, as a quantity."""
+    return Call(str, "eth_getBalance", (hex_text(address), state_at(at)))
+
+
+def code(address: bytes, at: BlockName) -> Call[str]:
+    return Call(str, "eth_getCode", (hex_text(address), state_at(at)))
+
+
+def transaction_count(address: bytes, at: BlockName) -> Call[str]:
+    """The next nonce; at `pending` it counts what waits in the node's pool."""
+    return Call(str, "eth_getTransactionCount", (hex_text(address), state_at(at)))
+
+
+def gas_price() -> Call[str]:
+    return Call(str, "eth_gasPrice")
+
+
+def eth_call(*, to: bytes | None, data: bytes, at: BlockName, sender: bytes | None = None) -> Call[str]:
+    """Run a call without a transaction. With `to` None, `data` is creation code whose return value is the answer."""
+    request = {"data": hex_text(data)}
+    if to is not None:
+        request["to"] = hex_text(to)
+    if sender is not None:
+        request["from"] = hex_text(sender)
+    return Call(str, "eth_call", (request, state_at(at)))
+
+
+def send_raw_transaction(signed: bytes) -> Call[str]:
+    """Answers the transaction's hash."""
+    return Call(str, "eth_sendRawTransaction", (hex_text(signed),))
+
+
+def transaction(transaction_hash: bytes) -> Call[KnownTransaction]:
+    return Call(KnownTransaction, "eth_getTransactionByHash", (hex_text(transaction_hash),))
+
+
+def transaction_receipt(transaction_hash: bytes) -> Call[MinedReceipt]:
+    return Call(MinedReceipt, "eth_getTransactionReceipt", (hex_text(transaction_hash),))
+
+
+def hex_text(data: bytes) -> str:
+    return "0x" + data.hex()
+
+
+def state_at(at: BlockName) -> object:
+    """The block parameter of calls that read state."""
+    if isinstance(at, bytes):
+        return {"blockHash": hex_text(at), "requireCanonical": True}
+    return _number_or_tag(at)
+
+
+def _number_or_tag(block: int | Tag) -> str:
+    return hex(block) if isinstance(block, int) else block

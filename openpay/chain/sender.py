@@ -1,0 +1,30 @@
+"""Who signed a transaction. Nodes serve a `from` field, but no hash covers it, so it is never used."""
+
+from __future__ import annotations
+
+from eth_keys.datatypes import Signature
+
+from openpay.chain import encoding
+from openpay.chain.blocks import Transaction, read_quantity
+from openpay.domain.keccak import keccak
+
+
+def recover_sender(transaction: Transaction) -> bytes:
+    """Return the 20-byte address that signed a proven transaction (EIP-155, EIP-2718).
+
+    Raises `ValueError` for a transaction that was never proven and lacks its signature.
+    """
+    parity = _parity(transaction)
+    signature = Signature(vrs=(parity, read_quantity(transaction.r), read_quantity(transaction.s)))
+    signed = keccak(bytes.fromhex(encoding.signing_payload(transaction)))
+    return bytes(signature.recover_public_key_from_msg_hash(signed).to_canonical_address())
+
+
+def _parity(transaction: Transaction) -> int:
+    """0 or 1: which of the two public keys. Legacy transactions fold it into `v`: 27 or 35 + 2 × chain, plus parity."""
+    if transaction.signature_parity is None:
+        raise ValueError("transaction without v")
+    v = read_quantity(transaction.signature_parity)
+    if transaction.type != "0x0":
+        return v
+    return v - 27 if v < 35 else (v - 35) % 2
