@@ -89,7 +89,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/setup", description="Install what Open Pay needs into this checkout."
     )
-    parser.add_argument("--runtime", action="store_true", help="only what the program and its local chain need")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--runtime", action="store_true", help="only what the program and its local chain need")
+    choice.add_argument("--test", action="store_true", help="everything, for development and tests too (the default)")
     profile = "runtime" if parser.parse_args().runtime else "test"
     if is_current(profile):
         return 0
