@@ -1,0 +1,92 @@
+"""Merchants and their API keys."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from openpay.app.ports import UnitOfWork
+from openpay.app.records import ApiKey, Merchant
+from openpay.domain.address import ZERO_ADDRESS
+from openpay.domain.ids import is_api_key, new_api_key, new_id
+from openpay.domain.terms import MAX_BPS
+from openpay.errors import Invalid, NotFound, Unauthorized
+
+PREFIX_LENGTH = len("sk_live_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Whose request this is: a merchant, in one mode, by one of its keys."""
+
+    merchant: Merchant
+    livemode: bool
+    key_id: str
+
+
+async def create_merchant(
+    uow: UnitOfWork, *, name: str, address: bytes, now: int, slippage_bps: int = 100, underpayment_bps: int = 0
+) -> Merchant:
+    """Store a new merchant. Raises `Invalid` for an empty name, the zero address, or a tolerance above 500 bps."""
+    if not name.strip() or len(name) > 100:
+        raise Invalid("a merchant's name has 1 to 100 characters", code="invalid_name", param="name")
+    if address == ZERO_ADDRESS:
+        raise Invalid("the zero address belongs to nobody", code="invalid_address", param="address")
+    for param, value in (("slippage_bps", slippage_bps), ("underpayment_bps", underpayment_bps)):
+        if not 0 <= value <= MAX_BPS:
+            raise Invalid(f"{param} is {value}; the escrow accepts 0 to {MAX_BPS}", code="invalid_bps", param=param)
+    merchant = Merchant(
+        id=new_id("mer"),
+        name=name.strip(),
+        address=address,
+        created_at=now,
+        slippage_bps=slippage_bps,
+        underpayment_bps=underpayment_bps,
+    )
+    await uow.merchants.add(merchant)
+    return merchant
+
+
+async def issue_key(uow: UnitOfWork, merchant_id: str, *, livemode: bool, now: int) -> tuple[ApiKey, str]:
+    """Make a key. The second value is the secret itself: it is shown now and can never be read again."""
+    secret = new_api_key(livemode=livemode)
+    key = ApiKey(
+        id=new_id("key"),
+        merchant_id=merchant_id,
+        livemode=livemode,
+        key_hash=hash_key(secret),
+        prefix=secret[:PREFIX_LENGTH],
+        last4=secret[-4:],
+        created_at=now,
+    )
+    await uow.merchants.add_key(key)
+    return key, secret
+
+
+async def revoke_key(uow: UnitOfWork, merchant_id: str, key_id: str, *, now: int) -> ApiKey:
+    """Revoke a key at once; doing it again changes nothing. Raises `NotFound`."""
+    key = await uow.merchants.revoke_key(merchant_id, key_id, now=now)
+    if key is None:
+        raise NotFound(f"no API key {key_id}", code="api_key_not_found")
+    return key
+
+
+async def authenticate(uow: UnitOfWork, secret: str) -> Caller:
+    """Whose key this is. Raises `Unauthorized` (`invalid_api_key`, `revoked_api_key`)."""
+    if not is_api_key(secret):
+        raise Unauthorized(
+            "this is not an API key: one has the form sk_live_… or sk_test_… and is checked for typing errors",
+            code="invalid_api_key",
+        )
+    found = await uow.merchants.key_by_hash(hash_key(secret))
+    if found is None:
+        raise Unauthorized("no such API key", code="invalid_api_key")
+    key, merchant = found
+    if key.revoked_at is not None:
+        raise Unauthorized(f"the API key {key.prefix}…{key.last4} was revoked", code="revoked_api_key")
+    return Caller(merchant=merchant, livemode=key.livemode, key_id=key.id)
+
+
+def hash_key(secret: str) -> bytes:
+    """SHA-256 is enough here: the secret has 190 random bits, so there is no guessing to slow down."""
+    return hashlib.sha256(secret.encode()).digest()

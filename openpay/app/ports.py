@@ -1,0 +1,250 @@
+"""What the use cases need from outside, as protocols. `openpay.store` and `openpay.chain` implement them.
+
+A unit of work is one database transaction. `Database.write()` commits when its block ends without an error, and
+nothing inside it may wait for the network. All rows come and go as the domain's frozen values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from openpay.app.records import (
+    ApiKey,
+    Block,
+    Cursor,
+    Delivery,
+    DeliveryAttempt,
+    DueDelivery,
+    EscrowLog,
+    IdempotentAnswer,
+    Merchant,
+    OperatorTransaction,
+    Page,
+    PaymentFilter,
+    PriceQuote,
+    Report,
+    SigningKey,
+    Watched,
+    WebhookEndpoint,
+    Withdrawal,
+)
+from openpay.domain.chains import Token
+from openpay.domain.deposit import Deposit, RevertedAttempt
+from openpay.domain.events import Event
+from openpay.domain.payment import Payment
+
+
+class Clock(Protocol):
+    """The time by which payments are created: Unix seconds."""
+
+    def now(self) -> int: ...
+
+
+class Quotes(Protocol):
+    """Prices kept fresh off the request path; asking never waits."""
+
+    def price(self, chain_id: int, token: Token) -> PriceQuote | None:
+        """The newest round read at a finalized block; None when there is no fresh one."""
+
+    def on_peg(self, chain_id: int, token: Token) -> bool:
+        """Whether a stablecoin may be offered. True where its chain names no peg feed."""
+
+
+class Balances(Protocol):
+    """Reads of the merchant's money on the chain."""
+
+    async def treasury_units(self, chain_id: int, merchant: bytes) -> Mapping[str, int]:
+        """What the merchant's treasury holds of each listed token. Raises `ChainUnavailable`."""
+
+
+class Payments(Protocol):
+    async def add(self, payment: Payment) -> None: ...
+    async def get(self, payment_id: str) -> Payment | None: ...
+
+    async def lock(self, payment_ids: Collection[str]) -> list[Payment]:
+        """Load for change; other writers wait. Unknown ids are left out."""
+
+    async def save(self, payment: Payment) -> Payment:
+        """Store the moving fields and return the value with its new version. Raises `ConcurrentChange`."""
+
+    async def page(self, filter: PaymentFilter) -> Page[Payment]: ...
+    async def versions(self, payment_ids: Collection[str]) -> Mapping[str, int]: ...
+    async def ids_by_terms(self, chain_id: int, terms_ids: Collection[bytes]) -> Mapping[bytes, str]: ...
+    async def ids_past_deadline(self, chain_id: int, final_time: int) -> list[str]: ...
+    async def ids_confirming(self, chain_id: int) -> list[str]: ...
+
+    async def ids_of_unsettled(self, chain_id: int) -> list[str]:
+        """Payments that are paid and whose settlement is not final."""
+
+    async def awaiting_settlement(self, chain_id: int, limit: int) -> list[Payment]:
+        """Paid payments without a final `Settled` log, oldest first."""
+
+    async def of_merchant_unsettled(self, merchant_id: str, livemode: bool) -> list[Payment]: ...
+    async def of_merchant_confirming(self, merchant_id: str, livemode: bool) -> list[Payment]: ...
+
+    async def watched(self, chain_id: int, *, after: int, also: Collection[int]) -> list[Watched]:
+        """Deposit addresses with sequence numbers above `after`, or among `also` (gaps left by open transactions)."""
+
+    async def ids_payable_in(self, chain_id: int, token: str) -> list[tuple[str, bytes]]:
+        """Id and deposit address of the open payments that offer `token`."""
+
+
+class Deposits(Protocol):
+    async def add(self, deposits: Sequence[Deposit]) -> None:
+        """Store deposits; one that is stored already (same identity) is left as it is."""
+
+    async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[Deposit]]: ...
+
+    async def remove_block(self, block_hash: bytes) -> list[str]:
+        """Take back the deposits of an undone block; returns the ids of their payments."""
+
+
+class Attempts(Protocol):
+    """Transactions that the page's wallet reported, and those of them that were found reverted."""
+
+    async def report(self, report: Report) -> None: ...
+    async def open_reports(self, chain_id: int) -> list[Report]: ...
+    async def close_report(self, report: Report) -> None: ...
+    async def add(self, attempt: RevertedAttempt) -> None: ...
+    async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[RevertedAttempt]]: ...
+
+    async def remove_block(self, block_hash: bytes) -> list[str]:
+        """Forget attempts of an undone block and open their reports again; returns the payment ids."""
+
+
+class ChainRecord(Protocol):
+    """What was read of a chain: blocks above the last final one, the covered range, escrow logs, the cursor."""
+
+    async def cursor(self, chain_id: int) -> Cursor | None: ...
+
+    async def move_cursor(self, old: Cursor | None, new: Cursor) -> None:
+        """Compare-and-swap on (number, hash). Raises `CursorMoved`."""
+
+    async def add_block(self, block: Block) -> None: ...
+    async def block(self, chain_id: int, number: int) -> Block | None: ...
+    async def remove_block(self, block: Block) -> None: ...
+
+    async def fold(self, chain_id: int, below: int) -> None:
+        """Fold blocks below number `below` into the covered range; their rows go."""
+
+    async def covered(self, chain_id: int) -> tuple[int, int] | None:
+        """First and last block of the contiguous range read so far."""
+
+    async def add_escrow_logs(self, logs: Sequence[EscrowLog]) -> None: ...
+    async def settled_logs(self, payment_ids: Collection[str]) -> Mapping[str, EscrowLog]: ...
+    async def escrow_logs_of(self, payment_ids: Collection[str]) -> Mapping[str, list[EscrowLog]]: ...
+
+    async def withdrawn_log(self, chain_id: int, tx_hash: bytes) -> EscrowLog | None:
+        """The `Withdrawn` log of one of our transactions, once its block was read."""
+
+    async def remove_escrow_logs(self, block_hash: bytes) -> list[str]:
+        """Take back the logs of an undone block; returns the ids of the payments they named."""
+
+
+class Events(Protocol):
+    async def add(self, event: Event) -> bool:
+        """Store an event and a delivery for each endpoint that wants it. False when its subject was told before."""
+
+    async def page(
+        self, merchant_id: str, livemode: bool, *, limit: int, starting_after: str | None, payment_id: str | None
+    ) -> Page[Event]: ...
+
+
+class Webhooks(Protocol):
+    async def endpoints(self, merchant_id: str, livemode: bool) -> list[WebhookEndpoint]: ...
+    async def endpoint(self, endpoint_id: str) -> WebhookEndpoint | None: ...
+    async def add_endpoint(self, endpoint: WebhookEndpoint) -> None: ...
+    async def save_endpoint(self, endpoint: WebhookEndpoint) -> None: ...
+
+    async def claim(self, *, now: int, lease_s: int, limit: int, per_endpoint: int) -> list[DueDelivery]:
+        """Take due deliveries for `lease_s` seconds, at most `per_endpoint` in flight for one endpoint, across all
+        processes. A claim that is not recorded in time falls due again."""
+
+    async def record(self, delivery: Delivery, attempt: DeliveryAttempt) -> None: ...
+    async def deliver_again(self, delivery_id: str, *, now: int) -> None: ...
+    async def add_delivery(self, event: Event, endpoint_id: str, *, now: int) -> Delivery: ...
+    async def delivery(self, delivery_id: str) -> Delivery | None: ...
+    async def attempts(self, delivery_ids: Collection[str]) -> Mapping[str, list[DeliveryAttempt]]: ...
+
+    async def deliveries(
+        self, merchant_id: str, livemode: bool, *, limit: int, starting_after: str | None
+    ) -> Page[Delivery]: ...
+
+    async def next_due_at(self) -> int | None: ...
+
+
+class Merchants(Protocol):
+    async def add(self, merchant: Merchant) -> None: ...
+    async def get(self, merchant_id: str) -> Merchant | None: ...
+    async def all(self) -> list[Merchant]: ...
+    async def save(self, merchant: Merchant) -> None: ...
+    async def add_key(self, key: ApiKey) -> None: ...
+    async def key_by_hash(self, key_hash: bytes) -> tuple[ApiKey, Merchant] | None: ...
+    async def keys(self, merchant_id: str) -> list[ApiKey]: ...
+    async def revoke_key(self, merchant_id: str, key_id: str, *, now: int) -> ApiKey | None: ...
+    async def add_signing_key(self, key: SigningKey) -> None: ...
+
+    async def signing_keys(self, merchant_id: str, livemode: bool | None = None) -> list[SigningKey]:
+        """Newest first; retired ones too, for as long as their signatures may still be checked."""
+
+
+class Idempotency(Protocol):
+    async def claim(self, key_hash: bytes, *, fingerprint: bytes, now: int) -> IdempotentAnswer | None:
+        """Take the key in this transaction, or return what was answered to it.
+
+        A concurrent transaction holding the same key is waited for, 2 s at most: then `Conflict`
+        (`idempotency_in_progress`).
+        """
+
+    async def store(self, key_hash: bytes, answer: IdempotentAnswer) -> None: ...
+    async def forget_before(self, created_at: int) -> int: ...
+
+
+class Operations(Protocol):
+    """What the operator's key is asked to do, and the transactions it signed."""
+
+    async def add_withdrawal(self, withdrawal: Withdrawal) -> None: ...
+    async def withdrawal(self, withdrawal_id: str) -> Withdrawal | None: ...
+    async def save_withdrawal(self, withdrawal: Withdrawal) -> None: ...
+    async def open_withdrawals(self, chain_id: int, limit: int) -> list[Withdrawal]: ...
+
+    async def withdrawals(
+        self, merchant_id: str, livemode: bool, *, limit: int, starting_after: str | None
+    ) -> Page[Withdrawal]: ...
+
+    async def add_transaction(self, transaction: OperatorTransaction) -> None: ...
+    async def save_transaction(self, transaction: OperatorTransaction) -> None: ...
+    async def open_transactions(self, chain_id: int) -> list[OperatorTransaction]: ...
+    async def transactions_of(self, subject: str) -> list[OperatorTransaction]: ...
+
+
+class UnitOfWork(Protocol):
+    """One database transaction and its repositories."""
+
+    @property
+    def payments(self) -> Payments: ...
+    @property
+    def deposits(self) -> Deposits: ...
+    @property
+    def attempts(self) -> Attempts: ...
+    @property
+    def chain(self) -> ChainRecord: ...
+    @property
+    def events(self) -> Events: ...
+    @property
+    def webhooks(self) -> Webhooks: ...
+    @property
+    def merchants(self) -> Merchants: ...
+    @property
+    def idempotency(self) -> Idempotency: ...
+    @property
+    def operations(self) -> Operations: ...
+
+
+class Database(Protocol):
+    """Opens units of work. On SQLite writers queue (`BEGIN IMMEDIATE`); on PostgreSQL rows are locked."""
+
+    def read(self) -> AbstractAsyncContextManager[UnitOfWork]: ...
+    def write(self) -> AbstractAsyncContextManager[UnitOfWork]: ...

@@ -1,0 +1,299 @@
+"""Values that are stored but carry no payment rules. Times are Unix seconds, amounts base units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from openpay.domain.events import Event, EventType
+from openpay.domain.payment import Status
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page(Generic[T]):
+    """Part of a list, newest first, and whether more follows."""
+
+    items: tuple[T, ...]
+    has_more: bool
+
+
+# --- merchants ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merchant:
+    """Who is paid. `address` owns the treasury: no server key can spend from it."""
+
+    id: str
+    name: str
+    address: bytes
+    created_at: int
+    slippage_bps: int = 100
+    underpayment_bps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """A secret key's record. The key itself is shown once and kept only as SHA-256."""
+
+    id: str
+    merchant_id: str
+    livemode: bool
+    key_hash: bytes
+    prefix: str
+    last4: str
+    created_at: int
+    revoked_at: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigningKey:
+    """A merchant's Ed25519 key for one mode. `sealed_private_key` is under AES-256-GCM (`openpay.webhooks.vault`)."""
+
+    id: str
+    merchant_id: str
+    livemode: bool
+    public_key: bytes
+    sealed_private_key: bytes
+    created_at: int
+    retired_at: int | None = None
+
+
+# --- lists ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentFilter:
+    merchant_id: str
+    livemode: bool
+    limit: int = 10
+    starting_after: str | None = None
+    statuses: tuple[Status, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+# --- the chain ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A linked block. `proven`: header, receipts and transactions were recomputed; else two hosts agreed on it."""
+
+    chain_id: int
+    number: int
+    hash: bytes
+    parent_hash: bytes
+    time: int
+    proven: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """The last block read, and the last that is final. Everything up to `number` was read without a gap.
+
+    `seen_head` is the chain's own head when this was written, for the lag; `read_at` the wall clock.
+    """
+
+    chain_id: int
+    number: int
+    hash: bytes
+    time: int
+    final_number: int | None
+    final_time: int | None
+    seen_head: int
+    read_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EscrowLog:
+    """A `Settled`, `Refunded`, `Swept` or `Withdrawn` log. `payment_id` None where the terms are not ours.
+
+    `token` is our symbol, or None for a token that the escrow does not list; `account` the merchant or the receiver.
+    """
+
+    chain_id: int
+    name: str
+    payment_id: str | None
+    terms_id: bytes | None
+    account: bytes | None
+    token: str | None
+    units: int
+    tx_hash: bytes
+    log_index: int
+    block_number: int
+    block_hash: bytes
+    block_time: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """A deposit address to look for. `seq` grows in order of insertion (not of commit)."""
+
+    seq: int
+    address: bytes
+    payment_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A transaction that the wallet on the checkout page says it sent for a payment."""
+
+    chain_id: int
+    payment_id: str
+    tx_hash: bytes
+    reported_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceQuote:
+    """A Chainlink round: USD per token as `price` of 10^-`decimals`, updated at a block time in Unix seconds."""
+
+    round: int
+    price: int
+    decimals: int
+    updated_at: int
+
+
+# --- webhooks ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookEndpoint:
+    """Where events go. `events` empty means all. `sealed_secret` is its `whsec_` secret under AES-256-GCM.
+
+    `failing_since`: the first failure since the last success; after five days it is disabled.
+    """
+
+    id: str
+    merchant_id: str
+    livemode: bool
+    url: str
+    events: tuple[EventType, ...]
+    sealed_secret: bytes
+    created_at: int
+    active: bool = True
+    disabled_reason: str | None = None
+    failing_since: int | None = None
+
+
+class DeliveryState(StrEnum):
+    PENDING = "pending"
+    """Waiting for its next attempt, or being attempted. Exits: succeeded, failed."""
+    SUCCEEDED = "succeeded"
+    """End: a 2xx answer."""
+    FAILED = "failed"
+    """End: three days of failures, or the endpoint is disabled. `resend` makes it pending again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One event on its way to one endpoint. `first_attempt_at` starts the three days of retries."""
+
+    id: str
+    event_id: str
+    endpoint_id: str
+    merchant_id: str
+    livemode: bool
+    state: DeliveryState
+    attempts: int
+    created_at: int
+    first_attempt_at: int
+    next_attempt_at: int | None
+    event_type: EventType
+    payment_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DueDelivery:
+    """A claimed delivery with all that sending needs."""
+
+    delivery: Delivery
+    event: Event
+    endpoint: WebhookEndpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryAttempt:
+    """One try. `status` None when no answer came, `error` says why; `answer` is the start of the body."""
+
+    delivery_id: str
+    number: int
+    at: int
+    status: int | None
+    latency_ms: int
+    error: str | None
+    answer: str
+
+
+# --- idempotency ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdempotentAnswer:
+    """What was answered to an Idempotency-Key, and to which request (`fingerprint`, SHA-256)."""
+
+    fingerprint: bytes
+    status: int
+    body: bytes
+    created_at: int
+
+
+# --- the operator's work -------------------------------------------------------------------------------------------
+
+
+class WithdrawalStatus(StrEnum):
+    PENDING = "pending"
+    """Recorded. Exits: submitted, failed."""
+    SUBMITTED = "submitted"
+    """Signed and sent. Exits: succeeded, failed."""
+    SUCCEEDED = "succeeded"
+    """End: the escrow's `Withdrawn` log is final."""
+    FAILED = "failed"
+    """End: there was nothing to withdraw, or the transaction reverted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Withdrawal:
+    """All of one token, from the treasury to the merchant's own address."""
+
+    id: str
+    merchant_id: str
+    livemode: bool
+    chain_id: int
+    token: str
+    status: WithdrawalStatus
+    created_at: int
+    tx_hash: bytes | None = None
+    units: int | None = None
+    failure: str | None = None
+    completed_at: int | None = None
+
+
+class TransactionStatus(StrEnum):
+    SIGNED = "signed"
+    """Stored before it was sent: sending it again is harmless. Exits: mined, dropped."""
+    MINED = "mined"
+    """End: a receipt in a final block."""
+    DROPPED = "dropped"
+    """End: another transaction with its nonce is final, so it can never be mined."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorTransaction:
+    """A transaction the operator signed. `subject` is the payment's or withdrawal's id, `raw` the signed bytes."""
+
+    id: str
+    chain_id: int
+    kind: str
+    subject: str
+    sender: bytes
+    nonce: int
+    tx_hash: bytes
+    raw: bytes
+    status: TransactionStatus
+    created_at: int
+    sent_at: int | None = None

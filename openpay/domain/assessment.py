@@ -1,0 +1,293 @@
+"""From the set of canonical deposits to a payment's verdict.
+
+Nothing is accumulated: the same set gives the same answer, whether a block was read for the first time, replayed, or
+undone. `advance` is the only place where the chain changes a payment.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from openpay.domain.deposit import Deposit, RevertedAttempt
+from openpay.domain.events import Draft, EventType
+from openpay.domain.payment import (
+    ENDED,
+    WAITING,
+    Completion,
+    Payment,
+    Settlement,
+    SettlementStatus,
+    Status,
+    Trigger,
+)
+
+RETRACTION_GRACE_S = 300
+"""After a reorg took a payment's transfer away the customer has at least this long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The newest block read, and the newest that is final for us. Times are block times in Unix seconds.
+
+    `final_number`: at or below the chain's own finalized block, at least the required confirmations deep, and its
+    hash reported by a second host where two are configured. None before the first such block.
+    """
+
+    number: int
+    time: int
+    final_number: int | None
+    final_time: int | None
+
+    def is_final(self, block_number: int) -> bool:
+        return self.final_number is not None and block_number <= self.final_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """The escrow settled these terms, or would settle them now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """The escrow refuses these terms by a named error, the same from two hosts where two are configured."""
+
+    error: str
+
+
+EscrowAnswer = Accepted | Refused | None
+"""None: not asked, or no usable answer; the payment stays confirming."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettledLog:
+    """A `Settled` log of the escrow for this payment. `block_time` in Unix seconds."""
+
+    token: str
+    units: int
+    tx_hash: bytes
+    block_number: int
+    block_time: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that the canonical chain says of one payment."""
+
+    deposits: Sequence[Deposit] = ()
+    attempts: Sequence[RevertedAttempt] = ()
+    settled: SettledLog | None = None
+    escrow_answer: EscrowAnswer = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """What was received of one offered token. `on_time_units` counts blocks up to the deadline only."""
+
+    received_units: int
+    on_time_units: int
+    remaining_units: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A payment's next value (equal to the old one when nothing changed) and the events that say so, in order."""
+
+    payment: Payment
+    events: tuple[Draft, ...] = ()
+
+
+def is_late(payment: Payment, deposit: Deposit) -> bool:
+    """Whether a deposit can no longer count: past the deadline, or after the payment's end. Never once paid."""
+    if payment.status is Status.PAID:
+        return False
+    if payment.status is Status.CANCELED:
+        return True
+    if payment.status is Status.FAILED and payment.ended_at is not None and deposit.block_time > payment.ended_at:
+        return True
+    return payment.status is not Status.CONFIRMING and deposit.block_time > payment.deadline
+
+
+def tally(payment: Payment, deposits: Iterable[Deposit]) -> Mapping[str, Tally]:
+    """Received and remaining units for every offered token. Tokens are never added together."""
+    received: dict[str, int] = defaultdict(int)
+    on_time: dict[str, int] = defaultdict(int)
+    for deposit in deposits:
+        received[deposit.token] += deposit.units
+        if not is_late(payment, deposit):
+            on_time[deposit.token] += deposit.units
+    return {
+        offer.token: Tally(
+            received_units=received[offer.token],
+            on_time_units=on_time[offer.token],
+            remaining_units=0
+            if on_time[offer.token] >= offer.min_units
+            else offer.full_units - on_time[offer.token],
+        )
+        for offer in payment.offers
+    }
+
+
+def completing_deposit(payment: Payment, deposits: Iterable[Deposit]) -> Deposit | None:
+    """The deposit, in chain order, with which one accepted token first reached its least amount by the deadline."""
+    sums: dict[str, int] = defaultdict(int)
+    for deposit in sorted(deposits, key=lambda d: d.order):
+        offer = payment.offer(deposit.token)
+        if offer is None or deposit.block_time > payment.deadline:
+            continue
+        sums[deposit.token] += deposit.units
+        if sums[deposit.token] >= offer.min_units:
+            return deposit
+    return None
+
+
+def advance(payment: Payment, evidence: Evidence, head: Head) -> Outcome:
+    """Decide what the chain, read up to `head`, makes of `payment`. Calling it again changes nothing.
+
+    The only clock is `head`: its block times.
+    """
+    events: list[Draft] = []
+    while (step := _step(payment, evidence, head)) is not None:
+        payment, draft = step
+        events.append(draft)
+    payment = replace(payment, settlement=_settlement(payment, evidence, head))
+    events.extend(_reports(payment, evidence))
+    return Outcome(payment=payment, events=tuple(events))
+
+
+def _step(payment: Payment, evidence: Evidence, head: Head) -> tuple[Payment, Draft] | None:
+    """One change of status (or of the transaction it rests on), or None when there is nothing left to change."""
+    if payment.status in WAITING:
+        return _step_waiting(payment, evidence, head)
+    if payment.status is Status.CONFIRMING:
+        return _step_confirming(payment, evidence, head)
+    if payment.status is Status.PAID and payment.reversed_at is None and _completion(payment, evidence) is None:
+        return replace(payment, reversed_at=head.time), Draft(type=EventType.REVERSED)
+    return None
+
+
+def _step_waiting(payment: Payment, evidence: Evidence, head: Head) -> tuple[Payment, Draft] | None:
+    completion = _completion(payment, evidence)
+    if completion is not None:
+        trigger = Trigger.REVERT_REPORTED if completion.reverted else Trigger.SUFFICIENT_DEPOSIT
+        moved = payment.moved(trigger, completion=completion, confirming_since=head.time)
+        return moved, Draft(type=EventType.CONFIRMING)
+    # Before the partial deposit is looked at: a deadline that has passed finally leaves nothing to wait for.
+    if head.final_time is not None and head.final_time > payment.deadline:
+        return payment.moved(Trigger.DEADLINE_PASSED, ended_at=head.final_time), Draft(type=EventType.EXPIRED)
+    if payment.status is Status.INITIATED and any(d.block_time <= payment.deadline for d in evidence.deposits):
+        return payment.moved(Trigger.PARTIAL_DEPOSIT), Draft(type=EventType.PENDING)
+    return None
+
+
+def _step_confirming(payment: Payment, evidence: Evidence, head: Head) -> tuple[Payment, Draft] | None:
+    completion = _completion(payment, evidence)
+    if completion is None:
+        paused_s = max(0, head.time - (payment.confirming_since or head.time))
+        moved = payment.moved(
+            Trigger.RETRACTED,
+            completion=None,
+            confirming_since=None,
+            deadline=max(payment.deadline + paused_s, head.time + RETRACTION_GRACE_S),
+        )
+        return moved, Draft(type=EventType.PENDING)
+    if completion != payment.completion:
+        # A successful transfer beats a reverted one, and an earlier sum beats a later: same status, other transaction.
+        return replace(payment, completion=completion), Draft(type=EventType.CONFIRMING)
+    if not head.is_final(completion.block_number):
+        return None
+    if completion.reverted:
+        moved = payment.moved(Trigger.REVERT_FINAL, ended_at=head.time, failure="reverted")
+        return moved, Draft(type=EventType.FAILED)
+    match evidence.escrow_answer:
+        case Accepted():
+            moved = payment.moved(
+                Trigger.CONFIRMED,
+                paid_at=head.time,
+                ended_at=head.time,
+                paid_confirmations=head.number - completion.block_number + 1,
+            )
+            return moved, Draft(type=EventType.COMPLETED)
+        case Refused(error=error):
+            return payment.moved(Trigger.REFUSED, ended_at=head.time, failure=error), Draft(type=EventType.FAILED)
+        case None:
+            return None
+
+
+def _completion(payment: Payment, evidence: Evidence) -> Completion | None:
+    """What a confirming payment may rest on: the completing deposit, else the earliest reported revert."""
+    deposit = completing_deposit(payment, evidence.deposits)
+    if deposit is not None:
+        return Completion(
+            token=deposit.token,
+            tx_hash=deposit.tx_hash,
+            block_number=deposit.block_number,
+            block_hash=deposit.block_hash,
+        )
+    attempts = [a for a in evidence.attempts if a.block_time <= payment.deadline]
+    if not attempts:
+        return None
+    first = min(attempts, key=lambda a: (a.block_number, a.tx_hash))
+    return Completion(
+        token=first.token,
+        tx_hash=first.tx_hash,
+        block_number=first.block_number,
+        block_hash=first.block_hash,
+        reverted=True,
+    )
+
+
+def _settlement(payment: Payment, evidence: Evidence, head: Head) -> Settlement | None:
+    """Settlement is what the chain says: only a final `Settled` log makes it settled, and only a paid one has it."""
+    if payment.status is not Status.PAID:
+        return None
+    log = evidence.settled
+    if log is not None and head.is_final(log.block_number):
+        return Settlement(
+            status=SettlementStatus.SETTLED, tx_hash=log.tx_hash, units=log.units, settled_at=log.block_time
+        )
+    if payment.settlement is None or payment.settlement.status is SettlementStatus.SETTLED:
+        return Settlement(status=SettlementStatus.PENDING)
+    return payment.settlement
+
+
+def _reports(payment: Payment, evidence: Evidence) -> Iterable[Draft]:
+    """Events about money rather than status. Each names what it is about, so that saying it again stores nothing."""
+    tallies = tally(payment, evidence.deposits)
+    if payment.status is Status.PENDING:
+        for token, sums in sorted(tallies.items()):
+            if 0 < sums.on_time_units and sums.remaining_units > 0:
+                yield Draft(
+                    type=EventType.UNDERPAID,
+                    subject=f"{token}:{sums.on_time_units}",
+                    data={
+                        "token": token,
+                        "received_units": str(sums.on_time_units),
+                        "remaining_units": str(sums.remaining_units),
+                    },
+                )
+    if payment.status in ENDED:
+        for deposit in sorted(evidence.deposits, key=lambda d: d.order):
+            if is_late(payment, deposit):
+                yield Draft(type=EventType.LATE_DEPOSIT, subject=deposit.key, data=deposit_data(deposit))
+    if payment.settlement is not None and payment.settlement.status is SettlementStatus.SETTLED:
+        tx_hash = payment.settlement.tx_hash
+        yield Draft(
+            type=EventType.SETTLED,
+            subject="settled",
+            data={
+                "tx_hash": None if tx_hash is None else "0x" + tx_hash.hex(),
+                "amount_units": str(payment.settlement.units),
+            },
+        )
+
+
+def deposit_data(deposit: Deposit) -> Mapping[str, str | int | None]:
+    """A deposit as events show it."""
+    return {
+        "token": deposit.token,
+        "amount_units": str(deposit.units),
+        "tx_hash": None if deposit.tx_hash is None else "0x" + deposit.tx_hash.hex(),
+        "block_number": deposit.block_number,
+    }

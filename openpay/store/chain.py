@@ -1,0 +1,183 @@
+"""What was read of the chain: deposits, reverted attempts, blocks, escrow logs and the cursor."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Row, Table, and_, delete, func, insert, select, update
+
+from openpay.app.records import Block, Cursor, EscrowLog, Report
+from openpay.domain.deposit import Deposit, RevertedAttempt, Source
+from openpay.errors import CursorMoved, InvariantViolated
+from openpay.store.sql import Repository
+from openpay.store.tables import (
+    block_ranges,
+    blocks,
+    cursors,
+    deposits,
+    escrow_logs,
+    reports,
+    reverted_attempts,
+)
+
+
+class _OfBlocks(Repository):
+    """Rows that belong to a payment and stand or fall with their block."""
+
+    async def _of(self, table: Table, payment_ids: Collection[str]) -> list[Row[Any]]:
+        if not payment_ids:
+            return []
+        query = select(table).where(table.c.payment_id.in_(payment_ids)).order_by(table.c.block_number)
+        return list(await self._connection.execute(query))
+
+    async def _remove(self, table: Table, block_hash: bytes) -> list[str]:
+        condition = table.c.block_hash == block_hash
+        ids = list(await self._connection.scalars(select(table.c.payment_id).where(condition).distinct()))
+        await self._connection.execute(delete(table).where(condition))
+        return [payment_id for payment_id in ids if payment_id is not None]
+
+
+class SqlDeposits(_OfBlocks):
+    async def add(self, deposits_: Sequence[Deposit]) -> None:
+        await self._insert_new(deposits, [asdict(d) | {"source": d.source.value} for d in deposits_])
+
+    async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[Deposit]]:
+        found: dict[str, list[Deposit]] = defaultdict(list)
+        for row in await self._of(deposits, payment_ids):
+            values = {name: value for name, value in row._mapping.items() if name != "seq"}
+            found[row.payment_id].append(Deposit(**values | {"source": Source(row.source)}))
+        return found
+
+    async def remove_block(self, block_hash: bytes) -> list[str]:
+        return await self._remove(deposits, block_hash)
+
+
+class SqlAttempts(_OfBlocks):
+    async def report(self, report: Report) -> None:
+        await self._insert_new(reports, [asdict(report) | {"open": True}])
+
+    async def open_reports(self, chain_id: int) -> list[Report]:
+        query = select(reports.c.chain_id, reports.c.payment_id, reports.c.tx_hash, reports.c.reported_at).where(
+            reports.c.chain_id == chain_id, reports.c.open.is_(True)
+        )
+        return [Report(**row._mapping) for row in await self._connection.execute(query)]
+
+    async def close_report(self, report: Report) -> None:
+        await self._set_open(report.payment_id, report.tx_hash, open_=False)
+
+    async def add(self, attempt: RevertedAttempt) -> None:
+        await self._insert_new(reverted_attempts, [asdict(attempt)])
+
+    async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[RevertedAttempt]]:
+        found: dict[str, list[RevertedAttempt]] = defaultdict(list)
+        for row in await self._of(reverted_attempts, payment_ids):
+            found[row.payment_id].append(RevertedAttempt(**row._mapping))
+        return found
+
+    async def remove_block(self, block_hash: bytes) -> list[str]:
+        gone = select(reverted_attempts).where(reverted_attempts.c.block_hash == block_hash)
+        for row in list(await self._connection.execute(gone)):
+            await self._set_open(row.payment_id, row.tx_hash, open_=True)
+        return await self._remove(reverted_attempts, block_hash)
+
+    async def _set_open(self, payment_id: str, tx_hash: bytes, *, open_: bool) -> None:
+        await self._connection.execute(
+            update(reports)
+            .where(reports.c.payment_id == payment_id, reports.c.tx_hash == tx_hash)
+            .values(open=open_)
+        )
+
+
+class SqlChainRecord(_OfBlocks):
+    async def cursor(self, chain_id: int) -> Cursor | None:
+        row = (await self._connection.execute(select(cursors).where(cursors.c.chain_id == chain_id))).first()
+        return None if row is None else Cursor(**row._mapping)
+
+    async def move_cursor(self, old: Cursor | None, new: Cursor) -> None:
+        if old is None:
+            if await self._insert_new(cursors, [asdict(new)]) != 1:
+                raise CursorMoved(f"chain {new.chain_id} has a cursor already: another watcher is running")
+            return
+        result = await self._connection.execute(
+            update(cursors)
+            .where(cursors.c.chain_id == old.chain_id, cursors.c.number == old.number, cursors.c.hash == old.hash)
+            .values(asdict(new))
+        )
+        if result.rowcount != 1:
+            raise CursorMoved(f"chain {old.chain_id} is no longer at block {old.number}: another watcher is running")
+
+    async def add_block(self, block: Block) -> None:
+        await self._connection.execute(insert(blocks), asdict(block))
+
+    async def block(self, chain_id: int, number: int) -> Block | None:
+        query = select(blocks).where(blocks.c.chain_id == chain_id, blocks.c.number == number)
+        row = (await self._connection.execute(query)).first()
+        return None if row is None else Block(**row._mapping)
+
+    async def remove_block(self, block: Block) -> None:
+        await self._connection.execute(
+            delete(blocks).where(
+                blocks.c.chain_id == block.chain_id, blocks.c.number == block.number, blocks.c.hash == block.hash
+            )
+        )
+
+    async def fold(self, chain_id: int, below: int) -> None:
+        condition = and_(blocks.c.chain_id == chain_id, blocks.c.number < below)
+        query = select(func.min(blocks.c.number).label("first"), func.max(blocks.c.number).label("last"))
+        folded = (await self._connection.execute(query.where(condition))).one()
+        if folded.first is None:
+            return
+        row = (await self._connection.execute(select(block_ranges).where(block_ranges.c.chain_id == chain_id))).first()
+        if row is None:
+            await self._connection.execute(
+                insert(block_ranges).values(chain_id=chain_id, first=folded.first, last=folded.last)
+            )
+        elif folded.first != row.last + 1:
+            raise InvariantViolated(
+                f"chain {chain_id}: blocks {folded.first} to {folded.last} do not continue the range up to {row.last}"
+            )
+        else:
+            await self._connection.execute(
+                update(block_ranges).where(block_ranges.c.chain_id == chain_id).values(last=folded.last)
+            )
+        await self._connection.execute(delete(blocks).where(condition))
+
+    async def covered(self, chain_id: int) -> tuple[int, int] | None:
+        folded = (
+            await self._connection.execute(select(block_ranges).where(block_ranges.c.chain_id == chain_id))
+        ).first()
+        query = select(func.min(blocks.c.number).label("first"), func.max(blocks.c.number).label("last"))
+        loose = (await self._connection.execute(query.where(blocks.c.chain_id == chain_id))).one()
+        if folded is None:
+            return None if loose.first is None else (loose.first, loose.last)
+        return (folded.first, loose.last if loose.last is not None else folded.last)
+
+    async def add_escrow_logs(self, logs: Sequence[EscrowLog]) -> None:
+        await self._insert_new(escrow_logs, [asdict(log) for log in logs])
+
+    async def settled_logs(self, payment_ids: Collection[str]) -> Mapping[str, EscrowLog]:
+        return {
+            payment_id: log
+            for payment_id, logs in (await self.escrow_logs_of(payment_ids)).items()
+            for log in logs
+            if log.name == "Settled"
+        }
+
+    async def escrow_logs_of(self, payment_ids: Collection[str]) -> Mapping[str, list[EscrowLog]]:
+        found: dict[str, list[EscrowLog]] = defaultdict(list)
+        for row in await self._of(escrow_logs, payment_ids):
+            found[row.payment_id].append(EscrowLog(**row._mapping))
+        return found
+
+    async def withdrawn_log(self, chain_id: int, tx_hash: bytes) -> EscrowLog | None:
+        query = select(escrow_logs).where(
+            escrow_logs.c.chain_id == chain_id, escrow_logs.c.tx_hash == tx_hash, escrow_logs.c.name == "Withdrawn"
+        )
+        row = (await self._connection.execute(query)).first()
+        return None if row is None else EscrowLog(**row._mapping)
+
+    async def remove_escrow_logs(self, block_hash: bytes) -> list[str]:
+        return await self._remove(escrow_logs, block_hash)

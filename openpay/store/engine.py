@@ -1,0 +1,71 @@
+"""Database connections: SQLite made safe for money, PostgreSQL as it comes.
+
+SQLite runs in WAL mode with `synchronous=FULL` (a commit survives a power cut). Writers take the lock at once with
+`BEGIN IMMEDIATE`: a transaction that began by reading could not upgrade later without failing. One writing connection
+per process makes them queue in order instead of polling for the lock.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from openpay.errors import ConfigurationError
+
+SQLITE_LOCK_WAIT_S = 30
+POSTGRES_POOL_SIZE = 10
+
+_ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+
+
+def async_url(url: str) -> URL:
+    """The URL with the asynchronous driver that Open Pay uses. Raises `ConfigurationError`."""
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except ArgumentError as error:
+        raise ConfigurationError(f"OPENPAY_DATABASE_URL is not a database URL: {error}") from error
+    if backend not in _ASYNC_DRIVERS:
+        raise ConfigurationError(
+            f"OPENPAY_DATABASE_URL starts with {parsed.drivername}: use sqlite:///file.db or postgresql://…"
+        )
+    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise ConfigurationError("OPENPAY_DATABASE_URL must name a file: processes meet in the database")
+    return parsed.set(drivername=_ASYNC_DRIVERS[backend])
+
+
+def create_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
+    """Engines for reading and for writing; the same one twice on PostgreSQL."""
+    target = async_url(url)
+    if target.get_backend_name() == "postgresql":
+        engine = create_async_engine(target, pool_size=POSTGRES_POOL_SIZE, max_overflow=0, pool_pre_ping=True)
+        return engine, engine
+    reader = create_async_engine(target, pool_size=4, max_overflow=0)
+    writer = create_async_engine(target, pool_size=1, max_overflow=0, pool_timeout=60)
+    _configure_sqlite(reader, begin="BEGIN")
+    _configure_sqlite(writer, begin="BEGIN IMMEDIATE")
+    return reader, writer
+
+
+def _configure_sqlite(engine: AsyncEngine, *, begin: str) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, _record: object) -> None:
+        # The driver's own transaction handling would begin too late, and deferred; ours begins below.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout = {SQLITE_LOCK_WAIT_S * 1000}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)

@@ -1,0 +1,80 @@
+"""Merchants and their keys in SQL."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from openpay.app.records import ApiKey, Merchant, SigningKey
+from openpay.store.sql import Repository
+from openpay.store.tables import api_keys, merchants, signing_keys
+
+
+class SqlMerchants(Repository):
+    async def add(self, merchant: Merchant) -> None:
+        await self._connection.execute(insert(merchants), asdict(merchant))
+
+    async def get(self, merchant_id: str) -> Merchant | None:
+        row = (await self._connection.execute(select(merchants).where(merchants.c.id == merchant_id))).first()
+        return None if row is None else Merchant(**row._mapping)
+
+    async def all(self) -> list[Merchant]:
+        query = select(merchants).order_by(merchants.c.created_at, merchants.c.id)
+        return [Merchant(**row._mapping) for row in await self._connection.execute(query)]
+
+    async def save(self, merchant: Merchant) -> None:
+        await self._connection.execute(
+            update(merchants).where(merchants.c.id == merchant.id).values(asdict(merchant))
+        )
+
+    async def add_key(self, key: ApiKey) -> None:
+        await self._connection.execute(insert(api_keys), asdict(key))
+
+    async def key_by_hash(self, key_hash: bytes) -> tuple[ApiKey, Merchant] | None:
+        owner = [column.label(f"owner_{column.name}") for column in merchants.c]
+        query = (
+            select(api_keys, *owner)
+            .join(merchants, merchants.c.id == api_keys.c.merchant_id)
+            .where(api_keys.c.key_hash == key_hash)
+        )
+        row = (await self._connection.execute(query)).first()
+        if row is None:
+            return None
+        values = {column.name: getattr(row, f"owner_{column.name}") for column in merchants.c}
+        return _key(row), Merchant(**values)
+
+    async def keys(self, merchant_id: str) -> list[ApiKey]:
+        query = select(api_keys).where(api_keys.c.merchant_id == merchant_id)
+        rows = await self._connection.execute(query.order_by(api_keys.c.created_at, api_keys.c.id))
+        return [_key(row) for row in rows]
+
+    async def revoke_key(self, merchant_id: str, key_id: str, *, now: int) -> ApiKey | None:
+        mine = (api_keys.c.id == key_id, api_keys.c.merchant_id == merchant_id)
+        await self._connection.execute(
+            update(api_keys).where(*mine, api_keys.c.revoked_at.is_(None)).values(revoked_at=now)
+        )
+        row = (await self._connection.execute(select(api_keys).where(*mine))).first()
+        return None if row is None else _key(row)
+
+    async def add_signing_key(self, key: SigningKey) -> None:
+        await self._connection.execute(insert(signing_keys), asdict(key))
+
+    async def retire_signing_key(self, key_id: str, *, now: int) -> None:
+        await self._connection.execute(
+            update(signing_keys)
+            .where(signing_keys.c.id == key_id, signing_keys.c.retired_at.is_(None))
+            .values(retired_at=now)
+        )
+
+    async def signing_keys(self, merchant_id: str, livemode: bool | None = None) -> list[SigningKey]:
+        query = select(signing_keys).where(signing_keys.c.merchant_id == merchant_id)
+        if livemode is not None:
+            query = query.where(signing_keys.c.livemode == livemode)
+        query = query.order_by(signing_keys.c.created_at.desc(), signing_keys.c.id)
+        return [SigningKey(**row._mapping) for row in await self._connection.execute(query)]
+
+
+def _key(row: Row[Any]) -> ApiKey:
+    return ApiKey(**{column.name: getattr(row, column.name) for column in api_keys.c})

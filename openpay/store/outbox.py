@@ -1,0 +1,232 @@
+"""Events, and their way to the endpoints that want them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Row, and_, func, insert, or_, select, update
+
+from openpay.app.records import Delivery, DeliveryAttempt, DeliveryState, DueDelivery, Page, WebhookEndpoint
+from openpay.domain.events import Event, EventType
+from openpay.domain.ids import new_id
+from openpay.store.sql import Repository
+from openpay.store.tables import deliveries, delivery_attempts, events, webhook_endpoints
+
+
+class SqlEvents(Repository):
+    async def add(self, event: Event) -> bool:
+        if not await self._insert_new(events, [asdict(event) | {"type": event.type.value}]):
+            return False
+        webhooks = SqlWebhooks(self._connection)
+        for endpoint in await webhooks.endpoints(event.merchant_id, event.livemode):
+            if endpoint.active and (not endpoint.events or event.type in endpoint.events):
+                await webhooks.add_delivery(event, endpoint.id, now=event.created_at)
+        return True
+
+    async def page(
+        self, merchant_id: str, livemode: bool, *, limit: int, starting_after: str | None, payment_id: str | None
+    ) -> Page[Event]:
+        conditions = [events.c.merchant_id == merchant_id, events.c.livemode == livemode]
+        if payment_id is not None:
+            conditions.append(events.c.payment_id == payment_id)
+        rows, has_more = await self._newest_first(events, conditions, limit=limit, starting_after=starting_after)
+        return Page(items=tuple(_event(row) for row in rows), has_more=has_more)
+
+
+class SqlWebhooks(Repository):
+    async def endpoints(self, merchant_id: str, livemode: bool) -> list[WebhookEndpoint]:
+        query = select(webhook_endpoints).where(
+            webhook_endpoints.c.merchant_id == merchant_id, webhook_endpoints.c.livemode == livemode
+        )
+        rows = await self._connection.execute(query.order_by(webhook_endpoints.c.created_at, webhook_endpoints.c.id))
+        return [_endpoint(row) for row in rows]
+
+    async def endpoint(self, endpoint_id: str) -> WebhookEndpoint | None:
+        query = select(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id)
+        row = (await self._connection.execute(query)).first()
+        return None if row is None else _endpoint(row)
+
+    async def add_endpoint(self, endpoint: WebhookEndpoint) -> None:
+        await self._connection.execute(insert(webhook_endpoints), _endpoint_row(endpoint))
+
+    async def save_endpoint(self, endpoint: WebhookEndpoint) -> None:
+        await self._connection.execute(
+            update(webhook_endpoints).where(webhook_endpoints.c.id == endpoint.id).values(_endpoint_row(endpoint))
+        )
+
+    async def claim(self, *, now: int, lease_s: int, limit: int, per_endpoint: int) -> list[DueDelivery]:
+        in_flight: Counter[str] = Counter()
+        counted = (
+            select(deliveries.c.endpoint_id, func.count().label("sending"))
+            .where(deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.claimed_until > now)
+            .group_by(deliveries.c.endpoint_id)
+        )
+        for row in await self._connection.execute(counted):
+            in_flight[row.endpoint_id] = row.sending
+        # The first few of each endpoint, so that a long queue for one cannot hide the others.
+        due = and_(
+            deliveries.c.state == DeliveryState.PENDING.value,
+            deliveries.c.next_attempt_at <= now,
+            or_(deliveries.c.claimed_until.is_(None), deliveries.c.claimed_until <= now),
+        )
+        place = func.row_number().over(
+            partition_by=deliveries.c.endpoint_id, order_by=(deliveries.c.next_attempt_at, deliveries.c.seq)
+        )
+        ranked = select(deliveries.c.seq, deliveries.c.endpoint_id, place.label("place")).where(due).subquery()
+        candidates = await self._connection.execute(
+            select(ranked.c.seq, ranked.c.endpoint_id)
+            .where(ranked.c.place <= per_endpoint)
+            .order_by(ranked.c.place, ranked.c.seq)
+        )
+        chosen: list[int] = []
+        for row in candidates:
+            if len(chosen) < limit and in_flight[row.endpoint_id] < per_endpoint:
+                in_flight[row.endpoint_id] += 1
+                chosen.append(row.seq)
+        if not chosen:
+            return []
+        # `due` again: another process may have claimed some in between; those it is claiming now are skipped.
+        query = (
+            select(deliveries, *(_as(events, "event"))).add_columns(*_as(webhook_endpoints, "endpoint"))
+            .join(events, events.c.id == deliveries.c.event_id)
+            .join(webhook_endpoints, webhook_endpoints.c.id == deliveries.c.endpoint_id)
+            .where(deliveries.c.seq.in_(chosen), due)
+            .order_by(deliveries.c.seq)
+            .with_for_update(of=deliveries, skip_locked=True)
+        )
+        rows = list(await self._connection.execute(query))
+        await self._connection.execute(
+            update(deliveries).where(deliveries.c.seq.in_([row.seq for row in rows])).values(claimed_until=now + lease_s)
+        )
+        return [
+            DueDelivery(
+                delivery=_delivery(row), event=_event(row, "event_"), endpoint=_endpoint(row, "endpoint_")
+            )
+            for row in rows
+        ]
+
+    async def record(self, delivery: Delivery, attempt: DeliveryAttempt) -> None:
+        await self._connection.execute(insert(delivery_attempts), asdict(attempt))
+        await self._connection.execute(
+            update(deliveries)
+            .where(deliveries.c.id == delivery.id)
+            .values(
+                state=delivery.state.value,
+                attempts=delivery.attempts,
+                next_attempt_at=delivery.next_attempt_at,
+                claimed_until=None,
+            )
+        )
+
+    async def deliver_again(self, delivery_id: str, *, now: int) -> None:
+        await self._connection.execute(
+            update(deliveries)
+            .where(deliveries.c.id == delivery_id)
+            .values(state=DeliveryState.PENDING.value, next_attempt_at=now, first_attempt_at=now)
+        )
+
+    async def add_delivery(self, event: Event, endpoint_id: str, *, now: int) -> Delivery:
+        delivery = Delivery(
+            id=new_id("del"),
+            event_id=event.id,
+            endpoint_id=endpoint_id,
+            merchant_id=event.merchant_id,
+            livemode=event.livemode,
+            state=DeliveryState.PENDING,
+            attempts=0,
+            created_at=now,
+            first_attempt_at=now,
+            next_attempt_at=now,
+            event_type=event.type,
+            payment_id=event.payment_id,
+        )
+        values = asdict(delivery) | {"state": delivery.state.value}
+        del values["event_type"], values["payment_id"]
+        await self._connection.execute(insert(deliveries), values)
+        return delivery
+
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        row = (await self._connection.execute(_WITH_EVENT.where(deliveries.c.id == delivery_id))).first()
+        return None if row is None else _delivery(row)
+
+    async def attempts(self, delivery_ids: Collection[str]) -> Mapping[str, list[DeliveryAttempt]]:
+        found: dict[str, list[DeliveryAttempt]] = defaultdict(list)
+        query = select(delivery_attempts).where(delivery_attempts.c.delivery_id.in_(delivery_ids))
+        for row in await self._connection.execute(query.order_by(delivery_attempts.c.number)):
+            found[row.delivery_id].append(DeliveryAttempt(**row._mapping))
+        return found
+
+    async def deliveries(
+        self, merchant_id: str, livemode: bool, *, limit: int, starting_after: str | None
+    ) -> Page[Delivery]:
+        rows, has_more = await self._newest_first(
+            deliveries,
+            [deliveries.c.merchant_id == merchant_id, deliveries.c.livemode == livemode],
+            limit=limit,
+            starting_after=starting_after,
+            columns=_WITH_EVENT,
+        )
+        return Page(items=tuple(_delivery(row) for row in rows), has_more=has_more)
+
+    async def next_due_at(self) -> int | None:
+        """When the next delivery falls due, whether already claimed or not; None with an empty queue."""
+        query = select(func.min(func.coalesce(deliveries.c.claimed_until, deliveries.c.next_attempt_at))).where(
+            deliveries.c.state == DeliveryState.PENDING.value
+        )
+        due: int | None = await self._connection.scalar(query)
+        return due
+
+
+def _as(table: Any, prefix: str) -> list[Any]:
+    return [column.label(f"{prefix}_{column.name}") for column in table.c if f"{prefix}_{column.name}" != f"{prefix}_id"]
+
+
+_WITH_EVENT = select(
+    deliveries, events.c.type.label("event_type"), events.c.payment_id.label("event_payment_id")
+).join(events, events.c.id == deliveries.c.event_id)
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    return Delivery(
+        id=row.id,
+        event_id=row.event_id,
+        endpoint_id=row.endpoint_id,
+        merchant_id=row.merchant_id,
+        livemode=row.livemode,
+        state=DeliveryState(row.state),
+        attempts=row.attempts,
+        created_at=row.created_at,
+        first_attempt_at=row.first_attempt_at,
+        next_attempt_at=row.next_attempt_at,
+        event_type=EventType(row.event_type),
+        payment_id=row.event_payment_id,
+    )
+
+
+def _event(row: Row[Any], prefix: str = "") -> Event:
+    names = ("id", "merchant_id", "livemode", "payment_id", "subject", "created_at", "body")
+    values: dict[str, Any] = {name: getattr(row, prefix + name) for name in names}
+    return Event(type=EventType(getattr(row, f"{prefix}type")), **values)
+
+
+def _endpoint(row: Row[Any], prefix: str = "") -> WebhookEndpoint:
+    names = (
+        "id",
+        "merchant_id",
+        "livemode",
+        "url",
+        "sealed_secret",
+        "created_at",
+        "active",
+        "disabled_reason",
+        "failing_since",
+    )
+    values: dict[str, Any] = {name: getattr(row, prefix + name) for name in names}
+    return WebhookEndpoint(events=tuple(EventType(name) for name in getattr(row, f"{prefix}events")), **values)
+
+
+def _endpoint_row(endpoint: WebhookEndpoint) -> dict[str, Any]:
+    return asdict(endpoint) | {"events": [event.value for event in endpoint.events]}

@@ -1,0 +1,277 @@
+"""Payments in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import Row, and_, insert, or_, select, update
+
+from openpay.app.records import Page, PaymentFilter, Watched
+from openpay.domain.payment import (
+    WAITING,
+    Completion,
+    LineItem,
+    Offer,
+    Payment,
+    Settlement,
+    SettlementStatus,
+    Status,
+)
+from openpay.domain.terms import Terms
+from openpay.errors import ConcurrentChange
+from openpay.store.sql import Repository
+from openpay.store.tables import payments
+
+_PLAIN_COLUMNS = (
+    "id",
+    "merchant_id",
+    "livemode",
+    "chain_id",
+    "amount_usd",
+    "escrow",
+    "address",
+    "created_at",
+    "expires_at",
+    "required_confirmations",
+    "description",
+    "success_url",
+    "cancel_url",
+    "allow_retry",
+    "retry_of",
+    "deadline",
+    "confirming_since",
+    "paid_at",
+    "paid_confirmations",
+    "ended_at",
+    "failure",
+    "reversed_at",
+    "version",
+)
+"""Columns whose name and value are the field's own."""
+
+
+class SqlPayments(Repository):
+    async def add(self, payment: Payment) -> None:
+        await self._connection.execute(insert(payments), _fixed(payment) | _moving(payment))
+
+    async def get(self, payment_id: str) -> Payment | None:
+        row = (await self._connection.execute(select(payments).where(payments.c.id == payment_id))).first()
+        return None if row is None else _payment(row)
+
+    async def lock(self, payment_ids: Collection[str]) -> list[Payment]:
+        if not payment_ids:
+            return []
+        # In one order for everybody, so that two transactions cannot wait for each other.
+        query = (
+            select(payments).where(payments.c.id.in_(payment_ids)).order_by(payments.c.seq).with_for_update(of=payments)
+        )
+        return [_payment(row) for row in await self._connection.execute(query)]
+
+    async def save(self, payment: Payment) -> Payment:
+        stored = replace(payment, version=payment.version + 1)
+        result = await self._connection.execute(
+            update(payments)
+            .where(payments.c.id == payment.id, payments.c.version == payment.version)
+            .values(_moving(stored))
+        )
+        if result.rowcount != 1:
+            raise ConcurrentChange(f"{payment.id} is no longer at version {payment.version}")
+        return stored
+
+    async def page(self, filter: PaymentFilter) -> Page[Payment]:
+        conditions = [payments.c.merchant_id == filter.merchant_id, payments.c.livemode == filter.livemode]
+        if filter.statuses:
+            conditions.append(payments.c.status.in_([status.value for status in filter.statuses]))
+        for name, value in filter.metadata.items():
+            conditions.append(payments.c.metadata[name].as_string() == value)
+        rows, has_more = await self._newest_first(
+            payments, conditions, limit=filter.limit, starting_after=filter.starting_after
+        )
+        return Page(items=tuple(_payment(row) for row in rows), has_more=has_more)
+
+    async def versions(self, payment_ids: Collection[str]) -> Mapping[str, int]:
+        query = select(payments.c.id, payments.c.version).where(payments.c.id.in_(payment_ids))
+        return {row.id: row.version for row in await self._connection.execute(query)}
+
+    async def ids_by_terms(self, chain_id: int, terms_ids: Collection[bytes]) -> Mapping[bytes, str]:
+        if not terms_ids:
+            return {}
+        query = select(payments.c.terms_id, payments.c.id).where(
+            payments.c.chain_id == chain_id, payments.c.terms_id.in_(terms_ids)
+        )
+        return {row.terms_id: row.id for row in await self._connection.execute(query)}
+
+    async def ids_past_deadline(self, chain_id: int, final_time: int) -> list[str]:
+        query = select(payments.c.id).where(
+            payments.c.chain_id == chain_id,
+            payments.c.status.in_([status.value for status in WAITING]),
+            payments.c.deadline < final_time,
+        )
+        return list(await self._connection.scalars(query))
+
+    async def ids_confirming(self, chain_id: int) -> list[str]:
+        query = select(payments.c.id).where(
+            payments.c.chain_id == chain_id, payments.c.status == Status.CONFIRMING.value
+        )
+        return list(await self._connection.scalars(query))
+
+    async def ids_of_unsettled(self, chain_id: int) -> list[str]:
+        return list(await self._connection.scalars(select(payments.c.id).where(_unsettled(chain_id))))
+
+    async def awaiting_settlement(self, chain_id: int, limit: int) -> list[Payment]:
+        query = select(payments).where(_unsettled(chain_id)).order_by(payments.c.seq).limit(limit)
+        return [_payment(row) for row in await self._connection.execute(query)]
+
+    async def of_merchant_unsettled(self, merchant_id: str, livemode: bool) -> list[Payment]:
+        query = select(payments).where(
+            payments.c.merchant_id == merchant_id,
+            payments.c.livemode == livemode,
+            payments.c.settlement_status.in_([SettlementStatus.PENDING.value, SettlementStatus.SUBMITTED.value]),
+        )
+        return [_payment(row) for row in await self._connection.execute(query)]
+
+    async def of_merchant_confirming(self, merchant_id: str, livemode: bool) -> list[Payment]:
+        query = select(payments).where(
+            payments.c.merchant_id == merchant_id,
+            payments.c.livemode == livemode,
+            payments.c.status == Status.CONFIRMING.value,
+        )
+        return [_payment(row) for row in await self._connection.execute(query)]
+
+    async def watched(self, chain_id: int, *, after: int, also: Collection[int]) -> list[Watched]:
+        query = (
+            select(payments.c.seq, payments.c.address, payments.c.id)
+            .where(payments.c.chain_id == chain_id, or_(payments.c.seq > after, payments.c.seq.in_(also)))
+            .order_by(payments.c.seq)
+        )
+        rows = await self._connection.execute(query)
+        return [Watched(seq=row.seq, address=row.address, payment_id=row.id) for row in rows]
+
+    async def ids_payable_in(self, chain_id: int, token: str) -> list[tuple[str, bytes]]:
+        query = select(payments.c.id, payments.c.address, payments.c.offers).where(
+            payments.c.chain_id == chain_id,
+            payments.c.status.in_([Status.INITIATED.value, Status.PENDING.value, Status.CONFIRMING.value]),
+        )
+        rows = await self._connection.execute(query)
+        return [(row.id, row.address) for row in rows if any(offer["token"] == token for offer in row.offers)]
+
+
+def _unsettled(chain_id: int) -> Any:
+    return and_(
+        payments.c.chain_id == chain_id,
+        payments.c.settlement_status.in_([SettlementStatus.PENDING.value, SettlementStatus.SUBMITTED.value]),
+    )
+
+
+def _fixed(payment: Payment) -> dict[str, Any]:
+    return {
+        **{name: getattr(payment, name) for name in _PLAIN_COLUMNS},
+        "offers": [_offer_json(offer) for offer in payment.offers],
+        "unavailable_tokens": list(payment.unavailable_tokens),
+        "terms": _terms_json(payment.terms),
+        "terms_id": payment.terms.id(),
+        "metadata": dict(payment.metadata),
+        "line_items": [asdict(item) for item in payment.line_items],
+    }
+
+
+def _moving(payment: Payment) -> dict[str, Any]:
+    settlement = payment.settlement
+    return {
+        "status": payment.status.value,
+        "deadline": payment.deadline,
+        "completion": None if payment.completion is None else _completion_json(payment.completion),
+        "confirming_since": payment.confirming_since,
+        "paid_at": payment.paid_at,
+        "paid_confirmations": payment.paid_confirmations,
+        "ended_at": payment.ended_at,
+        "failure": payment.failure,
+        "reversed_at": payment.reversed_at,
+        "settlement_status": None if settlement is None else settlement.status.value,
+        "settlement_tx_hash": None if settlement is None else settlement.tx_hash,
+        "settlement_units": None if settlement is None else settlement.units,
+        "settled_at": None if settlement is None else settlement.settled_at,
+        "version": payment.version,
+    }
+
+
+def _payment(row: Row[Any]) -> Payment:
+    return Payment(
+        **{name: getattr(row, name) for name in _PLAIN_COLUMNS},
+        offers=tuple(_offer(offer) for offer in row.offers),
+        unavailable_tokens=tuple(row.unavailable_tokens),
+        terms=_terms(row.terms),
+        metadata=row.metadata,
+        line_items=tuple(LineItem(**item) for item in row.line_items),
+        status=Status(row.status),
+        completion=None if row.completion is None else _completion(row.completion),
+        settlement=None
+        if row.settlement_status is None
+        else Settlement(
+            status=SettlementStatus(row.settlement_status),
+            tx_hash=row.settlement_tx_hash,
+            units=row.settlement_units,
+            settled_at=row.settled_at,
+        ),
+    )
+
+
+# JSON has no bytes, and its readers lose integers above 2^53: both are written as text.
+
+
+def _offer_json(offer: Offer) -> dict[str, Any]:
+    return {
+        "token": offer.token,
+        "asset_index": offer.asset_index,
+        "contract": None if offer.contract is None else offer.contract.hex(),
+        "decimals": offer.decimals,
+        "full_units": str(offer.full_units),
+        "min_units": str(offer.min_units),
+    }
+
+
+def _offer(stored: Mapping[str, Any]) -> Offer:
+    return Offer(
+        token=stored["token"],
+        asset_index=stored["asset_index"],
+        contract=None if stored["contract"] is None else bytes.fromhex(stored["contract"]),
+        decimals=stored["decimals"],
+        full_units=int(stored["full_units"]),
+        min_units=int(stored["min_units"]),
+    )
+
+
+_TERMS_BYTES: Sequence[str] = ("merchant", "operator", "payment_key")
+
+
+def _terms_json(terms: Terms) -> dict[str, str]:
+    return {name: value.hex() if isinstance(value, bytes) else str(value) for name, value in asdict(terms).items()}
+
+
+def _terms(stored: Mapping[str, str]) -> Terms:
+    values: dict[str, Any] = {
+        name: bytes.fromhex(value) if name in _TERMS_BYTES else int(value) for name, value in stored.items()
+    }
+    return Terms(**values)
+
+
+def _completion_json(completion: Completion) -> dict[str, Any]:
+    return {
+        "token": completion.token,
+        "tx_hash": None if completion.tx_hash is None else completion.tx_hash.hex(),
+        "block_number": completion.block_number,
+        "block_hash": completion.block_hash.hex(),
+        "reverted": completion.reverted,
+    }
+
+
+def _completion(stored: Mapping[str, Any]) -> Completion:
+    return Completion(
+        token=stored["token"],
+        tx_hash=None if stored["tx_hash"] is None else bytes.fromhex(stored["tx_hash"]),
+        block_number=stored["block_number"],
+        block_hash=bytes.fromhex(stored["block_hash"]),
+        reverted=stored["reverted"],
+    )

@@ -1,0 +1,46 @@
+"""Small helpers shared by the repositories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Repository:
+    """What every repository has: the connection of its unit of work."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def _insert_new(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Insert rows, leaving those that exist (by any unique key) as they are; how many were new."""
+        if not rows:
+            return 0
+        dialect = postgresql if self._connection.dialect.name == "postgresql" else sqlite
+        statement = dialect.insert(table).on_conflict_do_nothing()
+        inserted = 0
+        for row in rows:
+            inserted += (await self._connection.execute(statement.values(row))).rowcount
+        return inserted
+
+    async def _newest_first(
+        self,
+        table: Table,
+        conditions: Sequence[ColumnElement[bool]],
+        *,
+        limit: int,
+        starting_after: str | None,
+        columns: Select[Any] | None = None,
+    ) -> tuple[list[Row[Any]], bool]:
+        """A page of `table` (which has `seq` and `id`) in falling order, after the row with id `starting_after`."""
+        query = (columns if columns is not None else select(table)).where(*conditions)
+        if starting_after is not None:
+            cursor = select(table.c.seq).where(*conditions, table.c.id == starting_after).scalar_subquery()
+            query = query.where(table.c.seq < cursor)
+        rows = list(await self._connection.execute(query.order_by(table.c.seq.desc()).limit(limit + 1)))
+        return rows[:limit], len(rows) > limit

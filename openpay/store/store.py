@@ -1,0 +1,113 @@
+"""Units of work on a real database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import Self
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from openpay.errors import RetryableError
+from openpay.store.chain import SqlAttempts, SqlChainRecord, SqlDeposits
+from openpay.store.engine import create_engines
+from openpay.store.idempotency import SqlIdempotency
+from openpay.store.merchants import SqlMerchants
+from openpay.store.operations import SqlOperations
+from openpay.store.outbox import SqlEvents, SqlWebhooks
+from openpay.store.payments import SqlPayments
+
+_TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "57P01", "57P02", "57P03", "08000", "08003", "08006"})
+"""PostgreSQL: serialization failure, deadlock, shutdown, connection lost."""
+
+
+class DatabaseBusy(RetryableError):
+    """The database was locked, restarting or away; nothing was written."""
+
+
+class SqlUnitOfWork:
+    """The repositories of one transaction; see `openpay.app.ports.UnitOfWork`."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+
+    @cached_property
+    def payments(self) -> SqlPayments:
+        return SqlPayments(self.connection)
+
+    @cached_property
+    def deposits(self) -> SqlDeposits:
+        return SqlDeposits(self.connection)
+
+    @cached_property
+    def attempts(self) -> SqlAttempts:
+        return SqlAttempts(self.connection)
+
+    @cached_property
+    def chain(self) -> SqlChainRecord:
+        return SqlChainRecord(self.connection)
+
+    @cached_property
+    def events(self) -> SqlEvents:
+        return SqlEvents(self.connection)
+
+    @cached_property
+    def webhooks(self) -> SqlWebhooks:
+        return SqlWebhooks(self.connection)
+
+    @cached_property
+    def merchants(self) -> SqlMerchants:
+        return SqlMerchants(self.connection)
+
+    @cached_property
+    def idempotency(self) -> SqlIdempotency:
+        return SqlIdempotency(self.connection)
+
+    @cached_property
+    def operations(self) -> SqlOperations:
+        return SqlOperations(self.connection)
+
+
+class Store:
+    """`openpay.app.ports.Database` on SQLite or PostgreSQL."""
+
+    def __init__(self, reader: AsyncEngine, writer: AsyncEngine) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Connect lazily to `sqlite:///file.db` or `postgresql://…`. Raises `ConfigurationError`."""
+        return cls(*create_engines(url))
+
+    async def close(self) -> None:
+        await self._reader.dispose()
+        if self._writer is not self._reader:
+            await self._writer.dispose()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[SqlUnitOfWork]:
+        """One consistent view; nothing is written."""
+        async with _translated(), self._reader.connect() as connection:
+            yield SqlUnitOfWork(connection)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[SqlUnitOfWork]:
+        """Commits when the block ends without an error, else rolls back. Raises `DatabaseBusy`."""
+        async with _translated(), self._writer.begin() as connection:
+            yield SqlUnitOfWork(connection)
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """Let callers tell a database that is away for a moment from a bug."""
+    try:
+        yield
+    except DBAPIError as error:
+        sqlstate = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+        locked = "database is locked" in str(error.orig) or "database table is locked" in str(error.orig)
+        if locked or error.connection_invalidated or sqlstate in _TRANSIENT_SQLSTATES:
+            raise DatabaseBusy(f"the database did not answer: {error.orig}") from error
+        raise
