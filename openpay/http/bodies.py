@@ -1,0 +1,139 @@
+"""Reading a JSON request body: bounded in size and depth, meaning the same to every reader (RFC 8259, RFC 7493)."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from aiohttp import web
+
+from openpay.errors import Invalid, Malformed
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+MAX_DEPTH = 8
+"""Objects and arrays inside one another. The deepest request of ours has three."""
+
+_MAX_INTEGER_DIGITS = 18
+"""No field takes a longer number; Python itself takes quadratic time over one of a million digits."""
+
+
+async def read_json_object(request: web.Request, *, optional: bool) -> dict[str, Json]:
+    """The request's body as a JSON object; `optional` allows no body at all, which reads as an empty object.
+
+    Raises `Malformed` (`malformed_json` and its kin), `Invalid` (`invalid_string`), or aiohttp's 413 and 415.
+    """
+    limit = request.client_max_size
+    if request.content_length is not None and request.content_length > limit:
+        # Answered before a byte of it is read.
+        raise _too_large(limit)
+    if not request.can_read_body and optional:
+        return {}
+    _check_media_type(request)
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise _too_large(limit) from None
+    if not body and optional:
+        return {}
+    value = parse_json(body)
+    if not isinstance(value, dict):
+        raise Malformed("The body must be a JSON object", code="malformed_json")
+    return value
+
+
+def _check_media_type(request: web.Request) -> None:
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise web.HTTPUnsupportedMediaType(text="The body must not be compressed: leave Content-Encoding out")
+    given = request.content_type
+    charset = (request.charset or "utf-8").lower()
+    if "Content-Type" not in request.headers or given != "application/json" or charset not in ("utf-8", "utf8"):
+        shown = request.headers.get("Content-Type", "none")[:100]
+        raise web.HTTPUnsupportedMediaType(text=f"The body must be application/json in UTF-8, not {shown!r}")
+
+
+def _too_large(limit: int) -> web.HTTPRequestEntityTooLarge:
+    return web.HTTPRequestEntityTooLarge(max_size=limit, text=f"The body may have at most {limit} bytes")
+
+
+def parse_json(body: bytes) -> Json:
+    """Read JSON in UTF-8. Refuses what readers disagree about: NaN, numbers beyond a double, repeated names,
+    unpaired surrogates. Raises `Malformed`; `Invalid` for a NUL character, which PostgreSQL's text cannot hold.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise Malformed(f"The body is not UTF-8: byte {error.start} fits no character", code="malformed_json") from None
+    try:
+        value: Json = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise Malformed(
+            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}", code="malformed_json"
+        ) from None
+    except RecursionError:
+        raise _too_deep() from None
+    _check(value, 1, "")
+    return value
+
+
+def _check(value: Json, depth: int, path: str) -> None:
+    if isinstance(value, str):
+        _check_text(value, path)
+    elif isinstance(value, dict):
+        if depth > MAX_DEPTH:
+            raise _too_deep()
+        for name, item in value.items():
+            _check_text(name, path)
+            _check(item, depth + 1, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        if depth > MAX_DEPTH:
+            raise _too_deep()
+        for index, item in enumerate(value):
+            _check(item, depth + 1, f"{path}.{index}" if path else str(index))
+
+
+def _check_text(text: str, path: str) -> None:
+    if "\0" in text:
+        raise Invalid("Text must not contain the NUL character", code="invalid_string", param=path or None)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise Malformed("Half of a surrogate pair is no character", code="malformed_json") from None
+
+
+def _too_deep() -> Malformed:
+    return Malformed(f"The body nests more than {MAX_DEPTH} levels deep", code="malformed_json")
+
+
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise Malformed(f"{name[:60]!r} appears twice in one object", code="malformed_json", param=name[:60])
+            seen.add(name)
+    return value
+
+
+def _constant(name: str) -> Json:
+    raise Malformed(f"{name} is not JSON", code="malformed_json")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise Malformed(f"The number {text[:40]} is too large", code="malformed_json")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MAX_INTEGER_DIGITS:
+        raise Malformed(f"The number {text[:40]} has more than {_MAX_INTEGER_DIGITS} digits", code="malformed_json")
+    return int(text)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_integer, strict=True
+)
