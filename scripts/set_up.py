@@ -10,6 +10,7 @@ import argparse
 import base64
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import platform
@@ -202,7 +203,8 @@ def venv_is_usable() -> bool:
 
 def install_python_packages(lock: str) -> None:
     with step(f"installing Python packages from {lock}"):
-        if pip_has_its_own_index() or not install_with_uv(lock):
+        has_own_index = {"index-url", "no-index"} & pip_configuration().keys()
+        if has_own_index or not install_with_uv(lock):
             pip_install("--require-hashes", "-r", ROOT / lock)
     with step("installing openpay itself"):
         pip_install_locked("setuptools")
@@ -210,10 +212,18 @@ def install_python_packages(lock: str) -> None:
         pip_install("--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat", "-e", ROOT)
 
 
-def pip_has_its_own_index() -> bool:
-    """True when pip is configured to fetch from a particular index; uv does not read that configuration."""
+@functools.cache
+def pip_configuration() -> dict[str, str]:
+    """pip's settings from its files and variables, by bare name; uv and npm read none of them."""
     listing = run([VENV_PYTHON, "-m", "pip", "config", "list"])
-    return re.search(r"\.(index-url|no-index)=", listing) is not None
+    return dict(re.findall(r"^[^=]*\.([a-z-]+)='(.*)'$", listing, re.MULTILINE))
+
+
+def trusted_certificates() -> dict[str, str]:
+    """Variables that make uv and npm trust the certificate authorities that pip was configured with."""
+    bundle = pip_configuration().get("cert")
+    variables = {} if bundle is None else {"SSL_CERT_FILE": bundle, "NODE_EXTRA_CA_CERTS": bundle}
+    return {name: value for name, value in variables.items() if name not in os.environ}
 
 
 def install_with_uv(lock: str) -> bool:
@@ -221,7 +231,8 @@ def install_with_uv(lock: str) -> bool:
     try:
         pip_install_locked("uv")
         uv: list[str | Path] = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", VENV_PYTHON]
-        run([*uv, "--require-hashes", "-r", ROOT / lock], timeout_s=PACKAGES_TIMEOUT_S, env={"UV_HTTP_TIMEOUT": "30"})
+        environment = {"UV_HTTP_TIMEOUT": "30", **trusted_certificates()}
+        run([*uv, "--require-hashes", "-r", ROOT / lock], timeout_s=PACKAGES_TIMEOUT_S, env=environment)
     except SetupError as error:
         say(f"uv did not succeed, going on with pip ({str(error).splitlines()[0]})")
         return False
@@ -314,7 +325,7 @@ def npm(arguments: Sequence[str], *, cwd: Path) -> None:
     run(
         [TOOLS_BIN / "npm", *arguments],
         cwd=cwd,
-        env=NPM_SETTINGS,
+        env={**NPM_SETTINGS, **trusted_certificates()},
         timeout_s=NPM_TIMEOUT_S,
         hint="is the npm registry reachable from this machine?",
     )
