@@ -99,9 +99,7 @@ async def once(
             body = earlier.body if seals is None else seals.open(earlier.body, context)
             return Answer(status=earlier.status, body=body, replayed=True)
         answer = await work(uow)
-        stored = IdempotentAnswer(
-            fingerprint=claim.fingerprint, status=answer.status, body=answer.body, created_at=now
-        )
+        stored = IdempotentAnswer(fingerprint=claim.fingerprint, status=answer.status, body=answer.body, created_at=now)
         if seals is not None:
             stored = replace(stored, body=seals.seal(answer.body, context))
         await uow.idempotency.store(claim.key_hash, stored)

@@ -92,7 +92,7 @@ def _url_problem(url: str, *, allow_insecure: bool) -> str | None:
         return f"the URL has {len(url)} characters; {MAX_URL_LENGTH} are allowed"
     # urlsplit drops tabs and line breaks without a word, and they have no place in a request line.
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        return "the URL has spaces, control characters or letters outside ASCII: percent-encode the path, use xn-- names"
+        return "the URL has spaces, control characters, a backslash or letters outside ASCII: percent-encode them"
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

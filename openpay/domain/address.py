@@ -25,9 +25,13 @@ def parse_address(text: str, *, param: str = "address") -> bytes:
     Raises `Invalid` (code `invalid_address`).
     """
     if not _HEX_ADDRESS.fullmatch(text):
-        raise Invalid(f"{text[:60]!r} is not an address: write 0x and 40 hex digits", code="invalid_address", param=param)
+        raise Invalid(
+            f"{text[:60]!r} is not an address: write 0x and 40 hex digits", code="invalid_address", param=param
+        )
     address = bytes.fromhex(text[2:])
     digits = text[2:]
     if digits not in (digits.lower(), digits.upper()) and to_checksum(address) != text:
-        raise Invalid(f"{text} has a wrong EIP-55 checksum: a character is mistyped", code="invalid_address", param=param)
+        raise Invalid(
+            f"{text} has a wrong EIP-55 checksum: a character is mistyped", code="invalid_address", param=param
+        )
     return address

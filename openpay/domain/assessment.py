@@ -121,9 +121,7 @@ def tally(payment: Payment, deposits: Iterable[Deposit]) -> Mapping[str, Tally]:
         offer.token: Tally(
             received_units=received[offer.token],
             on_time_units=on_time[offer.token],
-            remaining_units=0
-            if on_time[offer.token] >= offer.min_units
-            else offer.full_units - on_time[offer.token],
+            remaining_units=0 if on_time[offer.token] >= offer.min_units else offer.full_units - on_time[offer.token],
         )
         for offer in payment.offers
     }
@@ -200,7 +198,7 @@ def _step_confirming(payment: Payment, evidence: Evidence, head: Head) -> tuple[
     if completion.reverted:
         moved = payment.moved(Trigger.REVERT_FINAL, ended_at=head.time, failure="reverted")
         return moved, Draft(type=EventType.FAILED)
-    match evidence.escrow_answer:
+    match _escrow_answer(evidence, head):
         case Accepted():
             moved = payment.moved(
                 Trigger.CONFIRMED,
@@ -213,6 +211,13 @@ def _step_confirming(payment: Payment, evidence: Evidence, head: Head) -> tuple[
             return payment.moved(Trigger.REFUSED, ended_at=head.time, failure=error), Draft(type=EventType.FAILED)
         case None:
             return None
+
+
+def _escrow_answer(evidence: Evidence, head: Head) -> EscrowAnswer:
+    """A final `Settled` log is the escrow's own word, whoever caused it; otherwise what it answered when asked."""
+    if evidence.settled is not None and head.is_final(evidence.settled.block_number):
+        return Accepted()
+    return evidence.escrow_answer
 
 
 def _completion(payment: Payment, evidence: Evidence) -> Completion | None:

@@ -26,6 +26,7 @@ class EventType(StrEnum):
     REFUNDED = "payment.refunded"
     SETTLED = "payment.settled"
     REVERSED = "payment.reversed"
+    DISABLED = "webhook.disabled"
     TEST = "webhook.test"
 
 
@@ -83,20 +84,36 @@ def payment_event(payment: Payment, draft: Draft, *, event_id: str, now: int) ->
 
 def test_event(*, event_id: str, merchant_id: str, livemode: bool, now: int) -> Event:
     """The event of `POST /v1/webhooks/test`: never mistaken for a payment's."""
-    body = {"event": EventType.TEST.value, "event_id": event_id, "created_at": format_time(now), "data": {}}
+    return _webhook_event(EventType.TEST, {}, event_id=event_id, merchant_id=merchant_id, livemode=livemode, now=now)
+
+
+test_event.__test__ = False  # type: ignore[attr-defined]  # the name is the domain's, not pytest's
+
+
+def endpoint_disabled_event(
+    *, event_id: str, merchant_id: str, livemode: bool, now: int, endpoint_id: str, url: str, reason: str
+) -> Event:
+    """An endpoint was switched off. Its merchant's other endpoints are told, and it stands in the list of events."""
+    data = {"endpoint_id": endpoint_id, "url": url, "reason": reason}
+    return _webhook_event(
+        EventType.DISABLED, data, event_id=event_id, merchant_id=merchant_id, livemode=livemode, now=now
+    )
+
+
+def _webhook_event(
+    kind: EventType, data: Mapping[str, str], *, event_id: str, merchant_id: str, livemode: bool, now: int
+) -> Event:
+    body = {"event": kind.value, "event_id": event_id, "created_at": format_time(now), "data": dict(data)}
     return Event(
         id=event_id,
         merchant_id=merchant_id,
         livemode=livemode,
-        type=EventType.TEST,
+        type=kind,
         payment_id=None,
         subject=None,
         created_at=now,
         body=encode_body(body),
     )
-
-
-test_event.__test__ = False  # type: ignore[attr-defined]  # the name is the domain's, not pytest's
 
 
 def encode_body(body: Mapping[str, object]) -> bytes:

@@ -31,7 +31,9 @@ def parse_decimal(text: str, decimals: int, *, param: str = "amount") -> int:
     match = _DECIMAL.fullmatch(text)
     if not match:
         raise Invalid(
-            f'{text[:40]!r} is not an amount: write a decimal string such as "25.00"', code="invalid_amount", param=param
+            f'{text[:40]!r} is not an amount: write a decimal string such as "25.00"',
+            code="invalid_amount",
+            param=param,
         )
     whole, fraction = match[1], (match[2] or "").rstrip("0")
     if len(fraction) > decimals:

@@ -12,7 +12,9 @@ JITTER = 0.2
 """Each wait is stretched by up to this share, so that many failures do not return in one moment."""
 
 
-def next_attempt_at(*, attempts: int, now: int, first_attempt_at: int, jitter: float, retry_after_s: int = 0) -> int | None:
+def next_attempt_at(
+    *, attempts: int, now: int, first_attempt_at: int, jitter: float, retry_after_s: int = 0
+) -> int | None:
     """When to try again after `attempts` >= 1 failed ones, in Unix seconds; None when the three days are over.
 
     `jitter` in [0, 1) is the caller's random number; `retry_after_s` what the endpoint asked for, honoured when longer.

@@ -56,7 +56,15 @@ class Terms:
 
     def encode(self) -> bytes:
         """`abi.encode(terms)`: ten 32-byte words (Solidity ABI specification, static tuple)."""
-        numbers = (self.usd, self.slippage_bps, self.underpayment_bps, self.quoted_at, self.expiry, self.round, self.assets)
+        numbers = (
+            self.usd,
+            self.slippage_bps,
+            self.underpayment_bps,
+            self.quoted_at,
+            self.expiry,
+            self.round,
+            self.assets,
+        )
         return b"".join(
             (
                 self.merchant.rjust(32, b"\0"),

@@ -59,14 +59,18 @@ class SqlAttempts(_OfBlocks):
     async def report(self, report: Report) -> None:
         await self._insert_new(reports, [asdict(report) | {"open": True}])
 
+    async def reported(self, payment_id: str) -> int:
+        query = select(func.count()).where(reports.c.payment_id == payment_id)
+        return await self._connection.scalar(query) or 0
+
     async def open_reports(self, chain_id: int) -> list[Report]:
         query = select(reports.c.chain_id, reports.c.payment_id, reports.c.tx_hash, reports.c.reported_at).where(
             reports.c.chain_id == chain_id, reports.c.open.is_(True)
         )
         return [Report(**row._mapping) for row in await self._connection.execute(query)]
 
-    async def close_report(self, report: Report) -> None:
-        await self._set_open(report.payment_id, report.tx_hash, open_=False)
+    async def close_report(self, payment_id: str, tx_hash: bytes) -> None:
+        await self._set_open(payment_id, tx_hash, open_=False)
 
     async def add(self, attempt: RevertedAttempt) -> None:
         await self._insert_new(reverted_attempts, [asdict(attempt)])
@@ -85,9 +89,7 @@ class SqlAttempts(_OfBlocks):
 
     async def _set_open(self, payment_id: str, tx_hash: bytes, *, open_: bool) -> None:
         await self._connection.execute(
-            update(reports)
-            .where(reports.c.payment_id == payment_id, reports.c.tx_hash == tx_hash)
-            .values(open=open_)
+            update(reports).where(reports.c.payment_id == payment_id, reports.c.tx_hash == tx_hash).values(open=open_)
         )
 
 
@@ -165,6 +167,15 @@ class SqlChainRecord(_OfBlocks):
             for log in logs
             if log.name == "Settled"
         }
+
+    async def ids_settled_in(self, chain_id: int, first: int, last: int) -> list[str]:
+        query = select(escrow_logs.c.payment_id).where(
+            escrow_logs.c.chain_id == chain_id,
+            escrow_logs.c.name == "Settled",
+            escrow_logs.c.block_number.between(first, last),
+            escrow_logs.c.payment_id.is_not(None),
+        )
+        return list(await self._connection.scalars(query))
 
     async def escrow_logs_of(self, payment_ids: Collection[str]) -> Mapping[str, list[EscrowLog]]:
         found: dict[str, list[EscrowLog]] = defaultdict(list)

@@ -25,9 +25,7 @@ class SqlMerchants(Repository):
         return [Merchant(**row._mapping) for row in await self._connection.execute(query)]
 
     async def save(self, merchant: Merchant) -> None:
-        await self._connection.execute(
-            update(merchants).where(merchants.c.id == merchant.id).values(asdict(merchant))
-        )
+        await self._connection.execute(update(merchants).where(merchants.c.id == merchant.id).values(asdict(merchant)))
 
     async def add_key(self, key: ApiKey) -> None:
         await self._connection.execute(insert(api_keys), asdict(key))
@@ -62,11 +60,7 @@ class SqlMerchants(Repository):
         await self._connection.execute(insert(signing_keys), asdict(key))
 
     async def retire_signing_key(self, key_id: str, *, now: int) -> None:
-        await self._connection.execute(
-            update(signing_keys)
-            .where(signing_keys.c.id == key_id, signing_keys.c.retired_at.is_(None))
-            .values(retired_at=now)
-        )
+        await self._connection.execute(update(signing_keys).where(signing_keys.c.id == key_id).values(retired_at=now))
 
     async def signing_keys(self, merchant_id: str, livemode: bool | None = None) -> list[SigningKey]:
         query = select(signing_keys).where(signing_keys.c.merchant_id == merchant_id)

@@ -49,12 +49,19 @@ class SqlWebhooks(Repository):
         row = (await self._connection.execute(query)).first()
         return None if row is None else _endpoint(row)
 
-    async def add_endpoint(self, endpoint: WebhookEndpoint) -> None:
-        await self._connection.execute(insert(webhook_endpoints), _endpoint_row(endpoint))
+    async def add_endpoint(self, endpoint: WebhookEndpoint) -> bool:
+        return await self._insert_new(webhook_endpoints, [_endpoint_row(endpoint)]) == 1
 
     async def save_endpoint(self, endpoint: WebhookEndpoint) -> None:
         await self._connection.execute(
             update(webhook_endpoints).where(webhook_endpoints.c.id == endpoint.id).values(_endpoint_row(endpoint))
+        )
+
+    async def fail_pending(self, endpoint_id: str) -> None:
+        await self._connection.execute(
+            update(deliveries)
+            .where(deliveries.c.endpoint_id == endpoint_id, deliveries.c.state == DeliveryState.PENDING.value)
+            .values(state=DeliveryState.FAILED.value, next_attempt_at=None)
         )
 
     async def claim(self, *, now: int, lease_s: int, limit: int, per_endpoint: int) -> list[DueDelivery]:
@@ -90,7 +97,8 @@ class SqlWebhooks(Repository):
             return []
         # `due` again: another process may have claimed some in between; those it is claiming now are skipped.
         query = (
-            select(deliveries, *(_as(events, "event"))).add_columns(*_as(webhook_endpoints, "endpoint"))
+            select(deliveries, *(_as(events, "event")))
+            .add_columns(*_as(webhook_endpoints, "endpoint"))
             .join(events, events.c.id == deliveries.c.event_id)
             .join(webhook_endpoints, webhook_endpoints.c.id == deliveries.c.endpoint_id)
             .where(deliveries.c.seq.in_(chosen), due)
@@ -99,17 +107,18 @@ class SqlWebhooks(Repository):
         )
         rows = list(await self._connection.execute(query))
         await self._connection.execute(
-            update(deliveries).where(deliveries.c.seq.in_([row.seq for row in rows])).values(claimed_until=now + lease_s)
+            update(deliveries)
+            .where(deliveries.c.seq.in_([row.seq for row in rows]))
+            .values(claimed_until=now + lease_s)
         )
         return [
-            DueDelivery(
-                delivery=_delivery(row), event=_event(row, "event_"), endpoint=_endpoint(row, "endpoint_")
-            )
+            DueDelivery(delivery=_delivery(row), event=_event(row, "event_"), endpoint=_endpoint(row, "endpoint_"))
             for row in rows
         ]
 
-    async def record(self, delivery: Delivery, attempt: DeliveryAttempt) -> None:
-        await self._connection.execute(insert(delivery_attempts), asdict(attempt))
+    async def record(self, delivery: Delivery, attempt: DeliveryAttempt) -> bool:
+        if not await self._insert_new(delivery_attempts, [asdict(attempt)]):
+            return False
         await self._connection.execute(
             update(deliveries)
             .where(deliveries.c.id == delivery.id)
@@ -120,6 +129,7 @@ class SqlWebhooks(Repository):
                 claimed_until=None,
             )
         )
+        return True
 
     async def deliver_again(self, delivery_id: str, *, now: int) -> None:
         await self._connection.execute(
@@ -181,12 +191,14 @@ class SqlWebhooks(Repository):
 
 
 def _as(table: Any, prefix: str) -> list[Any]:
-    return [column.label(f"{prefix}_{column.name}") for column in table.c if f"{prefix}_{column.name}" != f"{prefix}_id"]
+    return [
+        column.label(f"{prefix}_{column.name}") for column in table.c if f"{prefix}_{column.name}" != f"{prefix}_id"
+    ]
 
 
-_WITH_EVENT = select(
-    deliveries, events.c.type.label("event_type"), events.c.payment_id.label("event_payment_id")
-).join(events, events.c.id == deliveries.c.event_id)
+_WITH_EVENT = select(deliveries, events.c.type.label("event_type"), events.c.payment_id.label("event_payment_id")).join(
+    events, events.c.id == deliveries.c.event_id
+)
 
 
 def _delivery(row: Row[Any]) -> Delivery:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Row, and_, insert, or_, select, update
+from sqlalchemy import Row, insert, or_, select, update
 
 from openpay.app.records import Page, PaymentFilter, Watched
 from openpay.domain.payment import (
@@ -117,18 +117,16 @@ class SqlPayments(Repository):
         )
         return list(await self._connection.scalars(query))
 
-    async def ids_of_unsettled(self, chain_id: int) -> list[str]:
-        return list(await self._connection.scalars(select(payments.c.id).where(_unsettled(chain_id))))
-
     async def awaiting_settlement(self, chain_id: int, limit: int) -> list[Payment]:
-        query = select(payments).where(_unsettled(chain_id)).order_by(payments.c.seq).limit(limit)
+        query = select(payments).where(payments.c.chain_id == chain_id, _UNSETTLED).order_by(payments.c.seq)
+        query = query.limit(limit)
         return [_payment(row) for row in await self._connection.execute(query)]
 
     async def of_merchant_unsettled(self, merchant_id: str, livemode: bool) -> list[Payment]:
         query = select(payments).where(
             payments.c.merchant_id == merchant_id,
             payments.c.livemode == livemode,
-            payments.c.settlement_status.in_([SettlementStatus.PENDING.value, SettlementStatus.SUBMITTED.value]),
+            _UNSETTLED,
         )
         return [_payment(row) for row in await self._connection.execute(query)]
 
@@ -158,11 +156,7 @@ class SqlPayments(Repository):
         return [(row.id, row.address) for row in rows if any(offer["token"] == token for offer in row.offers)]
 
 
-def _unsettled(chain_id: int) -> Any:
-    return and_(
-        payments.c.chain_id == chain_id,
-        payments.c.settlement_status.in_([SettlementStatus.PENDING.value, SettlementStatus.SUBMITTED.value]),
-    )
+_UNSETTLED = payments.c.settlement_status.in_([SettlementStatus.PENDING.value, SettlementStatus.SUBMITTED.value])
 
 
 def _fixed(payment: Payment) -> dict[str, Any]:

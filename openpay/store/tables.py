@@ -205,6 +205,7 @@ escrow_logs = Table(
     Column("tx_hash", Hex, nullable=False, index=True),
     Column("block_number", BigInteger, nullable=False),
     Column("block_time", BigInteger, nullable=False),
+    Index("ix_escrow_logs_number", "chain_id", "block_number"),
 )
 
 events = Table(

@@ -64,6 +64,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("chain_id", "block_hash", "log_index", name=op.f("pk_escrow_logs")),
     )
     with op.batch_alter_table("escrow_logs", schema=None) as batch_op:
+        batch_op.create_index("ix_escrow_logs_number", ["chain_id", "block_number"], unique=False)
         batch_op.create_index(batch_op.f("ix_escrow_logs_payment_id"), ["payment_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_escrow_logs_tx_hash"), ["tx_hash"], unique=False)
 
@@ -397,6 +398,7 @@ def downgrade() -> None:
     with op.batch_alter_table("escrow_logs", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_escrow_logs_tx_hash"))
         batch_op.drop_index(batch_op.f("ix_escrow_logs_payment_id"))
+        batch_op.drop_index("ix_escrow_logs_number")
 
     op.drop_table("escrow_logs")
     op.drop_table("cursors")

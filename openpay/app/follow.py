@@ -1,0 +1,258 @@
+"""What a block means for payments, committed in one transaction.
+
+Invariant: the cursor is at block n exactly when every block up to n was read, and every deposit, status and event that
+follows from blocks up to n is stored. Cursor, deposits, transitions and events move together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from openpay.app.outbox import tell
+from openpay.app.ports import Database, UnitOfWork
+from openpay.app.records import Block, Cursor, EscrowLog
+from openpay.domain.assessment import EscrowAnswer, Evidence, Head, SettledLog, advance
+from openpay.domain.deposit import Deposit, RevertedAttempt
+from openpay.domain.payment import Payment
+from openpay.domain.terms import Terms
+from openpay.errors import CursorMoved, InvariantViolated, ReorgBelowFinality
+
+FOLD_EVERY = 32
+"""Final blocks are folded this many at a time: a row costs less than four statements."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockFacts:
+    """All that one block says to us. Escrow logs may leave `payment_id` None: it is found by `terms_id`."""
+
+    block: Block
+    deposits: tuple[Deposit, ...] = ()
+    escrow_logs: tuple[EscrowLog, ...] = ()
+    attempts: tuple[RevertedAttempt, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Committed:
+    """The new cursor, the payments that changed, and how many events were stored."""
+
+    cursor: Cursor
+    changed: tuple[Payment, ...]
+    events: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """The escrow is to be asked whether it would settle these terms in this token."""
+
+    payment_id: str
+    escrow: bytes
+    terms: Terms
+    asset_index: int
+
+
+async def read_cursor(db: Database, chain_id: int) -> Cursor | None:
+    """Where reading stopped; None before the first block."""
+    async with db.read() as uow:
+        return await uow.chain.cursor(chain_id)
+
+
+async def questions(db: Database, chain_id: int, *, final_number: int) -> list[Question]:
+    """The confirming payments whose transaction is final at `final_number`: they wait for the escrow's word."""
+    async with db.read() as uow:
+        payments = [
+            payment
+            for payment_id in await uow.payments.ids_confirming(chain_id)
+            if (payment := await uow.payments.get(payment_id)) is not None
+        ]
+    asked = []
+    for payment in payments:
+        completion = payment.completion
+        if completion is None or completion.reverted or completion.block_number > final_number:
+            continue
+        offer = payment.offer(completion.token)
+        if offer is None:
+            raise InvariantViolated(f"{payment.id} is completed in {completion.token}, which it does not offer")
+        asked.append(
+            Question(payment_id=payment.id, escrow=payment.escrow, terms=payment.terms, asset_index=offer.asset_index)
+        )
+    return asked
+
+
+async def commit_blocks(
+    db: Database,
+    facts: Sequence[BlockFacts],
+    *,
+    final_number: int | None,
+    seen_head: int,
+    answers: Mapping[str, EscrowAnswer],
+    wall_now: int,
+) -> Committed:
+    """Commit consecutive blocks and all that follows from them, in one transaction.
+
+    `final_number`: the newest block final for us once these are read (already vouched for by a second host where two
+    are configured); it never moves back. `answers`: the escrow's word by payment id, for `questions` asked before.
+    Raises `CursorMoved` when another watcher wrote first, `InvariantViolated` for blocks that do not link.
+    """
+    first, last = facts[0].block, facts[-1].block
+    async with db.write() as uow:
+        old = await uow.chain.cursor(last.chain_id)
+        _check_linked(old, facts)
+        news: set[str] = set()
+        for fact in facts:
+            news |= await _record(uow, fact)
+        new = Cursor(
+            chain_id=last.chain_id,
+            number=last.number,
+            hash=last.hash,
+            time=last.time,
+            final_number=None if old is None else old.final_number,
+            final_time=None if old is None else old.final_time,
+            seen_head=max(seen_head, last.number),
+            read_at=wall_now,
+        )
+        if final_number is not None and (new.final_number is None or final_number > new.final_number):
+            new = await _finalize(uow, new, min(final_number, last.number), first=first.number)
+        await uow.chain.move_cursor(old, new)
+        waiting = await _touched_by_finality(uow, old, new)
+        changed, told = await _assess(uow, new, news, waiting - news, answers, wall_now=wall_now)
+        return Committed(cursor=new, changed=changed, events=told)
+
+
+async def undo_head(db: Database, chain_id: int, *, wall_now: int) -> Committed:
+    """Take back the newest block, because the chain no longer contains it.
+
+    Deposits in it are retracted and their payments judged again from what is left. Raises `ReorgBelowFinality` when
+    the block is final for us: then nothing is written.
+    """
+    async with db.write() as uow:
+        old = await uow.chain.cursor(chain_id)
+        if old is None:
+            raise InvariantViolated(f"chain {chain_id} has no block to undo")
+        block = await uow.chain.block(chain_id, old.number)
+        parent = await uow.chain.block(chain_id, old.number - 1)
+        if old.final_number is not None and old.number <= old.final_number:
+            raise ReorgBelowFinality(
+                f"chain {chain_id} no longer contains block {old.number} (0x{old.hash.hex()}), recorded as final. "
+                "Nothing was changed. Compare the nodes, then run `openpay rewind`."
+            )
+        if block is None or parent is None:
+            raise ReorgBelowFinality(
+                f"chain {chain_id} was reorganised below block {old.number}, the first one read. "
+                "Start again from an older block."
+            )
+        news = set(await uow.deposits.remove_block(block.hash))
+        news |= set(await uow.attempts.remove_block(block.hash))
+        news |= set(await uow.chain.remove_escrow_logs(block.hash))
+        await uow.chain.remove_block(block)
+        new = replace(old, number=parent.number, hash=parent.hash, time=parent.time, read_at=wall_now)
+        await uow.chain.move_cursor(old, new)
+        changed, told = await _assess(uow, new, news, set(), {}, wall_now=wall_now)
+        return Committed(cursor=new, changed=changed, events=told)
+
+
+def _check_linked(cursor: Cursor | None, facts: Sequence[BlockFacts]) -> None:
+    first = facts[0].block
+    if cursor is not None and (first.parent_hash, first.number) != (cursor.hash, cursor.number + 1):
+        raise CursorMoved(
+            f"block {first.number} on 0x{first.parent_hash.hex()} does not follow the cursor at {cursor.number} "
+            f"(0x{cursor.hash.hex()}): another watcher is running"
+        )
+    for before, after in zip(facts, facts[1:], strict=False):
+        if (after.block.parent_hash, after.block.number) != (before.block.hash, before.block.number + 1):
+            raise InvariantViolated(f"block {after.block.number} does not follow block {before.block.number}")
+
+
+async def _record(uow: UnitOfWork, fact: BlockFacts) -> set[str]:
+    """Store a block's facts; the ids of the payments they are about."""
+    chain_id = fact.block.chain_id
+    await uow.chain.add_block(fact.block)
+    if not (fact.deposits or fact.escrow_logs or fact.attempts):
+        return set()
+    await uow.deposits.add(fact.deposits)
+    known = await uow.payments.ids_by_terms(chain_id, {log.terms_id for log in fact.escrow_logs if log.terms_id})
+    logs = [replace(log, payment_id=known.get(log.terms_id) if log.terms_id else None) for log in fact.escrow_logs]
+    await uow.chain.add_escrow_logs(logs)
+    for attempt in fact.attempts:
+        await uow.attempts.add(attempt)
+        await uow.attempts.close_report(attempt.payment_id, attempt.tx_hash)
+    return (
+        {deposit.payment_id for deposit in fact.deposits}
+        | {attempt.payment_id for attempt in fact.attempts}
+        | {log.payment_id for log in logs if log.payment_id is not None}
+    )
+
+
+async def _finalize(uow: UnitOfWork, cursor: Cursor, final_number: int, *, first: int) -> Cursor:
+    """Raise the final block; folds rows that no reorg can reach any more."""
+    block = await uow.chain.block(cursor.chain_id, final_number)
+    if block is None:
+        return cursor  # below the first block ever read: there is nothing of ours to call final
+    previous = cursor.final_number if cursor.final_number is not None else first
+    if final_number // FOLD_EVERY != previous // FOLD_EVERY:
+        await uow.chain.fold(cursor.chain_id, final_number)
+    return replace(cursor, final_number=final_number, final_time=block.time)
+
+
+async def _touched_by_finality(uow: UnitOfWork, old: Cursor | None, new: Cursor) -> set[str]:
+    """Payments to look at because time passed or a block became final, though nothing arrived for them."""
+    touched = set(await uow.payments.ids_confirming(new.chain_id))
+    if new.final_number is None or new.final_time is None:
+        return touched
+    touched |= set(await uow.payments.ids_past_deadline(new.chain_id, new.final_time))
+    before = -1 if old is None or old.final_number is None else old.final_number
+    if new.final_number > before:
+        touched |= set(await uow.chain.ids_settled_in(new.chain_id, before + 1, new.final_number))
+    return touched
+
+
+async def _assess(
+    uow: UnitOfWork,
+    cursor: Cursor,
+    news: Collection[str],
+    waiting: Collection[str],
+    answers: Mapping[str, EscrowAnswer],
+    *,
+    wall_now: int,
+) -> tuple[tuple[Payment, ...], int]:
+    """Judge payments anew from everything the canonical chain says of them; store what changed.
+
+    `news`: payments about which the chain said something new, stored even where no field of theirs changes, because
+    what is shown of them did. `waiting`: those that only time or depth may have moved.
+    """
+    payment_ids = {*news, *waiting}
+    head = Head(number=cursor.number, time=cursor.time, final_number=cursor.final_number, final_time=cursor.final_time)
+    deposits = await uow.deposits.of(payment_ids)
+    attempts = await uow.attempts.of(payment_ids)
+    settled = await uow.chain.settled_logs(payment_ids)
+    changed: list[Payment] = []
+    told = 0
+    for payment in await uow.payments.lock(payment_ids):
+        outcome = advance(
+            payment,
+            Evidence(
+                deposits=deposits.get(payment.id, ()),
+                attempts=attempts.get(payment.id, ()),
+                settled=_settled_log(settled.get(payment.id)),
+                escrow_answer=answers.get(payment.id),
+            ),
+            head,
+        )
+        after = outcome.payment
+        if after != payment or payment.id in news:
+            after = await uow.payments.save(after)
+            changed.append(after)
+        told += await tell(uow, after, outcome.events, wall_now=wall_now)
+    return tuple(changed), told
+
+
+def _settled_log(log: EscrowLog | None) -> SettledLog | None:
+    if log is None or log.token is None:
+        return None
+    return SettledLog(
+        token=log.token,
+        units=log.units,
+        tx_hash=log.tx_hash,
+        block_number=log.block_number,
+        block_time=log.block_time,
+    )
