@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import pwd
 import shutil
@@ -116,7 +115,7 @@ class PostgresCluster:
             finally:
                 await connection.close()
 
-        run_in_thread(connect_and_execute)
+        run_in_thread(lambda: asyncio.run(connect_and_execute()))
 
     async def _connect(self, database: str) -> Any:
         return await asyncpg.connect(host="127.0.0.1", port=self.port, user=ROLE, database=database, ssl=False)
@@ -131,18 +130,10 @@ class PostgresCluster:
         return True
 
 
-def run_in_thread(function: Callable[[], Any]) -> Any:
-    """Call a function in another thread, on an event loop of its own when it is a coroutine function.
-
-    Safe whether or not a loop runs in this thread: fixtures are called from both.
-    """
-
-    def call() -> Any:
-        result = function()
-        return asyncio.run(result) if inspect.iscoroutine(result) else result
-
+def run_in_thread(function: Callable[[], None]) -> None:
+    """Call a function that runs an event loop of its own; safe whether or not a loop runs in this thread."""
     with ThreadPoolExecutor(max_workers=1) as executor:
-        return executor.submit(call).result()
+        executor.submit(function).result()
 
 
 def _find_initdb() -> Path:
