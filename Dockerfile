@@ -16,6 +16,8 @@ RUN awk '/^setuptools==/,!/\\$/' requirements-tools.lock > setuptools.lock \
     && /opt/build/bin/pip install --no-cache-dir --require-hashes -r setuptools.lock
 
 COPY pyproject.toml ./
+# openpay/chain/compiled is a link to these.
+COPY contracts/artifacts contracts/artifacts
 COPY openpay openpay
 COPY watcher watcher
 COPY checkout_web checkout_web
