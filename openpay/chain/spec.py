@@ -1,0 +1,121 @@
+"""Chain files: one JSON file of facts per chain, shipped (`bsc`, `bsc-testnet`) or the operator's own.
+
+The escrow is deployed by whoever runs Open Pay, so a shipped file has none: copy the file, write the escrow's address
+and start block into it, and name the copy in OPENPAY_LIVE_CHAIN or OPENPAY_TEST_CHAIN.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from openpay.domain.address import parse_address, to_checksum
+from openpay.domain.chains import Chain, Token
+from openpay.errors import ConfigurationError, Invalid
+
+SPECS = Path(__file__).parent / "specs"
+
+
+class _TokenFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    symbol: str
+    asset_index: int
+    contract: str | None
+    decimals: int
+    feed: str | None = None
+    max_feed_age_s: int = 0
+    peg_feed: str | None = None
+
+
+class _ChainFile(msgspec.Struct, forbid_unknown_fields=True):
+    chain_id: int
+    name: str
+    escrow: str | None
+    tokens: list[_TokenFile]
+    start_block: int | None = None
+    confirmations: int = 12
+    has_finalized_tag: bool = True
+    stalled_finality_confirmations: int = 240
+    block_interval_s: float = 0.45
+
+
+def load_chain(name: str) -> Chain:
+    """Read a shipped chain by name, or a chain file by path. Raises `ConfigurationError` saying what is wrong."""
+    shipped = {path.stem: path for path in SPECS.glob("*.json")}
+    path = shipped.get(name, Path(name))
+    try:
+        file = msgspec.json.decode(path.read_bytes(), type=_ChainFile)
+        return _chain(file, path)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"no chain {name!r}: use {', '.join(sorted(shipped))} or the path of a chain file"
+        ) from None
+    except (msgspec.DecodeError, Invalid) as error:
+        raise ConfigurationError(f"the chain file {path} is wrong: {error}") from error
+
+
+def save_chain(chain: Chain, path: Path) -> None:
+    """Write a chain file that `load_chain` reads back to the same value."""
+    file = _ChainFile(
+        chain_id=chain.chain_id,
+        name=chain.name,
+        escrow=to_checksum(chain.escrow),
+        tokens=[
+            _TokenFile(
+                symbol=token.symbol,
+                asset_index=token.asset_index,
+                contract=_write(token.contract),
+                decimals=token.decimals,
+                feed=_write(token.feed),
+                max_feed_age_s=token.max_feed_age_s,
+                peg_feed=_write(token.peg_feed),
+            )
+            for token in chain.tokens
+        ],
+        start_block=chain.start_block,
+        confirmations=chain.confirmations,
+        has_finalized_tag=chain.has_finalized_tag,
+        stalled_finality_confirmations=chain.stalled_finality_confirmations,
+        block_interval_s=chain.block_interval_s,
+    )
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
+
+
+def _chain(file: _ChainFile, path: Path) -> Chain:
+    if file.escrow is None:
+        raise ConfigurationError(
+            f"{path.name} names no escrow: deploy one, copy {path} and write its address there as `escrow`"
+        )
+    return Chain(
+        chain_id=file.chain_id,
+        name=file.name,
+        escrow=parse_address(file.escrow, param="escrow"),
+        tokens=tuple(_token(token) for token in file.tokens),
+        confirmations=file.confirmations,
+        has_finalized_tag=file.has_finalized_tag,
+        stalled_finality_confirmations=file.stalled_finality_confirmations,
+        block_interval_s=file.block_interval_s,
+        start_block=file.start_block,
+    )
+
+
+def _token(file: _TokenFile) -> Token:
+    if (file.feed is None) != (file.max_feed_age_s == 0):
+        raise ConfigurationError(f"{file.symbol}: `feed` and `max_feed_age_s` belong together")
+    return Token(
+        symbol=file.symbol,
+        asset_index=file.asset_index,
+        contract=_read(file.contract),
+        decimals=file.decimals,
+        feed=_read(file.feed),
+        max_feed_age_s=file.max_feed_age_s,
+        peg_feed=_read(file.peg_feed),
+    )
+
+
+def _read(address: str | None) -> bytes | None:
+    return None if address is None else parse_address(address)
+
+
+def _write(address: bytes | None) -> str | None:
+    return None if address is None else to_checksum(address)

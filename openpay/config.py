@@ -1,0 +1,105 @@
+"""Settings: `OPENPAY_*` environment variables, or a `.env` file in the working directory.
+
+Every setting has one meaning and one default here; `openpay doctor` checks them against the live chain.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from openpay.errors import ConfigurationError
+
+MIN_SECRET_LENGTH = 16
+
+
+class Settings(BaseSettings):
+    """What an installation is told. Lists are comma-separated; chains are names shipped with Open Pay or files."""
+
+    model_config = SettingsConfigDict(env_prefix="OPENPAY_", env_file=".env", extra="ignore", frozen=True)
+
+    database_url: str = "sqlite:///openpay.db"
+    """`sqlite:///file.db`, or `postgresql://user:password@host/name` for more than one machine."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65_535)
+    public_url: str | None = None
+    """Where customers reach the checkout page, without a trailing slash. Default: http://host:port."""
+
+    secret: SecretStr | None = None
+    """Passphrase under which private keys rest in the database. Losing it loses the webhook keys, never money."""
+
+    live_chain: str | None = None
+    live_rpc_urls: Annotated[tuple[str, ...], NoDecode] = ()
+    test_chain: str | None = None
+    test_rpc_urls: Annotated[tuple[str, ...], NoDecode] = ()
+    """Each mode is bound to one chain: `bsc`, `bsc-testnet`, or the path of a chain file."""
+
+    confirmations: int | None = Field(default=None, ge=1)
+    """Instead of the chain file's own number."""
+
+    operator_key: SecretStr | None = None
+    """Private key that pays gas and settles; only the settler needs it."""
+    operator_address: str | None = None
+    """The address of that key, for the processes that do not hold it."""
+
+    rate_limit_per_minute: int | None = Field(default=None, ge=1)
+    """Requests per API key (or address, on the page) and minute; none unless set."""
+    allow_insecure_webhooks: bool = False
+    """Lets webhooks go to http and loopback targets: for development only."""
+
+    @field_validator("live_rpc_urls", "test_rpc_urls", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _bare(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("starts with http:// or https://")
+        return None if value is None else value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for mode, chain, urls in (
+            ("LIVE", self.live_chain, self.live_rpc_urls),
+            ("TEST", self.test_chain, self.test_rpc_urls),
+        ):
+            if (chain is None) != (not urls):
+                raise ValueError(f"set OPENPAY_{mode}_CHAIN and OPENPAY_{mode}_RPC_URLS together, or neither")
+        return self
+
+    @property
+    def base_url(self) -> str:
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    def require_secret(self) -> str:
+        """The passphrase. Raises `ConfigurationError` when it is missing or short."""
+        value = "" if self.secret is None else self.secret.get_secret_value()
+        if len(value) < MIN_SECRET_LENGTH:
+            raise ConfigurationError(
+                f"OPENPAY_SECRET must have at least {MIN_SECRET_LENGTH} characters, for example from "
+                "`openssl rand -base64 32`; keep it as long as the database"
+            )
+        return value
+
+
+def load_settings(env_file: Path | None = None, **overrides: object) -> Settings:
+    """Read the settings. Raises `ConfigurationError` naming each variable at fault."""
+    try:
+        if env_file is not None:
+            return Settings(_env_file=env_file, **overrides)  # type: ignore[arg-type]
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'OPENPAY_' + '_'.join(str(part) for part in fault['loc']).upper() if fault['loc'] else 'settings'}: "
+            f"{fault['msg']}"
+            for fault in error.errors()
+        )
+        raise ConfigurationError(faults) from error
