@@ -1,0 +1,96 @@
+"""What becomes of payments and withdrawals when the operator's transactions go out and come back. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from openpay.app.records import EscrowLog, OperatorTransaction, TransactionStatus, Withdrawal, WithdrawalStatus
+from openpay.domain.payment import Payment, Settlement, SettlementStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """What the chain says of one signed transaction.
+
+    `block_number` and `succeeded` are None while it is in no block. `final_nonce` is the sender's next nonce at the
+    newest final block, `final_number` that block's number; both None before the first final block.
+    """
+
+    block_number: int | None
+    succeeded: bool | None
+    final_number: int | None
+    final_nonce: int | None
+
+
+class Fate(Enum):
+    """Where a signed transaction stands."""
+
+    UNMINED = "in no block: send it again"
+    MINED = "in a block that a reorg could still take back"
+    SUCCEEDED = "end: in a final block"
+    REVERTED = "end: in a final block, without effect"
+    DROPPED = "end: another transaction with its nonce is in a final block"
+
+
+ENDS = frozenset({Fate.SUCCEEDED, Fate.REVERTED, Fate.DROPPED})
+
+
+def fate_of(transaction: OperatorTransaction, sighting: Sighting) -> Fate:
+    """Judge one transaction by what was seen of it."""
+    if sighting.block_number is None:
+        replaced = sighting.final_nonce is not None and sighting.final_nonce > transaction.nonce
+        return Fate.DROPPED if replaced else Fate.UNMINED
+    if sighting.final_number is None or sighting.block_number > sighting.final_number:
+        return Fate.MINED
+    return Fate.SUCCEEDED if sighting.succeeded else Fate.REVERTED
+
+
+def ended(transaction: OperatorTransaction, fate: Fate) -> OperatorTransaction:
+    """The transaction with its end recorded."""
+    status = TransactionStatus.DROPPED if fate is Fate.DROPPED else TransactionStatus.MINED
+    return replace(transaction, status=status)
+
+
+def settlement_submitted(payment: Payment, tx_hash: bytes) -> Payment:
+    """The payment while `tx_hash` is on its way to settle it."""
+    return replace(payment, settlement=Settlement(status=SettlementStatus.SUBMITTED, tx_hash=tx_hash))
+
+
+def settlement_after(payment: Payment, tx_hash: bytes, fate: Fate) -> Payment:
+    """The payment after the end of a transaction that was to settle it.
+
+    Success changes nothing: only the escrow's `Settled` log, read by the watcher, says that a payment is settled. When
+    the transaction had no effect the payment waits for its next one, unless it was settled by somebody else.
+    """
+    submitted = Settlement(status=SettlementStatus.SUBMITTED, tx_hash=tx_hash)
+    if fate is Fate.SUCCEEDED or payment.settlement != submitted:
+        return payment
+    return replace(payment, settlement=Settlement(status=SettlementStatus.PENDING))
+
+
+def withdrawal_submitted(withdrawal: Withdrawal, tx_hash: bytes) -> Withdrawal:
+    """The withdrawal while `tx_hash` is on its way."""
+    return replace(withdrawal, status=WithdrawalStatus.SUBMITTED, tx_hash=tx_hash)
+
+
+def withdrawal_refused(withdrawal: Withdrawal, reason: str, *, now: int) -> Withdrawal:
+    """The withdrawal when the escrow says beforehand that it would revert."""
+    return replace(withdrawal, status=WithdrawalStatus.FAILED, failure=reason, completed_at=now)
+
+
+def withdrawal_after(withdrawal: Withdrawal, fate: Fate, log: EscrowLog | None, *, now: int) -> Withdrawal | None:
+    """The withdrawal after the end of its transaction; None while the watcher has not read its `Withdrawn` log.
+
+    `log` is that of its own transaction, and outweighs what a node says. A dropped transaction moved nothing, so the
+    withdrawal is tried again.
+    """
+    if log is not None:
+        return replace(
+            withdrawal, status=WithdrawalStatus.SUCCEEDED, units=log.units, completed_at=log.block_time, failure=None
+        )
+    if fate is Fate.DROPPED:
+        return replace(withdrawal, status=WithdrawalStatus.PENDING, tx_hash=None)
+    if fate is Fate.REVERTED:
+        return withdrawal_refused(withdrawal, "reverted", now=now)
+    return None
