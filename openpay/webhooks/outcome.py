@@ -20,7 +20,7 @@ MAX_RETRY_AFTER_S = 86_400
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """How an endpoint answered. `status` None when it did not, and `error` then says why; `text` is the body's start."""
+    """How an endpoint answered. `status` None when it did not, `error` says why; `text` is the body's start."""
 
     status: int | None
     latency_ms: int

@@ -1,0 +1,696 @@
+"""Open Pay for Python programs: the API, with and without asyncio, and the check of a webhook's signature.
+
+    client = OpenPay("sk_live_…", "https://pay.example")
+    payment = client.payments.create(amount="25.00", currency="USD", description="Order #1042")
+    print(payment["checkout_url"])
+
+Answers are the API's JSON objects, typed as `TypedDict`. Every POST carries an Idempotency-Key, so that a request whose
+answer was lost is repeated safely: network errors, 429 and 5xx are retried a few times before they are raised.
+
+What to send and when to retry is decided once, in generators that yield requests and pauses (`_exchange`, `_pages`);
+the two clients only differ in how they carry these out. Nothing else of Open Pay is imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import http.client
+import json
+import random
+import ssl
+import time
+import uuid
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal, NotRequired, Self, TypedDict, Unpack, cast
+from urllib.parse import quote, urlencode, urlsplit
+
+import aiohttp
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
+
+DEFAULT_TIMEOUT_S = 30.0
+DEFAULT_RETRIES = 3
+MAX_PAUSE_S = 30.0
+PAGE_SIZE = 100
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+class OpenPayError(Exception):
+    """Whatever goes wrong in this module."""
+
+
+class ConnectionFailed(OpenPayError):
+    """No answer came, after all retries. A POST may be repeated with the same `idempotency_key`."""
+
+
+class ApiError(OpenPayError):
+    """The API said no. `code` is the stable word to program against; `param` the field at fault, if any."""
+
+    def __init__(
+        self, status: int, *, detail: str, code: str, param: str | None = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(f"{detail} ({status} {code})" + (f", request {request_id}" if request_id else ""))
+        self.status = status
+        self.detail = detail
+        self.code = code
+        self.param = param
+        self.request_id = request_id
+
+
+class BadRequest(ApiError):
+    """400, 405, 413 or 415: the request itself was malformed."""
+
+
+class AuthenticationFailed(ApiError):
+    """401 or 403."""
+
+
+class NotFound(ApiError):
+    """404."""
+
+
+class Conflict(ApiError):
+    """409: the object's state, or another request, does not allow this."""
+
+
+class Invalid(ApiError):
+    """422: understood, and not acceptable. `param` names the field."""
+
+
+class RateLimited(ApiError):
+    """429, after all retries."""
+
+
+class ServerFailed(ApiError):
+    """5xx, after all retries."""
+
+
+_ERRORS: Mapping[int, type[ApiError]] = {
+    401: AuthenticationFailed,
+    403: AuthenticationFailed,
+    404: NotFound,
+    409: Conflict,
+    422: Invalid,
+    429: RateLimited,
+}
+
+
+# --- what is sent and answered ---------------------------------------------------------------------------------------
+
+PaymentStatus = Literal["initiated", "pending", "confirming", "paid", "failed", "expired", "canceled"]
+
+
+class TokenAmount(TypedDict):
+    """What to send in one token. `*_units` are integers in the token's base units, as strings."""
+
+    token: str
+    contract: str | None
+    decimals: int
+    amount: str
+    amount_units: str
+    received_units: str
+    remaining_units: str
+    uri: str
+
+
+class DepositAddress(TypedDict):
+    """Where to send it. `terms` with `escrow` and `chain_id` prove what the address commits to: keep them."""
+
+    chain_id: int
+    address: str
+    escrow: str
+    terms: dict[str, Any]
+    amounts: list[TokenAmount]
+
+
+class Settlement(TypedDict):
+    status: Literal["pending", "submitted", "settled"]
+    tx_hash: str | None
+    amount_units: str | None
+    settled_at: str | None
+
+
+class Payment(TypedDict):
+    """A payment as the API shows it. Times are UTC in RFC 3339, amounts decimal strings."""
+
+    id: str
+    status: PaymentStatus
+    amount: str
+    currency: str
+    checkout_url: str
+    expires_at: str
+    created_at: str
+    accepted_tokens: list[str]
+    description: str | None
+    metadata: dict[str, str]
+    livemode: bool
+    deposit: DepositAddress
+    token: str | None
+    tx_hash: str | None
+    confirmations: int | None
+    required_confirmations: int
+    paid_at: str | None
+    settlement: Settlement | None
+    refunds: list[dict[str, Any]]
+    unavailable_tokens: list[str]
+    retry_of: str | None
+    reversed_at: str | None
+
+
+class PaymentParams(TypedDict):
+    """What `payments.create` takes. `amount` is a decimal string in `currency` (USD); `expires_in` seconds."""
+
+    amount: str
+    currency: NotRequired[str]
+    accepted_tokens: NotRequired[Sequence[str]]
+    description: NotRequired[str]
+    metadata: NotRequired[Mapping[str, str]]
+    expires_in: NotRequired[int]
+    success_url: NotRequired[str]
+    cancel_url: NotRequired[str]
+    line_items: NotRequired[Sequence[Mapping[str, Any]]]
+    allow_retry: NotRequired[bool]
+    idempotency_key: NotRequired[str]
+
+
+class PaymentQuery(TypedDict, total=False):
+    """Which payments `payments.list` goes through, newest first."""
+
+    status: PaymentStatus
+    metadata: Mapping[str, str]
+
+
+class WebhookEndpoint(TypedDict):
+    """`secret` is there only the first time a URL is configured."""
+
+    id: str
+    url: str
+    events: list[str]
+    active: bool
+    secret: NotRequired[str]
+
+
+class PublicKey(TypedDict):
+    """`public_key` is what `verify_webhook` takes."""
+
+    public_key: str
+    algorithm: str
+    format: str
+
+
+# --- one exchange, without a network ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    method: Literal["GET", "POST"]
+    path: str
+    query: Sequence[tuple[str, str]] = ()
+    body: Mapping[str, Any] | None = None
+    idempotency_key: str | None = None
+
+    @property
+    def target(self) -> str:
+        return self.path + (f"?{urlencode(self.query)}" if self.query else "")
+
+    def headers(self, api_key: str) -> dict[str, str]:
+        headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json", "User-Agent": "openpay-python/1"}
+        if self.method == "POST":
+            headers["Content-Type"] = "application/json"
+            headers["Idempotency-Key"] = self.idempotency_key or ""
+        return headers
+
+    def content(self) -> bytes | None:
+        return None if self.method == "GET" else json.dumps(self.body or {}).encode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pause:
+    seconds: float
+
+
+# A step asks its driver for one thing and is sent the answer; an exception means that none came.
+_Steps = Generator[_Request | _Pause, _Answer | ConnectionFailed | None, Any]
+
+
+def _exchange(request: _Request, *, retries: int) -> _Steps:
+    """Send `request` until it is answered for good; returns the decoded JSON or raises."""
+    for attempt in range(retries + 1):
+        outcome = yield request
+        last = attempt == retries
+        if isinstance(outcome, ConnectionFailed):
+            if last:
+                raise outcome
+            yield _Pause(seconds=_backoff_s(attempt))
+            continue
+        answer = cast(_Answer, outcome)
+        if answer.status < 300:
+            return _decoded(answer)
+        error = _error(answer)
+        if last or not _may_pass(error):
+            raise error
+        yield _Pause(seconds=max(_retry_after_s(answer), _backoff_s(attempt)))
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _may_pass(error: ApiError) -> bool:
+    """Whether the same request may succeed later. The last: our own earlier attempt is still being carried out."""
+    return error.status == 429 or error.status >= 500 or error.code == "idempotency_in_progress"
+
+
+def _backoff_s(attempt: int) -> float:
+    """0.5 s, doubling, less up to a half at random: many clients must not return at one moment."""
+    return min(0.5 * float(2**attempt), MAX_PAUSE_S) * random.uniform(0.5, 1.0)
+
+
+def _retry_after_s(answer: _Answer) -> float:
+    text = _header(answer.headers, "Retry-After") or ""
+    return min(float(text), MAX_PAUSE_S) if text.isascii() and text.isdigit() else 0.0
+
+
+def _decoded(answer: _Answer) -> Any:
+    try:
+        return json.loads(answer.body)
+    except ValueError as error:
+        raise ServerFailed(answer.status, detail="the answer is not JSON", code="unreadable_answer") from error
+
+
+def _error(answer: _Answer) -> ApiError:
+    """The exception for a problem document (RFC 9457), or for whatever a proxy answered instead."""
+    try:
+        problem = json.loads(answer.body)
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        problem = {}
+    kind = _ERRORS.get(answer.status) or (ServerFailed if answer.status >= 500 else BadRequest)
+    return kind(
+        answer.status,
+        detail=str(problem.get("detail") or problem.get("title") or f"HTTP status {answer.status}"),
+        code=str(problem.get("code") or f"http_{answer.status}"),
+        param=problem.get("param"),
+        request_id=problem.get("request_id") or _header(answer.headers, "X-Request-Id"),
+    )
+
+
+def _header(headers: Mapping[str, str], name: str) -> str | None:
+    return next((value for key, value in headers.items() if key.lower() == name.lower()), None)
+
+
+# --- the requests, written once --------------------------------------------------------------------------------------
+
+
+def _get(path: str, query: Mapping[str, Any] | None = None) -> _Request:
+    pairs: list[tuple[str, str]] = []
+    for name, value in (query or {}).items():
+        if isinstance(value, Mapping):
+            pairs += [(f"{name}[{key}]", str(entry)) for key, entry in value.items()]
+        elif value is not None:
+            pairs.append((name, str(value)))
+    return _Request(method="GET", path=path, query=pairs)
+
+
+def _post(path: str, body: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None) -> _Request:
+    return _Request(method="POST", path=path, body=body, idempotency_key=idempotency_key or str(uuid.uuid4()))
+
+
+def _create_payment(params: PaymentParams) -> _Request:
+    body: dict[str, Any] = {"currency": "USD", **params}
+    idempotency_key = body.pop("idempotency_key", None)
+    return _post("/v1/payments", body, idempotency_key=idempotency_key)
+
+
+def _payment(payment_id: str) -> str:
+    return f"/v1/payments/{quote(payment_id, safe='')}"
+
+
+def _delivery(delivery_id: str) -> str:
+    return f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}"
+
+
+def _configure(url: str, events: Sequence[str] | None) -> _Request:
+    return _post("/v1/webhooks/configure", {"url": url} | ({} if events is None else {"events": list(events)}))
+
+
+def _next_page(path: str, query: Mapping[str, Any], page: Mapping[str, Any] | None) -> _Request | None:
+    """The request for the page after `page` (None: the first), or None after the last."""
+    if page is None:
+        return _get(path, {**query, "limit": PAGE_SIZE})
+    if not page["has_more"] or not page["data"]:
+        return None
+    return _get(path, {**query, "limit": PAGE_SIZE, "starting_after": page["data"][-1]["id"]})
+
+
+# --- without asyncio -------------------------------------------------------------------------------------------------
+
+
+class OpenPay:
+    """The API, blocking. May be shared between threads: each request has a connection of its own."""
+
+    def __init__(
+        self, api_key: str, base_url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, retries: int = DEFAULT_RETRIES
+    ) -> None:
+        self._api_key = api_key
+        self._base = urlsplit(base_url.rstrip("/"))
+        if self._base.scheme not in ("http", "https") or not self._base.hostname:
+            raise ValueError(f"base_url must look like https://pay.example, not {base_url!r}")
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self.payments = Payments(self)
+        self.webhooks = Webhooks(self)
+        self.withdrawals = Withdrawals(self)
+
+    def balances(self) -> dict[str, Any]:
+        """`available` in the treasury, `pending` paid and not yet settled, by token."""
+        return cast(dict[str, Any], self._run(_get("/v1/balances")))
+
+    def _run(self, request: _Request) -> Any:
+        steps = _exchange(request, retries=self._retries)
+        outcome: _Answer | ConnectionFailed | None = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                return done.value
+            outcome = None
+            if isinstance(step, _Pause):
+                time.sleep(step.seconds)
+            else:
+                outcome = self._send(step)
+
+    def _send(self, request: _Request) -> _Answer | ConnectionFailed:
+        host, port = cast(str, self._base.hostname), self._base.port
+        connection = (
+            http.client.HTTPSConnection(
+                host, port, timeout=self._timeout_s, context=ssl.create_default_context()
+            )
+            if self._base.scheme == "https"
+            else http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+        )
+        try:
+            connection.request(
+                request.method, self._base.path + request.target, request.content(), request.headers(self._api_key)
+            )
+            response = connection.getresponse()
+            return _Answer(status=response.status, headers=dict(response.getheaders()), body=response.read())
+        except (OSError, http.client.HTTPException) as error:
+            return ConnectionFailed(f"no answer from {self._base.netloc}: {error!r}")
+        finally:
+            connection.close()
+
+    def _list(self, path: str, query: Mapping[str, Any]) -> Iterator[Any]:
+        page = None
+        while (request := _next_page(path, query, page)) is not None:
+            page = self._run(request)
+            yield from page["data"]
+
+
+class Payments:
+    """`client.payments`"""
+
+    def __init__(self, client: OpenPay) -> None:
+        self._client = client
+
+    def create(self, **params: Unpack[PaymentParams]) -> Payment:
+        """Ask for money. Send the customer to the answer's `checkout_url`."""
+        return cast(Payment, self._client._run(_create_payment(params)))
+
+    def retrieve(self, payment_id: str) -> Payment:
+        return cast(Payment, self._client._run(_get(_payment(payment_id))))
+
+    def cancel(self, payment_id: str) -> Payment:
+        """Call a payment off; `Conflict` once money is on its way."""
+        return cast(Payment, self._client._run(_post(_payment(payment_id) + "/cancel")))
+
+    def list(self, **query: Unpack[PaymentQuery]) -> Iterator[Payment]:
+        """Every payment, newest first; pages are fetched as they are needed."""
+        return self._client._list("/v1/payments", query)
+
+
+class Webhooks:
+    """`client.webhooks`"""
+
+    def __init__(self, client: OpenPay) -> None:
+        self._client = client
+
+    def configure(self, url: str, events: Sequence[str] | None = None) -> WebhookEndpoint:
+        """Add an endpoint, or change which events it gets; None means all."""
+        return cast(WebhookEndpoint, self._client._run(_configure(url, events)))
+
+    def public_key(self) -> PublicKey:
+        return cast(PublicKey, self._client._run(_get("/v1/webhooks/public-key")))
+
+    def deliveries(self) -> Iterator[dict[str, Any]]:
+        """Every delivery with its attempts, newest first."""
+        return self._client._list("/v1/webhooks/deliveries", {})
+
+    def resend(self, delivery_id: str) -> dict[str, Any]:
+        return cast(dict[str, Any], self._client._run(_post(_delivery(delivery_id) + "/resend")))
+
+    def test(self) -> dict[str, Any]:
+        """Send `webhook.test` to every endpoint."""
+        return cast(dict[str, Any], self._client._run(_post("/v1/webhooks/test")))
+
+
+class Withdrawals:
+    """`client.withdrawals`"""
+
+    def __init__(self, client: OpenPay) -> None:
+        self._client = client
+
+    def create(self, *, token: str, idempotency_key: str | None = None) -> dict[str, Any]:
+        """Move all of one token from the treasury to the merchant's own address."""
+        request = _post("/v1/withdrawals", {"token": token}, idempotency_key=idempotency_key)
+        return cast(dict[str, Any], self._client._run(request))
+
+
+# --- with asyncio ----------------------------------------------------------------------------------------------------
+
+
+class AsyncOpenPay:
+    """The API for asyncio programs. Use as `async with`, or call `close()` at the end."""
+
+    def __init__(
+        self, api_key: str, base_url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, retries: int = DEFAULT_RETRIES
+    ) -> None:
+        self._api_key = api_key
+        self._base_url = base_url.rstrip("/")
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._retries = retries
+        self._session: aiohttp.ClientSession | None = None
+        self.payments = AsyncPayments(self)
+        self.webhooks = AsyncWebhooks(self)
+        self.withdrawals = AsyncWithdrawals(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def balances(self) -> dict[str, Any]:
+        """`available` in the treasury, `pending` paid and not yet settled, by token."""
+        return cast(dict[str, Any], await self._run(_get("/v1/balances")))
+
+    async def _run(self, request: _Request) -> Any:
+        steps = _exchange(request, retries=self._retries)
+        outcome: _Answer | ConnectionFailed | None = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                return done.value
+            outcome = None
+            if isinstance(step, _Pause):
+                await asyncio.sleep(step.seconds)
+            else:
+                outcome = await self._send(step)
+
+    async def _send(self, request: _Request) -> _Answer | ConnectionFailed:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar())
+        try:
+            async with self._session.request(
+                request.method,
+                self._base_url + request.target,
+                data=request.content(),
+                headers=request.headers(self._api_key),
+                allow_redirects=False,
+            ) as response:
+                return _Answer(status=response.status, headers=response.headers, body=await response.read())
+        except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
+            return ConnectionFailed(f"no answer from {self._base_url}: {error!r}")
+
+    async def _list(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[Any]:
+        page = None
+        while (request := _next_page(path, query, page)) is not None:
+            page = await self._run(request)
+            for item in page["data"]:
+                yield item
+
+
+class AsyncPayments:
+    """`client.payments`, see `Payments`."""
+
+    def __init__(self, client: AsyncOpenPay) -> None:
+        self._client = client
+
+    async def create(self, **params: Unpack[PaymentParams]) -> Payment:
+        return cast(Payment, await self._client._run(_create_payment(params)))
+
+    async def retrieve(self, payment_id: str) -> Payment:
+        return cast(Payment, await self._client._run(_get(_payment(payment_id))))
+
+    async def cancel(self, payment_id: str) -> Payment:
+        return cast(Payment, await self._client._run(_post(_payment(payment_id) + "/cancel")))
+
+    def list(self, **query: Unpack[PaymentQuery]) -> AsyncIterator[Payment]:
+        return self._client._list("/v1/payments", query)
+
+
+class AsyncWebhooks:
+    """`client.webhooks`, see `Webhooks`."""
+
+    def __init__(self, client: AsyncOpenPay) -> None:
+        self._client = client
+
+    async def configure(self, url: str, events: Sequence[str] | None = None) -> WebhookEndpoint:
+        return cast(WebhookEndpoint, await self._client._run(_configure(url, events)))
+
+    async def public_key(self) -> PublicKey:
+        return cast(PublicKey, await self._client._run(_get("/v1/webhooks/public-key")))
+
+    def deliveries(self) -> AsyncIterator[dict[str, Any]]:
+        return self._client._list("/v1/webhooks/deliveries", {})
+
+    async def resend(self, delivery_id: str) -> dict[str, Any]:
+        return cast(dict[str, Any], await self._client._run(_post(_delivery(delivery_id) + "/resend")))
+
+    async def test(self) -> dict[str, Any]:
+        return cast(dict[str, Any], await self._client._run(_post("/v1/webhooks/test")))
+
+
+class AsyncWithdrawals:
+    """`client.withdrawals`, see `Withdrawals`."""
+
+    def __init__(self, client: AsyncOpenPay) -> None:
+        self._client = client
+
+    async def create(self, *, token: str, idempotency_key: str | None = None) -> dict[str, Any]:
+        request = _post("/v1/withdrawals", {"token": token}, idempotency_key=idempotency_key)
+        return cast(dict[str, Any], await self._client._run(request))
+
+
+# --- webhooks --------------------------------------------------------------------------------------------------------
+
+# SubjectPublicKeyInfo of an Ed25519 key (RFC 8410) is this constant, then the 32 bytes.
+_SPKI_HEAD = bytes.fromhex("302a300506032b6570032100")
+
+
+class WebhookVerificationError(OpenPayError):
+    """Do not act on this request. `reason` says why in one word."""
+
+    def __init__(
+        self,
+        reason: Literal["missing_header", "invalid_timestamp", "too_old", "too_new", "wrong_signature", "not_json"],
+        detail: str,
+    ) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def verify_webhook(
+    body: bytes,
+    headers: Mapping[str, str],
+    public_key: str | Sequence[str],
+    tolerance_s: float = 300,
+    *,
+    now: float | None = None,
+) -> dict[str, Any]:
+    """The event in a webhook, once its signature and its age have been checked.
+
+    `body` is the request's body exactly as it arrived, before any JSON library touched it; `public_key` what
+    `webhooks.public_key()` answers, or several of them while keys are being rotated. `now` replaces the clock in tests.
+    The same event may arrive twice: keep the `webhook-id` header of those you have handled. That header is signed too
+    (`webhook-signature`), and it is checked here wherever it is present.
+
+    Raises `WebhookVerificationError`; `ValueError` for a public key that is none.
+    """
+    keys = [_verify_key(key) for key in ([public_key] if isinstance(public_key, str) else public_key)]
+    given = {name.lower(): value for name, value in headers.items()}
+    timestamp = _required(given, "x-openpay-timestamp")
+    _require_signature(keys, f"{timestamp}.".encode() + body, [_required(given, "x-openpay-signature")])
+    _require_recent(timestamp, tolerance_s=tolerance_s, now=time.time() if now is None else now)
+    event_id = given.get("webhook-id")
+    if event_id is not None:
+        signed = f"{event_id}.{_required(given, 'webhook-timestamp')}.".encode() + body
+        versions = (entry.partition(",") for entry in _required(given, "webhook-signature").split())
+        _require_signature(keys, signed, [signature for version, _, signature in versions if version == "v1a"])
+    try:
+        event = json.loads(body)
+    except ValueError as error:
+        raise WebhookVerificationError("not_json", "the signed body is not JSON") from error
+    return cast(dict[str, Any], event)
+
+
+def _verify_key(public_key: str) -> VerifyKey:
+    try:
+        der = base64.b64decode(public_key, validate=True)
+    except binascii.Error as error:
+        raise ValueError("the public key is not base64: pass what GET /v1/webhooks/public-key answers") from error
+    if len(der) != len(_SPKI_HEAD) + 32 or not der.startswith(_SPKI_HEAD):
+        raise ValueError("the public key is not an Ed25519 key in DER: pass what GET /v1/webhooks/public-key answers")
+    return VerifyKey(der[len(_SPKI_HEAD) :])
+
+
+def _required(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name)
+    if not value:
+        raise WebhookVerificationError("missing_header", f"the header {name} is missing")
+    return value
+
+
+def _require_signature(keys: Sequence[VerifyKey], content: bytes, signatures: Sequence[str]) -> None:
+    """One of the keys made one of the base64 signatures over `content`."""
+    for text in signatures:
+        try:
+            signature = base64.b64decode(text, validate=True)
+        except ValueError:  # not base64, or not even ASCII
+            continue
+        for key in keys:
+            try:
+                key.verify(content, signature)
+            except (BadSignatureError, ValueError):  # ValueError: not 64 bytes
+                continue
+            return
+    raise WebhookVerificationError("wrong_signature", "no signature in the request was made by this key over this body")
+
+
+def _require_recent(timestamp: str, *, tolerance_s: float, now: float) -> None:
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
+        raise WebhookVerificationError("invalid_timestamp", f"{timestamp[:40]!r} is not a time in Unix seconds")
+    age_s = now - int(timestamp)
+    if age_s > tolerance_s:
+        raise WebhookVerificationError("too_old", f"signed {age_s:.0f} s ago: repeated by somebody, or a slow clock")
+    if age_s < -tolerance_s:
+        raise WebhookVerificationError("too_new", f"signed {-age_s:.0f} s ahead of this clock")
