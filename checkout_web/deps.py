@@ -1,0 +1,26 @@
+"""What the page needs from whoever mounts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from openpay.app.payments import PaymentService
+from openpay.app.ports import Database
+from openpay.app.signals import Signals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deps:
+    """Chains and clocks are those of `payments`.
+
+    `public_url` is the site's own address as customers see it: its host decides whose forms are obeyed where a proxy
+    rewrites `Host`. `tick_s`: how long a change made by another process may go unseen by open pages.
+    """
+
+    db: Database
+    payments: PaymentService
+    signals: Signals
+    public_url: str | None = None
+    tick_s: float = 1.0
+    max_viewers: int = 5_000
+    """Event streams open at once in this process; further pages poll."""

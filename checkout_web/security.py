@@ -1,0 +1,65 @@
+"""What browsers are allowed to do with the page, and whose forms are obeyed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+BASE_HEADERS: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    # Not `no-referrer`: browsers then send `Origin: null` with the page's own forms, which could not be told from
+    # a stranger's. Other hosts are told nothing either way.
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+
+_SAFE_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
+
+
+def content_security_policy(*, form_target: str | None = None) -> str:
+    """The policy of one page: own files only, nothing inline, no frames.
+
+    `form_target` is where the page's form is redirected to after it was handled here (the merchant's cancel URL);
+    browsers apply `form-action` to that redirect too, so its origin is allowed as well.
+    """
+    form_action = "'self'"
+    target = None if form_target is None else origin_of(form_target)
+    if target is not None:
+        form_action += f" {target}"
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self'",
+            "connect-src 'self'",
+            f"form-action {form_action}",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+def origin_of(url: str) -> str | None:
+    """Scheme, host and port of an http(s) URL as CSP writes them; None where that could break out of the header."""
+    parts = urlsplit(url)
+    origin = f"{parts.scheme.lower()}://{parts.netloc}"
+    return origin if _SAFE_ORIGIN.fullmatch(origin) else None
+
+
+def is_same_origin(headers: Mapping[str, str], *, own_hosts: frozenset[str]) -> bool:
+    """Whether a POST comes from this site's own page.
+
+    `Sec-Fetch-Site` decides where the browser sends it (W3C Fetch Metadata). Elsewhere - plain http, older browsers -
+    the host of `Origin` must be one of `own_hosts` (`host[:port]`, lower case). A request with neither is no
+    browser's form, and refused.
+    """
+    site = headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site == "same-origin"
+    return urlsplit(headers.get("Origin", "")).netloc.lower() in own_hosts - {""}

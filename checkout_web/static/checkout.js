@@ -1,0 +1,49 @@
+// The page works without any of this; each module makes one part of it livelier.
+
+import { announce } from "./announce.js";
+import { startCopying } from "./copy.js";
+import { Countdown } from "./countdown.js";
+import { Feed } from "./feed.js";
+import { Onward } from "./onward.js";
+import { showState } from "./state.js";
+
+function start(live) {
+  const countdown = new Countdown(live);
+  const onward = new Onward(live);
+  const feed = new Feed({
+    eventsUrl: live.dataset.events,
+    stateUrl: live.dataset.state,
+    tag: live.dataset.tag,
+    onNow: (now) => countdown.setNow(now),
+    onState: (message) => {
+      const changed = showState(live, message);
+      if (changed) announce(changed);
+      dress();
+    },
+  });
+
+  // What must be done to a state part after it was put into the page.
+  function dress() {
+    for (const button of live.querySelectorAll("[data-copy]")) button.hidden = false;
+    countdown.attach(() => feed.ask());
+    onward.attach();
+  }
+
+  // Token and QR choices are links; here they change the part instead of the page.
+  live.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-select]");
+    if (!link || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    const url = new URL(link.href);
+    history.replaceState(null, "", url);
+    feed.choose(url.searchParams);
+  });
+
+  startCopying(document);
+  countdown.setNow(Number(live.dataset.now));
+  dress();
+  feed.choose(new URLSearchParams(location.search), { ask: false });
+}
+
+const live = document.getElementById("live");
+if (live) start(live);

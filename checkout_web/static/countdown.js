@@ -1,0 +1,66 @@
+// Time left to pay, by the server's clock: a silent timer, and a few spoken thresholds.
+
+import { announce } from "./announce.js";
+
+const SPOKEN_S = [600, 300, 60];
+
+export class Countdown {
+  #live;
+  #offsetMs = 0;
+  #timer = null;
+  #spoken = new Set();
+
+  constructor(live) {
+    this.#live = live;
+  }
+
+  setNow(seconds) {
+    this.#offsetMs = seconds * 1000 - Date.now();
+  }
+
+  // Start counting for the timer in the current part, if it has one. `onEnd` is called once at zero.
+  attach(onEnd) {
+    clearInterval(this.#timer);
+    for (const time of this.#live.querySelectorAll("time[data-local]")) showLocally(time);
+    const shown = this.#live.querySelector("[data-deadline]");
+    if (!shown) return;
+    const tick = () => {
+      const left = Math.max(0, Number(shown.dataset.deadline) - Math.floor((Date.now() + this.#offsetMs) / 1000));
+      shown.textContent = written(left);
+      this.#speak(left);
+      if (left > 0) return;
+      clearInterval(this.#timer);
+      onEnd();
+    };
+    shown.closest("[data-countdown]").hidden = false;
+    this.#timer = setInterval(tick, 1000);
+    tick();
+  }
+
+  // Say a threshold when it is crossed, not when the page is opened below it.
+  #speak(left) {
+    const passed = SPOKEN_S.filter((threshold) => left <= threshold);
+    const isFirst = this.#spoken.size === 0;
+    const news = passed.filter((threshold) => !this.#spoken.has(threshold));
+    for (const threshold of news) this.#spoken.add(threshold);
+    this.#spoken.add("started");
+    if (!isFirst && news.length > 0 && left > 0) {
+      const minutes = Math.min(...news) / 60;
+      announce(`${minutes} ${minutes === 1 ? "minute" : "minutes"} left to pay`);
+    }
+  }
+}
+
+function written(seconds) {
+  const hours = Math.floor(seconds / 3600);
+  const minutes = Math.floor((seconds % 3600) / 60);
+  const rest = String(seconds % 60).padStart(2, "0");
+  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
+}
+
+function showLocally(time) {
+  const moment = new Date(time.dateTime);
+  const today = moment.toDateString() === new Date().toDateString();
+  const clock = { hour: "2-digit", minute: "2-digit" };
+  time.textContent = moment.toLocaleString(document.documentElement.lang, today ? clock : { day: "numeric", month: "long", ...clock });
+}

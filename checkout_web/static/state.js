@@ -1,0 +1,29 @@
+// Puts a newly rendered state part into the page without taking the customer's place away.
+
+// Returns what to announce, or null when nothing worth saying changed.
+export function showState(live, message) {
+  if (message.tag === live.dataset.tag) return null;
+  const before = live.querySelector("[data-part]");
+  const focused = live.contains(document.activeElement) ? document.activeElement : null;
+  const openParts = [...live.querySelectorAll("details[open]")].map((element) => element.className);
+
+  const parsed = new DOMParser().parseFromString(message.html, "text/html");
+  live.replaceChildren(...parsed.body.childNodes);
+  live.dataset.tag = message.tag;
+  document.title = document.title.replace(/^.*? – /, `${message.title} – `);
+
+  for (const element of live.querySelectorAll("details")) {
+    if (openParts.includes(element.className)) element.open = true;
+  }
+  if (focused) restoreFocus(live, focused);
+
+  const after = live.querySelector("[data-part]");
+  const samePart = before && after && before.dataset.part === after.dataset.part;
+  return samePart && after.dataset.part !== "underpaid" ? null : message.title;
+}
+
+function restoreFocus(live, focused) {
+  const again = focused.id ? document.getElementById(focused.id) : null;
+  if (again) again.hidden = false;
+  (again ?? live.querySelector("#state-heading"))?.focus({ preventScroll: true });
+}

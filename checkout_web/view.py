@@ -1,0 +1,286 @@
+"""What the page says about a payment: a pure view model, equal exactly when the page would look the same.
+
+It holds no time of day, so that comparing two of them tells whether a viewer must be sent anything.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from math import ceil
+from urllib.parse import urlsplit
+
+from openpay.app.payments import PaymentView
+from openpay.app.records import Cursor
+from openpay.domain.address import to_checksum
+from openpay.domain.assessment import Tally, is_late
+from openpay.domain.chains import Chain
+from openpay.domain.money import format_decimal, format_usd
+from openpay.domain.payment import OPEN, WAITING, Offer, Payment, Status
+from openpay.domain.uris import transfer_uri
+from openpay.errors import InvariantViolated
+
+CATCHING_UP_AFTER_S = 30
+"""The watcher's view may be this old before the page says so."""
+
+
+class Part(StrEnum):
+    """The page's states; each has a template of this name in `templates/parts`."""
+
+    WAITING = "waiting"
+    UNDERPAID = "underpaid"
+    CLOSING = "closing"
+    """The deadline has passed, but no final block says so yet: a transfer made in time may still show up."""
+    CONFIRMING = "confirming"
+    CONFIRMING_REVERTED = "confirming_reverted"
+    PAID = "paid"
+    OVERPAID = "overpaid"
+    REVERSED = "reversed"
+    FAILED_REVERTED = "failed_reverted"
+    FAILED_REFUSED = "failed_refused"
+    EXPIRED = "expired"
+    EXPIRED_RECEIVED = "expired_received"
+    LATE = "late"
+    CANCELED = "canceled"
+
+
+class QrKind(StrEnum):
+    """What the QR code holds: an EIP-681 request for the exact transfer, or the bare address."""
+
+    TRANSFER = "transfer"
+    ADDRESS = "address"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Money:
+    """An exact token amount as text, such as `25.00` USDT."""
+
+    amount: str
+    token: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderLine:
+    name: str
+    quantity: int
+    amount: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenChoice:
+    """One way to pay. `ask` is what is still to be sent in this token, `received` what counts so far (or None)."""
+
+    token: str
+    contract: str | None
+    full: str
+    ask: str
+    received: str | None
+    uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What the customer chose to see, from the query; anything unknown falls back to the default."""
+
+    token: str | None = None
+    qr: QrKind = QrKind.TRANSFER
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """Everything the templates show. Amounts are text in whole tokens or USD, times Unix seconds."""
+
+    payment_id: str
+    part: Part
+    merchant: str
+    amount: str
+    currency: str
+    description: str | None
+    lines: tuple[OrderLine, ...]
+    test_mode: bool
+    network: str
+    chain_id: int
+    address: str
+    deadline: int
+    choices: tuple[TokenChoice, ...]
+    preferred_token: str
+    unavailable_tokens: tuple[str, ...]
+    received: tuple[Money, ...]
+    """All that arrived, one sum for each token, accepted or not."""
+    excess: tuple[Money, ...]
+    """What a paid payment received beyond its amount."""
+    confirmations: int
+    required_confirmations: int
+    wait_s: int | None
+    """About how long until enough confirmations, in seconds; None when only the network's finality is missing."""
+    tx_hash: str | None
+    paid_token: str | None
+    catching_up: bool
+    can_cancel: bool
+    success_url: str | None
+    cancel_url: str | None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the page leads the customer on to `success_url` by itself."""
+        return self.part in {Part.PAID, Part.OVERPAID} and self.success_url is not None
+
+    def choice(self, selection: Selection) -> TokenChoice:
+        """The chosen token's panel, or the preferred one's."""
+        by_token = {choice.token: choice for choice in self.choices}
+        return by_token.get(selection.token or "", by_token[self.preferred_token])
+
+
+def present(view: PaymentView, *, merchant: str, chain: Chain, now: int, wall_now: int) -> Checkout:
+    """Build the page's content. `now` is the payment clock's time, `wall_now` the server's; both Unix seconds."""
+    payment, cursor = view.payment, view.cursor
+    completion = payment.completion
+    confirmations = view.confirmations or 0
+    missing = max(0, payment.required_confirmations - confirmations)
+    tallies = view.tallies
+    return Checkout(
+        payment_id=payment.id,
+        part=choose_part(view, now=now),
+        merchant=merchant,
+        amount=format_usd(payment.amount_usd),
+        currency="USD",
+        description=payment.description,
+        lines=tuple(
+            OrderLine(name=line.name, quantity=line.quantity, amount=format_usd(line.amount_usd))
+            for line in payment.line_items
+        ),
+        test_mode=not payment.livemode,
+        network=chain.name,
+        chain_id=chain.chain_id,
+        address=to_checksum(payment.address),
+        deadline=payment.deadline,
+        choices=tuple(_choice(payment, offer, tallies[offer.token]) for offer in payment.offers),
+        preferred_token=_preferred_token(payment, tallies),
+        unavailable_tokens=payment.unavailable_tokens,
+        received=_received(view, chain),
+        excess=_excess(view, chain),
+        confirmations=min(confirmations, payment.required_confirmations),
+        required_confirmations=payment.required_confirmations,
+        wait_s=ceil(missing * chain.block_interval_s) if missing else None,
+        tx_hash=None if completion is None or completion.tx_hash is None else "0x" + completion.tx_hash.hex(),
+        paid_token=None if completion is None else completion.token,
+        catching_up=payment.status in OPEN and is_catching_up(cursor, chain, now=now, wall_now=wall_now),
+        can_cancel=payment.status in WAITING and not view.deposits,
+        success_url=return_url(payment.success_url, payment.id),
+        cancel_url=return_url(payment.cancel_url, payment.id),
+    )
+
+
+def choose_part(view: PaymentView, *, now: int) -> Part:
+    """Which state's words apply."""
+    payment = view.payment
+    match payment.status:
+        case Status.INITIATED | Status.PENDING:
+            if now > payment.deadline:
+                return Part.CLOSING
+            return Part.UNDERPAID if view.deposits else Part.WAITING
+        case Status.CONFIRMING:
+            reverted = payment.completion is not None and payment.completion.reverted
+            return Part.CONFIRMING_REVERTED if reverted else Part.CONFIRMING
+        case Status.PAID:
+            if payment.reversed_at is not None:
+                return Part.REVERSED
+            return Part.OVERPAID if _excess_units(view) else Part.PAID
+        case Status.FAILED | Status.EXPIRED | Status.CANCELED:
+            if any(is_late(payment, deposit) for deposit in view.deposits):
+                return Part.LATE
+            if payment.status is Status.FAILED:
+                return Part.FAILED_REVERTED if payment.failure == "reverted" else Part.FAILED_REFUSED
+            if payment.status is Status.CANCELED:
+                return Part.CANCELED
+            return Part.EXPIRED_RECEIVED if view.deposits else Part.EXPIRED
+
+
+def is_catching_up(cursor: Cursor | None, chain: Chain, *, now: int, wall_now: int) -> bool:
+    """Whether the watcher's view of the network is too old to be taken as current.
+
+    Three ways to be late: it has not read for a while, the newest block it read is old, or many are still to read.
+    """
+    if cursor is None:
+        return True
+    allowed_s = max(CATCHING_UP_AFTER_S, 3 * chain.block_interval_s)
+    unread_s = (cursor.seen_head - cursor.number) * chain.block_interval_s
+    return max(wall_now - cursor.read_at, now - cursor.time, unread_s) > allowed_s
+
+
+def is_ended(checkout: Checkout) -> bool:
+    """Whether the page has nothing more to wait for."""
+    return checkout.part not in {
+        Part.WAITING,
+        Part.UNDERPAID,
+        Part.CLOSING,
+        Part.CONFIRMING,
+        Part.CONFIRMING_REVERTED,
+    }
+
+
+def return_url(template: str | None, payment_id: str) -> str | None:
+    """The merchant's URL with `{PAYMENT_ID}` replaced; None unless it is http or https, whatever was stored."""
+    if template is None or urlsplit(template).scheme.lower() not in {"http", "https"}:
+        return None
+    return template.replace("{PAYMENT_ID}", payment_id)
+
+
+def _choice(payment: Payment, offer: Offer, sums: Tally) -> TokenChoice:
+    ask_units = sums.remaining_units or offer.full_units
+    return TokenChoice(
+        token=offer.token,
+        contract=None if offer.contract is None else to_checksum(offer.contract),
+        full=format_decimal(offer.full_units, offer.decimals),
+        ask=format_decimal(ask_units, offer.decimals),
+        received=format_decimal(sums.on_time_units, offer.decimals) if sums.on_time_units else None,
+        uri=transfer_uri(chain_id=payment.chain_id, to=payment.address, units=ask_units, contract=offer.contract),
+    )
+
+
+def _preferred_token(payment: Payment, tallies: Mapping[str, Tally]) -> str:
+    """The token that was begun with and is nearest to its amount, else the merchant's first."""
+    return min(payment.offers, key=lambda offer: tallies[offer.token].remaining_units / offer.full_units).token
+
+
+def _sums(view: PaymentView) -> dict[str, int]:
+    sums: dict[str, int] = defaultdict(int)
+    for deposit in view.deposits:
+        sums[deposit.token] += deposit.units
+    return sums
+
+
+def _excess_units(view: PaymentView) -> dict[str, int]:
+    """Units beyond the amount of a paid payment, by token: the whole sum of any token but the completing one."""
+    payment = view.payment
+    if payment.status is not Status.PAID or payment.completion is None:
+        return {}
+    offer = payment.offer(payment.completion.token)
+    wanted = {} if offer is None else {offer.token: offer.full_units}
+    beyond = {token: units - wanted.get(token, 0) for token, units in _sums(view).items()}
+    return {token: units for token, units in beyond.items() if units > 0}
+
+
+def _received(view: PaymentView, chain: Chain) -> tuple[Money, ...]:
+    return _money(_sums(view), view.payment, chain)
+
+
+def _excess(view: PaymentView, chain: Chain) -> tuple[Money, ...]:
+    return _money(_excess_units(view), view.payment, chain)
+
+
+def _money(sums: dict[str, int], payment: Payment, chain: Chain) -> tuple[Money, ...]:
+    return tuple(
+        Money(amount=format_decimal(units, _decimals(token, payment, chain)), token=token)
+        for token, units in sorted(sums.items())
+    )
+
+
+def _decimals(token: str, payment: Payment, chain: Chain) -> int:
+    """An accepted token's decimals are the payment's own; any other is listed on the chain, or was never recorded."""
+    known = payment.offer(token) or chain.token(token)
+    if known is None:
+        raise InvariantViolated(f"payment {payment.id} received {token}, which {chain.name} does not list")
+    return known.decimals
