@@ -6,13 +6,15 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from openpay.config import Settings
+from openpay.bootstrap.installation import installed
+from openpay.config import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
@@ -43,6 +45,13 @@ def test_every_role_has_a_service_that_runs_it(services: dict[str, Any]) -> None
     }
 
 
+@pytest.mark.parametrize("role", sorted(ROLES))
+def test_command_of_a_service_is_one_the_program_has(role: str) -> None:
+    openpay = Path(sys.executable).with_name("openpay")
+    answer = subprocess.run([openpay, role, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+
+
 def test_only_the_settler_holds_the_operator_key(services: dict[str, Any]) -> None:
     assert _holders(services, "OPENPAY_OPERATOR_KEY") == {"settler"}
 
@@ -56,6 +65,23 @@ def test_every_setting_named_is_one_the_program_reads(services: dict[str, Any]) 
     example = (ROOT / ".env.example").read_text()
     named |= set(re.findall(r"^(?:# )?(OPENPAY_\w+)=", example, re.MULTILINE))
     assert named <= {f"OPENPAY_{field}".upper() for field in Settings.model_fields}
+
+
+@pytest.mark.parametrize("role", sorted(ROLES - {"migrate"}))
+async def test_role_needs_no_more_than_its_service_gives_it(
+    role: str, services: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    chain = {"LIVE_CHAIN": "bsc", "LIVE_ESCROW": "0x" + "22" * 20, "LIVE_RPC_URLS": "http://127.0.0.1:1"}
+    known = {**REQUIRED, **{f"OPENPAY_{name}": value for name, value in chain.items()}}
+    for name in [name for name in os.environ if name.startswith("OPENPAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    for name, value in services[role]["environment"].items():
+        if name in known or value is not None:
+            monkeypatch.setenv(name, known.get(name, value))
+    monkeypatch.setenv("OPENPAY_DATABASE_URL", f"sqlite:///{tmp_path}/openpay.db")
+    async with installed(load_settings()):
+        pass
 
 
 def test_example_environment_names_every_required_variable() -> None:
