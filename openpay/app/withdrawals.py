@@ -20,13 +20,13 @@ async def request_withdrawal(
 ) -> Withdrawal:
     """Record the intent. `treasury_units` was read from the chain before the transaction began.
 
-    Notify "operations" after the commit. Raises `Invalid` (`unknown_token`, `nothing_to_withdraw`).
+    Notify "operations" after the commit. Raises `Invalid` (`invalid_token`, `nothing_to_withdraw`).
     """
     token = chain.token(symbol)
     if token is None:
         listed = ", ".join(token.symbol for token in chain.tokens)
         raise Invalid(
-            f"{symbol[:60]!r} is not a token of {chain.name}: there are {listed}", code="unknown_token", param="token"
+            f"{symbol[:60]!r} is not a token of {chain.name}: there are {listed}", code="invalid_token", param="token"
         )
     if treasury_units.get(symbol, 0) == 0:
         raise Invalid(f"the treasury holds no {symbol}", code="nothing_to_withdraw", param="token")

@@ -1,0 +1,321 @@
+"""What merchants get: the JSON shapes that `render` writes. They make the documentation; the tests hold both equal."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from openpay.domain.payment import SettlementStatus, Status
+
+Address = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{40}$", description="With EIP-55 capitals")]
+Hash = Annotated[str, Field(pattern="^0x[0-9a-f]{64}$")]
+Decimal = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{2,}$", examples=["25.00"])]
+Units = Annotated[str, Field(pattern="^[0-9]+$", description="In the token's base unit, as a string")]
+Time = Annotated[
+    str,
+    Field(
+        pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
+        description="UTC, whole seconds",
+        examples=["2026-03-26T13:30:00Z"],
+    ),
+]
+StatusName = Annotated[Status, WithJsonSchema({"type": "string", "enum": [status.value for status in Status]})]
+SettlementName = Annotated[
+    SettlementStatus, WithJsonSchema({"type": "string", "enum": [status.value for status in SettlementStatus]})
+]
+
+
+class Shape(BaseModel):
+    """An answer in which every field is present."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class TermsShape(Shape):
+    """The escrow's `Terms` struct, names and order as in the contract. Wide integers are strings."""
+
+    merchant: Address
+    operator: Address
+    usd: Annotated[str, Field(description="10^-6 USD")]
+    slippageBps: int
+    underpaymentBps: int
+    quotedAt: int
+    expiry: int
+    round: Annotated[str, Field(description="The Chainlink round that prices BNB; 0 where BNB is not accepted")]
+    assets: Annotated[int, Field(description="Bitmap of accepted assets, by their place in the escrow's list")]
+    paymentId: Annotated[Hash, Field(description="keccak256 of the payment's id")]
+
+
+class TokenAmountShape(Shape):
+    """What to pay in one of the accepted tokens."""
+
+    token: str
+    contract: Annotated[Address | None, Field(description="null: the chain's own coin")]
+    decimals: int
+    amount: Decimal
+    amount_units: Units
+    received_units: Units
+    remaining_units: Units
+    uri: Annotated[str | None, Field(description="EIP-681 request for what remains; null when nothing is waited for")]
+
+
+class DepositShape(Shape):
+    """Where to pay. The address follows from escrow, chain and terms alone: keep them to recover money without us."""
+
+    chain_id: int
+    address: Address
+    escrow: Address
+    terms: TermsShape
+    amounts: list[TokenAmountShape]
+
+
+class SettlementShape(Shape):
+    """The move from the payment's vault to the merchant's treasury."""
+
+    status: SettlementName
+    tx_hash: Hash | None
+    amount_units: Units | None
+    settled_at: Time | None
+
+
+class PaymentShape(Shape):
+    """A payment."""
+
+    id: Annotated[str, Field(pattern="^pay_[0-9A-Za-z]{24}$")]
+    status: StatusName
+    amount: Decimal
+    currency: Literal["USD"]
+    checkout_url: str
+    expires_at: Time
+    created_at: Time
+    accepted_tokens: list[str]
+    description: str | None
+    metadata: dict[str, str]
+    livemode: bool
+    deposit: DepositShape
+    token: Annotated[str | None, Field(description="The token it is paid in, once a transfer sufficed")]
+    tx_hash: Annotated[Hash | None, Field(description="The transfer with which it sufficed")]
+    confirmations: int | None
+    required_confirmations: int
+    paid_at: Time | None
+    settlement: SettlementShape | None
+    refunds: list[dict[str, Any]]
+    unavailable_tokens: Annotated[list[str], Field(description="Asked for, but without a fresh price")]
+    retry_of: str | None
+    reversed_at: Annotated[Time | None, Field(description="A deep reorg took the money of a paid payment away")]
+
+
+class PaymentList(Shape):
+    data: list[PaymentShape]
+    has_more: bool
+
+
+class EventShape(Shape):
+    """Something that happened, and the webhook body that says so."""
+
+    id: str
+    type: str
+    created_at: Time
+    livemode: bool
+    payment_id: str | None
+    body: dict[str, Any]
+
+
+class EventList(Shape):
+    data: list[EventShape]
+    has_more: bool
+
+
+class EndpointShape(Shape):
+    """A webhook endpoint."""
+
+    id: str
+    url: str
+    events: list[str]
+    active: bool
+    disabled_reason: str | None
+    livemode: bool
+    created_at: Time
+
+
+class EndpointList(Shape):
+    data: list[EndpointShape]
+    has_more: bool
+
+
+class ConfiguredEndpointShape(BaseModel):
+    """A webhook endpoint as configured. `secret` is there the first time only."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+    url: str
+    events: list[str]
+    active: bool
+    secret: Annotated[str | None, Field(description="The HMAC secret of Standard Webhooks; null from then on")]
+
+
+class PublicKeyShape(Shape):
+    """The Ed25519 key that verifies `X-OpenPay-Signature`."""
+
+    public_key: Annotated[str, Field(description="base64 of the DER SubjectPublicKeyInfo")]
+    algorithm: Literal["ED25519"]
+    format: Literal["base64"]
+
+
+class AttemptShape(Shape):
+    """One try to deliver."""
+
+    number: int
+    at: Time
+    status: Annotated[int | None, Field(description="null: no answer came; `error` says why")]
+    latency_ms: int
+    error: str | None
+    answer: Annotated[str, Field(description="The start of the answer's body")]
+
+
+class DeliveryShape(Shape):
+    """An event on its way to an endpoint."""
+
+    id: str
+    event_id: str
+    event: str
+    payment_id: str | None
+    endpoint_id: str
+    url: str
+    state: Literal["pending", "succeeded", "failed"]
+    attempts: list[AttemptShape]
+    next_attempt_at: Time | None
+    livemode: bool
+    created_at: Time
+
+
+class DeliveryList(Shape):
+    data: list[DeliveryShape]
+    has_more: bool
+
+
+class TestEventShape(Shape):
+    """The test event that is now on its way."""
+
+    event_id: str
+    event: Literal["webhook.test"]
+    created_at: Time
+
+
+class BalanceShape(Shape):
+    """One token: in the treasury, and paid but not yet there."""
+
+    token: str
+    contract: Address | None
+    decimals: int
+    available: Decimal
+    available_units: Units
+    pending: Decimal
+    pending_units: Units
+
+
+class BalanceList(Shape):
+    data: list[BalanceShape]
+    has_more: bool
+
+
+class WithdrawalShape(Shape):
+    """A withdrawal. The amount is known once it is done."""
+
+    id: str
+    status: Literal["pending", "submitted", "succeeded", "failed"]
+    token: str
+    amount: Decimal | None
+    amount_units: Units | None
+    address: Address
+    tx_hash: Hash | None
+    failure: str | None
+    livemode: bool
+    created_at: Time
+    completed_at: Time | None
+
+
+class WithdrawalList(Shape):
+    data: list[WithdrawalShape]
+    has_more: bool
+
+
+class ApiKeyShape(Shape):
+    """An API key, without its secret."""
+
+    id: str
+    prefix: str
+    last4: str
+    livemode: bool
+    created_at: Time
+    revoked_at: Time | None
+
+
+class NewApiKeyShape(ApiKeyShape):
+    """A fresh API key. `secret` is shown now and never again."""
+
+    secret: str
+
+
+class ApiKeyList(Shape):
+    data: list[ApiKeyShape]
+    has_more: bool
+
+
+class JwkShape(Shape):
+    """A public signing key (RFC 7517, RFC 8037)."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+    kid: str
+    use: Literal["sig"]
+    alg: Literal["EdDSA"]
+    livemode: bool
+
+
+class JwksShape(Shape):
+    """Every public signing key of a merchant."""
+
+    keys: list[JwkShape]
+
+
+class LiveShape(Shape):
+    """The process answers."""
+
+    status: Literal["live"]
+
+
+class ChainShape(Shape):
+    """How far one chain has been read."""
+
+    chain_id: int
+    name: str
+    modes: list[Literal["live", "test"]]
+    block: Annotated[int | None, Field(description="null: nothing was read yet")]
+    head: int | None
+    lag_blocks: int | None
+    read_at: Time | None
+    covered_from: int | None
+
+
+class ReadyShape(Shape):
+    """Whether requests can be served, and what an operator should look at."""
+
+    status: Literal["ready", "unavailable"]
+    database: Literal["up", "down"]
+    chains: list[ChainShape]
+    warnings: list[str]
+
+
+class ProblemShape(Shape):
+    """An error (RFC 9457). `code` is for programs, `detail` for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: Annotated[str, Field(pattern="^[a-z0-9_]+$")]
+    param: Annotated[str | None, Field(description="The field or parameter at fault")]
+    request_id: str

@@ -1,0 +1,69 @@
+"""The API as an aiohttp application: the route table's operations, and what is public."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from importlib.metadata import version
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from openpay.api import docs_page, openapi
+from openpay.api.deps import ApiDeps
+from openpay.api.endpoint import endpoint
+from openpay.api.monitoring import ApiMetrics, live, ready
+from openpay.api.routes import PREFIX, ROUTES
+from openpay.app import webhooks
+from openpay.errors import NotFound
+from openpay.http import new_application
+
+
+def build_app(deps: ApiDeps) -> web.Application:
+    """The API at `/`. The checkout page is added to it as a sub-application."""
+    app = new_application(deps.http, limited_by_key=f"{PREFIX}/")
+    metrics = ApiMetrics(deps.registry)
+    app.middlewares.insert(0, metrics.middleware())
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, endpoint(route, deps))
+        if route.method == "GET":
+            app.router.add_route("HEAD", route.path, endpoint(route, deps))
+    described = openapi.document(public_url=deps.public_url, version=version("openpay"))
+    app.router.add_get("/openapi.json", _constant(json.dumps(described, indent=1), "application/json"))
+    app.router.add_get("/docs", _docs(docs_page.page(described)))
+    app.router.add_get("/livez", live)
+    app.router.add_get("/readyz", ready(deps))
+    app.router.add_get("/metrics", metrics.handler(deps))
+    app.router.add_get("/jwks/{merchant_id}.json", _jwks(deps))
+    return app
+
+
+def _constant(text: str, content_type: str, headers: dict[str, str] | None = None) -> Handler:
+    body = text.encode()
+
+    async def handle(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type=content_type, charset="utf-8", headers=headers)
+
+    return handle
+
+
+def _docs(page: str) -> Handler:
+    """The page may use its own one style sheet and nothing else."""
+    styles = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in styles)
+    policy = f"default-src 'none'; style-src {hashes}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    return _constant(page, "text/html", {"Content-Security-Policy": policy})
+
+
+def _jwks(deps: ApiDeps) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        merchant_id = request.match_info["merchant_id"]
+        if not re.fullmatch(r"[0-9A-Za-z_]{1,64}", merchant_id, re.ASCII):
+            raise NotFound(f"no merchant {merchant_id[:60]!r}", code="merchant_not_found")
+        async with deps.db.read() as uow:
+            keys = await webhooks.jwks(uow, merchant_id, now=deps.wall_clock.now())
+        return web.json_response(keys, headers={"Cache-Control": "public, max-age=300"})
+
+    return handle

@@ -1,0 +1,50 @@
+"""What the API is built from: ports and use cases, handed over by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+
+from openpay.app.merchants import Caller
+from openpay.app.payments import PaymentService
+from openpay.app.ports import Balances, Clock, Database
+from openpay.app.sealing import Sealer
+from openpay.app.signals import Signals
+from openpay.domain.chains import Chain
+from openpay.errors import Forbidden
+from openpay.http import HttpSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiDeps:
+    """Everything `build_app` needs.
+
+    `clock` is the time of payments (in `openpay dev` the local chain's), `wall_clock` the server's own: it schedules
+    deliveries and dates keys. `chains` maps live mode (True) and test mode (False) to the chain each is bound to.
+    `public_url` is how the world reaches this server, without a trailing slash. `allow_insecure_webhooks` accepts http
+    and loopback targets. `warnings` is asked by `/readyz` for what an operator should mend.
+    """
+
+    db: Database
+    payments: PaymentService
+    chains: Mapping[bool, Chain]
+    balances: Balances
+    clock: Clock
+    wall_clock: Clock
+    sealer: Sealer
+    signals: Signals
+    public_url: str
+    http: HttpSettings = field(default_factory=HttpSettings)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    allow_insecure_webhooks: bool = False
+    warnings: Callable[[], Sequence[str]] = tuple
+
+    def chain_of(self, caller: Caller) -> Chain:
+        """The chain of the caller's mode. Raises `Forbidden` (`mode_not_configured`)."""
+        chain = self.chains.get(caller.livemode)
+        if chain is None:
+            mode = "live" if caller.livemode else "test"
+            raise Forbidden(f"this server has no chain for {mode} mode", code="mode_not_configured")
+        return chain
