@@ -45,7 +45,7 @@ class HostWord(Enum):
     AGREES = "agrees"
     DISAGREES = "disagrees"
     NOT_YET = "not yet"
-    """The height is above what the host itself calls finalized: its word could still change."""
+    """The host itself does not call that height final yet: its word could still change."""
     SILENT = "silent"
 
 
@@ -70,6 +70,9 @@ class Agreement:
         """No second host said anything at all, as opposed to "not yet" or "no"."""
         return len(self.words) > 1 and self._count(HostWord.SILENT) >= len(self.words) - 1
 
+    def __str__(self) -> str:
+        return ", ".join(f"{host} {word.value}" for host, word in sorted(self.words.items()))
+
     def _count(self, word: HostWord) -> int:
         return sum(each is word for each in self.words.values())
 
@@ -89,7 +92,8 @@ class _Member:
 class Pool:
     """The nodes of one chain. Make one with `connect`.
 
-    `clock` is monotonic seconds. `has_finalized_tag` is a setting of the chain, not sniffed.
+    `has_finalized_tag` and `stalled_finality_confirmations` are as in `openpay.domain.chains.Chain`; `clock` is
+    monotonic seconds.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Pool:
         *,
         chain_id: int,
         has_finalized_tag: bool = True,
+        stalled_finality_confirmations: int = 240,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not endpoints:
@@ -105,6 +110,7 @@ class Pool:
         self._members = [_Member(endpoint=endpoint) for endpoint in endpoints]
         self._chain_id = chain_id
         self._has_finalized_tag = has_finalized_tag
+        self._stalled_finality_confirmations = stalled_finality_confirmations
         self._clock = clock
         if len(self.hosts) == 1:
             _log.warning(
@@ -175,20 +181,25 @@ class Pool:
         return dict(zip(by_host, words, strict=True))
 
     async def second_host(self, number: int, block_hash: bytes) -> Agreement:
-        """Ask every host for its hash at height `number`, at or below what it calls finalized."""
+        """Ask every host for its hash at height `number`.
+
+        A host's word counts at or below what it calls finalized, or, while that stands still, at great depth.
+        """
         words = await self.ask_hosts(lambda endpoint: self._word(endpoint, number, block_hash))
         return Agreement(
             words={host: word if isinstance(word, HostWord) else HostWord.SILENT for host, word in words.items()}
         )
 
     async def _word(self, endpoint: Endpoint, number: int, block_hash: bytes) -> HostWord:
-        calls = [reads.header(number)] + ([reads.header("finalized")] if self._has_finalized_tag else [])
+        tags: list[reads.Tag] = ["latest", "finalized"] if self._has_finalized_tag else []
         try:
-            header, *finalized = await endpoint.batch(calls)
+            header, *tagged = await endpoint.batch([reads.header(number), *(reads.header(tag) for tag in tags)])
         except Missing:
             return HostWord.NOT_YET
-        if finalized and read_quantity(finalized[0].number) < number:
-            return HostWord.NOT_YET
+        if tagged:
+            latest, finalized = (read_quantity(each.number) for each in tagged)
+            if number > max(finalized, latest - self._stalled_finality_confirmations + 1):
+                return HostWord.NOT_YET
         return HostWord.AGREES if read_bytes(header.hash) == block_hash else HostWord.DISAGREES
 
     def _in_order(self) -> list[_Member]:
@@ -231,10 +242,16 @@ async def connect(
     *,
     chain_id: int,
     has_finalized_tag: bool = True,
+    stalled_finality_confirmations: int = 240,
     timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> AsyncIterator[Pool]:
     """A pool over `urls` for as long as the context lasts. Connects lazily: a node that is down is no error here."""
     connector = aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_PER_HOST)
     async with aiohttp.ClientSession(connector=connector, read_bufsize=READ_BUFFER_BYTES) as session:
         endpoints = [Endpoint(url, session, timeout_s=timeout_s) for url in urls]
-        yield Pool(endpoints, chain_id=chain_id, has_finalized_tag=has_finalized_tag)
+        yield Pool(
+            endpoints,
+            chain_id=chain_id,
+            has_finalized_tag=has_finalized_tag,
+            stalled_finality_confirmations=stalled_finality_confirmations,
+        )

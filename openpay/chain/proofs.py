@@ -10,7 +10,7 @@ from __future__ import annotations
 from binascii import unhexlify
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from openpay.chain import encoding
 from openpay.chain.blocks import Block, Header, Receipt, Transaction, read_bytes, read_quantity
@@ -54,35 +54,43 @@ class ProvenBlock:
         return recover_sender(self.transactions[index])
 
 
-def header_hash(header: Header) -> bytes:
-    """Recompute the 32-byte block hash. Raises `ValueError` for fields that cannot be encoded."""
-    return keccak(unhexlify(encoding.header(header)))
-
-
 def prove(block: Block, receipts: Sequence[Receipt], *, block_hash: bytes, endpoint: str) -> ProvenBlock:
     """Return `block` as proven to be the one with `block_hash`; raise `ProofFailed` otherwise, naming `endpoint`."""
-
-    def check(what: str, expected: bytes, compute: Callable[[], bytes]) -> None:
-        try:
-            computed = compute()
-        except ValueError as error:
-            raise fail(what, expected.hex(), str(error)) from error
-        if computed != expected:
-            raise fail(what, expected.hex(), computed.hex())
-
-    def fail(what: str, expected: str, got: str) -> ProofFailed:
-        return ProofFailed(what, expected=expected, got=got, block=block.number[:20], endpoint=endpoint)
-
     # The header first: the roots below are worth comparing with only once they are proven themselves.
-    check("header hash", block_hash, lambda: header_hash(block))
+    prove_header(block, block_hash=block_hash, endpoint=endpoint)
+    check = partial(_check, block, endpoint=endpoint)
     check(
         "transactions root",
-        read_bytes(block.transactions_root),
-        lambda: index_trie_root([encoding.transaction(transaction) for transaction in block.transactions]),
+        expected=read_bytes(block.transactions_root),
+        compute=lambda: index_trie_root([encoding.transaction(transaction) for transaction in block.transactions]),
     )
     check(
         "receipts root",
-        read_bytes(block.receipts_root),
-        lambda: index_trie_root([encoding.receipt(receipt) for receipt in receipts]),
+        expected=read_bytes(block.receipts_root),
+        compute=lambda: index_trie_root([encoding.receipt(receipt) for receipt in receipts]),
     )
     return ProvenBlock(hash=block_hash, header=block, transactions=block.transactions, receipts=tuple(receipts))
+
+
+def prove_header(header: Header, *, block_hash: bytes, endpoint: str) -> None:
+    """Raise `ProofFailed`, naming `endpoint`, unless the header's fields hash to `block_hash`."""
+    _check(
+        header,
+        "header hash",
+        expected=block_hash,
+        compute=lambda: keccak(unhexlify(encoding.header(header))),
+        endpoint=endpoint,
+    )
+
+
+def _check(header: Header, what: str, *, expected: bytes, compute: Callable[[], bytes], endpoint: str) -> None:
+    try:
+        computed = compute()
+    except ValueError as error:
+        raise ProofFailed(
+            what, expected=expected.hex(), got=str(error), block=header.number[:20], endpoint=endpoint
+        ) from error
+    if computed != expected:
+        raise ProofFailed(
+            what, expected=expected.hex(), got=computed.hex(), block=header.number[:20], endpoint=endpoint
+        )

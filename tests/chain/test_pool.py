@@ -174,11 +174,12 @@ async def test_node_that_is_down_at_the_start_is_no_error() -> None:
 # --- two hosts ---------------------------------------------------------------------------------------------------
 
 
-def witness(block_hash: bytes = GOOD, *, finalized: int = 100) -> FakeNode:
+def witness(block_hash: bytes = GOOD, *, finalized: int = 100, latest: int = 110) -> FakeNode:
     """A node that serves one block hash at every height, and calls `finalized` final."""
 
     def by_number(block: str, _full: bool) -> Any:
-        return header(number=finalized if block == "finalized" else int(block, 16), block_hash=block_hash)
+        tags = {"finalized": finalized, "latest": latest}
+        return header(number=tags[block] if block in tags else int(block, 16), block_hash=block_hash)
 
     return FakeNode(eth_getBlockByNumber=by_number)
 
@@ -207,6 +208,12 @@ async def test_one_of_two_hosts_does_not_confirm() -> None:
 
 async def test_hash_at_the_finalized_height_itself_counts() -> None:
     assert (await words(witness(finalized=50), witness(finalized=50))).confirmed
+
+
+async def test_great_depth_takes_the_place_of_a_finalized_tag_that_stands_still() -> None:
+    deep, shallow = witness(finalized=0, latest=289), witness(finalized=0, latest=288)
+    assert (await words(deep, deep)).confirmed
+    assert not (await words(deep, shallow)).confirmed
 
 
 async def test_disagreeing_host_stops_even_two_that_agree() -> None:

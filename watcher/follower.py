@@ -1,0 +1,286 @@
+"""Following a chain: read each block, prove it, link it, find what it means, and commit it - once, and in order.
+
+Invariant: the cursor stands at block n exactly when every block up to n was read whole and what it means is committed.
+Each step fetches first, decides without waiting, and commits last; nothing is remembered between steps but mirrors of
+what the database holds. So a step that fails, or a process that dies, anywhere, is simply taken again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import structlog
+
+from openpay.app import follow
+from openpay.app.follow import BlockFacts, Committed
+from openpay.app.ports import Clock, Database
+from openpay.app.signals import Signals
+from openpay.chain import reads
+from openpay.chain.blocks import Header, read_bytes, read_quantity
+from openpay.chain.errors import BadAnswer
+from openpay.chain.escrow import EscrowClient
+from openpay.chain.pool import Pool
+from openpay.chain.proofs import ProvenBlock, prove_header
+from openpay.chain.rpc import Endpoint
+from openpay.domain.assessment import EscrowAnswer
+from openpay.domain.chains import Chain
+from openpay.errors import ChainUnavailable, ReorgBelowFinality
+from watcher.backfill import read_blocks
+from watcher.facts import FactFinder
+from watcher.finality import final_candidate, vouched_number
+from watcher.local_chain import Extends, Gap, Known, Link, Reorg, TooDeep, Unlinked, relate
+from watcher.record import Record
+
+FAR_BEHIND = 64
+"""Blocks. Further behind than this, final blocks share a transaction."""
+BLOCKS_PER_TRANSACTION = 50
+BLOCKS_PER_STEP = 500
+"""How much is read before the head is looked at again."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads:
+    """What a node says of its chain now. `finalized` is None where the chain has no such tag."""
+
+    latest: Link
+    finalized: int | None
+
+
+class Follower:
+    """Follows one chain, a step at a time. Not for concurrent use: one follower per chain."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        pool: Pool,
+        db: Database,
+        escrow: EscrowClient,
+        finder: FactFinder,
+        *,
+        signals: Signals,
+        wall: Clock,
+    ) -> None:
+        self._chain = chain
+        self._pool = pool
+        self._db = db
+        self._escrow = escrow
+        self._finder = finder
+        self._signals = signals
+        self._wall = wall
+        self._record: Record | None = None
+
+    async def step(self) -> bool:
+        """Read what is new, up to a limit; whether anything was.
+
+        Raises `RetryableError` when a node or the database gave no answer: take the step again, later. Raises
+        `FatalError` when going on would risk money.
+        """
+        heads = await self._heads()
+        if self._record is None:
+            cursor = await follow.read_cursor(self._db, self._chain.chain_id)
+            if cursor is None:
+                return await self._begin(heads)
+            self._record = await Record.load(self._db, cursor)
+        relation = relate(self._record.view(), [heads.latest])
+        match relation:
+            case Known():
+                if heads.latest.number < self._record.floor:
+                    behind = self._record.tip.number - heads.latest.number
+                    _log.warning("node is far behind what was recorded", blocks=behind)
+                return False
+            case Extends():
+                return await self._advance(self._record, heads, heads.latest.number)
+            case Gap(last=last):
+                return await self._advance(self._record, heads, last)
+            case Unlinked() | Reorg() | TooDeep():
+                return await self._switch_branch(self._record, heads.latest)
+
+    # --- forward ---------------------------------------------------------------------------------------------------
+
+    async def _begin(self, heads: Heads) -> bool:
+        """Commit the first block ever: the configured one, else the newest that is final now."""
+        first = self._chain.start_block
+        if first is None:
+            candidate = final_candidate(self._chain, head=heads.latest.number, finalized=heads.finalized)
+            first = max(0, candidate.number)
+        if first > heads.latest.number:
+            return False
+        async with aclosing(read_blocks(self._pool, first, first)) as blocks:
+            async for block in blocks:
+                await self._commit([block], heads)
+        return True
+
+    async def _advance(self, record: Record, heads: Heads, last: int) -> bool:
+        """Read from the tip to `last` or the step's limit, and commit in order."""
+        first = record.tip.number + 1
+        last = min(last, first + BLOCKS_PER_STEP - 1)
+        pending: list[ProvenBlock] = []
+        async with aclosing(read_blocks(self._pool, first, last)) as blocks:
+            async for block in blocks:
+                parent = pending[-1].hash if pending else record.tip.hash
+                if block.parent_hash != parent:
+                    # The node's chain is not ours, or changed while it was read. Keep what links, then look.
+                    if pending:
+                        await self._commit(pending, heads)
+                    return await self._switch_branch(record, _link_of(block))
+                pending.append(block)
+                if len(pending) == BLOCKS_PER_TRANSACTION or not self._may_share(block.number, heads):
+                    await self._commit(pending, heads)
+                    pending = []
+        if pending:
+            await self._commit(pending, heads)
+        return True
+
+    def _may_share(self, number: int, heads: Heads) -> bool:
+        """Whether a block may be committed together with its successors: only where no reorg is to be expected."""
+        candidate = final_candidate(self._chain, head=heads.latest.number, finalized=heads.finalized)
+        return heads.latest.number - number > FAR_BEHIND and number <= candidate.number
+
+    async def _commit(self, blocks: Sequence[ProvenBlock], heads: Heads) -> None:
+        """Find what consecutive blocks mean, and store it in one transaction."""
+        wall_now = self._wall.now()
+        facts = await self._finder.find(blocks, self._record, head=heads.latest.number, wall_now=wall_now)
+        final_number = await self._final_number(blocks, heads)
+        answers = await self._ask_escrow(final_number, heads)
+        committed = await follow.commit_blocks(
+            self._db,
+            facts,
+            final_number=final_number,
+            seen_head=heads.latest.number,
+            answers=answers,
+            wall_now=wall_now,
+        )
+        if self._record is None:
+            self._record = Record([fact.block for fact in facts], final_number=committed.cursor.final_number)
+        else:
+            self._record.extend([fact.block for fact in facts], final_number=committed.cursor.final_number)
+        self._tell(committed, facts)
+
+    async def _final_number(self, blocks: Sequence[ProvenBlock], heads: Heads) -> int | None:
+        """The newest block that is final once `blocks` are linked, vouched for by the hosts; None for no news."""
+        head = blocks[-1].number
+        candidate = final_candidate(self._chain, head=head, finalized=heads.finalized)
+        block_hash = self._hash_at(candidate.number, blocks)
+        if block_hash is None or (self._record is not None and candidate.number == self._record.final_number):
+            return None
+        if candidate.stalled:
+            _log.error("finality stands still: depth takes its place", final=candidate.number, head=head)
+        agreement = await self._pool.second_host(candidate.number, block_hash)
+        if agreement.contradicted:
+            _log.error("hosts disagree about a final block", block=candidate.number, hosts=str(agreement))
+        elif agreement.unanswered:
+            _log.error("no second host answers: depth takes its place", hosts=str(agreement))
+        return vouched_number(self._chain, candidate, agreement, head=head)
+
+    def _hash_at(self, number: int, blocks: Sequence[ProvenBlock]) -> bytes | None:
+        if number >= blocks[0].number:
+            return blocks[number - blocks[0].number].hash
+        return self._record.hash_at(number) if self._record is not None else None
+
+    async def _ask_escrow(self, final_number: int | None, heads: Heads) -> dict[str, EscrowAnswer]:
+        """The escrow's word on each payment whose transaction is final, at the newest block that is final.
+
+        Not at our own final block: nodes keep the state of 128 blocks only, and we may be behind.
+        """
+        if final_number is None and self._record is not None:
+            final_number = self._record.final_number
+        if final_number is None:
+            return {}
+        asked = await follow.questions(self._db, self._chain.chain_id, final_number=final_number)
+        at = heads.latest.number - self._chain.confirmations
+        if heads.finalized is not None and heads.finalized > at:
+            at = heads.finalized
+        return {
+            question.payment_id: await self._escrow.check(question.terms, question.asset_index, block=max(0, at))
+            for question in asked
+        }
+
+    # --- back ------------------------------------------------------------------------------------------------------
+
+    async def _switch_branch(self, record: Record, newest: Link) -> bool:
+        """Follow a branch down to where it left the record, and take back what is above. Changes nothing before it
+        has found that place: a branch that leads nowhere retracts no deposit."""
+        branch = [newest]
+        while True:
+            match relate(record.view(), branch):
+                case Unlinked(number=number, parent_hash=parent_hash):
+                    branch.append(await self._parent(number=number, block_hash=parent_hash))
+                case Reorg(ancestor=ancestor):
+                    await self._undo_to(record, ancestor)
+                    return True
+                case TooDeep() as deep:
+                    await self._stop_below_finality(deep)
+                case Known() | Extends() | Gap():
+                    return True
+
+    async def _undo_to(self, record: Record, ancestor: int) -> None:
+        _log.warning("reorg", ancestor=ancestor, depth=record.tip.number - ancestor)
+        while record.tip.number > ancestor:
+            committed = await follow.undo_head(self._db, self._chain.chain_id, wall_now=self._wall.now())
+            record.shorten()
+            self._tell(committed, ())
+
+    async def _stop_below_finality(self, deep: TooDeep) -> None:
+        """Stop the watcher, if the hosts confirm it: one node on a wrong branch is no reason."""
+        agreement = await self._pool.second_host(deep.floor, deep.branch_hash)
+        detail = (
+            f"chain {self._chain.chain_id}: at block {deep.floor}, recorded as final with hash "
+            f"0x{deep.floor_hash.hex()}, nodes now have 0x{deep.branch_hash.hex()}"
+        )
+        if not agreement.confirmed:
+            raise ChainUnavailable(f"{detail}; not confirmed ({agreement}), so nothing is done")
+        _log.critical("reorg below finality", block=deep.floor, hosts=str(agreement))
+        raise ReorgBelowFinality(f"{detail}. Nothing was changed. Compare the nodes, then run `openpay rewind`.")
+
+    # --- asking ----------------------------------------------------------------------------------------------------
+
+    async def _heads(self) -> Heads:
+        tags: list[reads.Tag] = ["latest", "finalized"] if self._chain.has_finalized_tag else ["latest"]
+
+        async def ask(endpoint: Endpoint) -> Heads:
+            latest, *finalized = await endpoint.batch([reads.header(tag) for tag in tags])
+            prove_header(latest, block_hash=read_bytes(latest.hash), endpoint=endpoint.name)
+            return Heads(latest=_link(latest), finalized=read_quantity(finalized[0].number) if finalized else None)
+
+        return await self._pool.ask(ask)
+
+    async def _parent(self, *, number: int, block_hash: bytes) -> Link:
+        """A header by its hash, recomputed: a branch must hang together before anything is taken back for it."""
+
+        async def ask(endpoint: Endpoint) -> Link:
+            header = await endpoint.call(reads.header_by_hash(block_hash))
+            prove_header(header, block_hash=block_hash, endpoint=endpoint.name)
+            link = _link(header)
+            if link.number != number:
+                raise BadAnswer(endpoint.name, f"the parent of block {number + 1} has number {link.number}")
+            return link
+
+        return await self._pool.ask(ask)
+
+    def _tell(self, committed: Committed, facts: Sequence[BlockFacts]) -> None:
+        deposits = sum(len(fact.deposits) for fact in facts)
+        if committed.changed or deposits:
+            _log.info(
+                "block committed",
+                block=committed.cursor.number,
+                deposits=deposits,
+                changed=[f"{payment.id} {payment.status}" for payment in committed.changed],
+            )
+        if committed.changed:
+            self._signals.notify("payments")
+        if committed.events:
+            self._signals.notify("events")
+
+
+def _link(header: Header) -> Link:
+    return Link(
+        number=read_quantity(header.number), hash=read_bytes(header.hash), parent_hash=read_bytes(header.parent_hash)
+    )
+
+
+def _link_of(block: ProvenBlock) -> Link:
+    return Link(number=block.number, hash=block.hash, parent_hash=block.parent_hash)

@@ -1,0 +1,168 @@
+"""From a proven block and the deposit addresses to what the block means for payments. Pure: no node, no database.
+
+A deposit is a `Transfer` log of a *listed* token contract to a watched address, or BNB that a successful transaction
+itself sends to one. The contract's address decides, never a symbol. BNB sent from inside a contract leaves no trace
+in a block: `watcher.internal` finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from openpay.app.records import EscrowLog, Report
+from openpay.chain.blocks import Log, read_bytes, read_quantity
+from openpay.chain.escrow_abi import decode_log
+from openpay.chain.proofs import ProvenBlock
+from openpay.domain.chains import Chain, Token
+from openpay.domain.deposit import Deposit, RevertedAttempt, Source
+from openpay.domain.keccak import keccak
+
+TRANSFER_TOPIC = keccak(b"Transfer(address,address,uint256)")
+TRANSFER_SELECTOR = keccak(b"transfer(address,uint256)")[:4]
+_SUCCESS = 1
+_ADDRESS_PADDING = "00" * 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matches:
+    """What one block holds for us, in the order of the block."""
+
+    deposits: tuple[Deposit, ...]
+    escrow_logs: tuple[EscrowLog, ...]
+
+
+class Matcher:
+    """Finds deposits and escrow logs in blocks of one chain."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._tokens = {token.contract: token for token in chain.tokens}
+
+    def match(self, block: ProvenBlock, watched: Mapping[bytes, str]) -> Matches:
+        """Find everything in `block` that concerns the addresses in `watched` (address to payment id) or the escrow."""
+        deposits = [*self._native(block, watched), *self._transfers(block, watched)]
+        return Matches(deposits=tuple(deposits), escrow_logs=tuple(self._escrow_logs(block)))
+
+    def _native(self, block: ProvenBlock, watched: Mapping[bytes, str]) -> Iterator[Deposit]:
+        token = self._tokens.get(None)
+        if token is None:
+            return
+        for index, transaction in enumerate(block.transactions):
+            if transaction.to is None or (to := read_bytes(transaction.to)) not in watched:
+                continue
+            units = read_quantity(transaction.value)
+            if units > 0 and _succeeded(block, index):
+                yield self._deposit(block, watched[to], token, units, Source.TRANSACTION, index, transaction=index)
+
+    def _transfers(self, block: ProvenBlock, watched: Mapping[bytes, str]) -> Iterator[Deposit]:
+        for position, index, log in _logs(block):
+            # The receiver first: nearly every log is somebody else's transfer, and this rules them out.
+            if len(log.topics) != 3 or (to := read_bytes(log.topics[2])[12:]) not in watched:
+                continue
+            token = self._tokens.get(read_bytes(log.address))
+            if token is None or read_bytes(log.topics[0]) != TRANSFER_TOPIC or len(log.data) != 66:
+                continue
+            if any(topic[2:26] != _ADDRESS_PADDING for topic in log.topics[1:]):
+                continue
+            units = read_quantity(log.data)
+            if units > 0:
+                payer = read_bytes(log.topics[1])[12:]
+                yield self._deposit(
+                    block, watched[to], token, units, Source.LOG, position, transaction=index, payer=payer
+                )
+
+    def _deposit(
+        self,
+        block: ProvenBlock,
+        payment_id: str,
+        token: Token,
+        units: int,
+        source: Source,
+        position: int,
+        *,
+        transaction: int,
+        payer: bytes | None = None,
+    ) -> Deposit:
+        sender = block.sender(transaction)
+        return Deposit(
+            payment_id=payment_id,
+            token=token.symbol,
+            units=units,
+            source=source,
+            position=position,
+            tx_hash=block.transaction_hash(transaction),
+            sender=sender,
+            sender_nonce=read_quantity(block.transactions[transaction].nonce),
+            payer=payer if payer is not None else sender,
+            block_number=block.number,
+            block_hash=block.hash,
+            block_time=block.timestamp,
+        )
+
+    def _escrow_logs(self, block: ProvenBlock) -> Iterator[EscrowLog]:
+        for position, index, log in _logs(block):
+            if read_bytes(log.address) != self._chain.escrow or (event := decode_log(log)) is None:
+                continue
+            token = self._tokens.get(event.contract)
+            yield EscrowLog(
+                chain_id=self._chain.chain_id,
+                name=event.name,
+                payment_id=None,  # resolved from the terms when the block is committed
+                terms_id=event.terms_id,
+                account=event.account,
+                token=None if token is None else token.symbol,
+                units=event.units,
+                tx_hash=block.transaction_hash(index),
+                log_index=position,
+                block_number=block.number,
+                block_hash=block.hash,
+                block_time=block.timestamp,
+            )
+
+    def reverted_attempt(
+        self, block: ProvenBlock, report: Report, watched: Mapping[bytes, str]
+    ) -> RevertedAttempt | None:
+        """The reported transaction, if it is in `block`, failed, and was a transfer to the payment it was reported for.
+
+        A page's word is checked: whoever knows its address can report any transaction, but not make it one for this
+        payment.
+        """
+        for index, transaction in enumerate(block.transactions):
+            if _succeeded(block, index) or block.transaction_hash(index) != report.tx_hash or transaction.to is None:
+                continue
+            to, call = read_bytes(transaction.to), read_bytes(transaction.input)
+            token = self._tokens.get(to)
+            if token is None:
+                receiver, token = to, self._tokens.get(None)
+            else:
+                receiver = call[16:36] if call[:4] == TRANSFER_SELECTOR and len(call) == 68 else b""
+            if token is None or watched.get(receiver) != report.payment_id:
+                return None
+            return RevertedAttempt(
+                payment_id=report.payment_id,
+                token=token.symbol,
+                tx_hash=report.tx_hash,
+                block_number=block.number,
+                block_hash=block.hash,
+                block_time=block.timestamp,
+            )
+        return None
+
+
+def contains(block: ProvenBlock, tx_hash: bytes) -> bool:
+    """Whether a transaction with this hash is in the block."""
+    return any(block.transaction_hash(index) == tx_hash for index in range(len(block.transactions)))
+
+
+def _succeeded(block: ProvenBlock, index: int) -> bool:
+    return read_quantity(block.receipts[index].status) == _SUCCESS
+
+
+def _logs(block: ProvenBlock) -> Iterator[tuple[int, int, Log]]:
+    """Every log with its position in the block and the index of its transaction."""
+    position = 0
+    for index, receipt in enumerate(block.receipts):
+        for log in receipt.logs:
+            yield position, index, log
+            position += 1

@@ -1,0 +1,83 @@
+"""Transactions that the checkout page's wallet reported: found on the chain, and judged by the chain alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from openpay.app.ports import Database
+from openpay.app.records import Report
+from openpay.chain import reads
+from openpay.chain.blocks import read_bytes, read_quantity
+from openpay.chain.fetch import fetch_proven_block
+from openpay.chain.pool import Pool
+from openpay.domain.deposit import RevertedAttempt
+from watcher.matching import Matcher, contains
+from watcher.record import Record
+
+REPORT_LIFE_S = 86_400
+"""A reported transaction that is in no block after this long is forgotten."""
+REPORTS_PER_ROUND = 20
+"""Looked up for each block, so that a flood of reports delays no block by much."""
+
+_log = structlog.get_logger(__name__)
+
+
+class ReportedTransactions:
+    """Looks up open reports, a few per block in turn."""
+
+    def __init__(self, chain_id: int, pool: Pool, db: Database, matcher: Matcher) -> None:
+        self._chain_id = chain_id
+        self._pool = pool
+        self._db = db
+        self._matcher = matcher
+        self._asked: dict[tuple[str, bytes], int] = {}
+        """How often each open report was looked up: the least asked come first."""
+
+    async def look_up(self, record: Record, watched: Mapping[bytes, str], *, wall_now: int) -> list[RevertedAttempt]:
+        """The reported transactions that are found reverted in a block on record.
+
+        Reports whose transaction succeeded in a final block, was meant for something else, or never came are closed.
+        Raises `ChainUnavailable`.
+        """
+        async with self._db.read() as uow:
+            reports = await uow.attempts.open_reports(self._chain_id)
+        keys = {(report.payment_id, report.tx_hash) for report in reports}
+        self._asked = {key: times for key, times in self._asked.items() if key in keys}
+        reports.sort(key=lambda report: self._asked.get((report.payment_id, report.tx_hash), 0))
+        attempts, done = [], []
+        for report in reports[:REPORTS_PER_ROUND]:
+            key = (report.payment_id, report.tx_hash)
+            self._asked[key] = self._asked.get(key, 0) + 1
+            attempt, is_done = await self._judge(report, record, watched)
+            if attempt is not None:
+                attempts.append(attempt)
+            elif is_done or wall_now - report.reported_at > REPORT_LIFE_S:
+                done.append(report)
+        if done:
+            async with self._db.write() as uow:
+                for report in done:
+                    await uow.attempts.close_report(report.payment_id, report.tx_hash)
+        return attempts
+
+    async def _judge(
+        self, report: Report, record: Record, watched: Mapping[bytes, str]
+    ) -> tuple[RevertedAttempt | None, bool]:
+        """The attempt that a report turned out to be, and whether there is nothing more to learn about it."""
+        receipt = await self._pool.find(reads.transaction_receipt(report.tx_hash))
+        if receipt is None:
+            return None, False
+        number, block_hash = read_quantity(receipt.block_number), read_bytes(receipt.block_hash)
+        if number > record.tip.number:
+            return None, False
+        if number < record.floor:
+            # Below what is kept in memory; the block is final, so hosts can be asked which it is.
+            if not (await self._pool.second_host(number, block_hash)).confirmed:
+                return None, False
+        elif record.hash_at(number) != block_hash:
+            return None, False
+        block = await fetch_proven_block(self._pool, block_hash)
+        attempt = self._matcher.reverted_attempt(block, report, watched)
+        is_final = number <= record.floor
+        return attempt, attempt is None and is_final and contains(block, report.tx_hash)
