@@ -28,13 +28,17 @@ class EscrowClient:
         self._chain = chain
         self._operator = operator
 
-    async def check(self, terms: Terms, asset_index: int, *, block: BlockName) -> EscrowAnswer:
-        """Whether the escrow settles these terms at `block`, or did already.
+    async def check(
+        self, terms: Terms, asset_index: int, *, block: BlockName, escrow: bytes | None = None
+    ) -> EscrowAnswer:
+        """Whether the escrow settles these terms at `block`, or did already. `escrow` is another than the chain's
+        current one for payments made under an older deployment.
 
         A refusal is one of the escrow's own errors, the same from two hosts where two are configured. None when there
         is no such answer: a feed or token reverted for reasons of its own, hosts disagree, or no node answered.
         """
-        ask = self._word_question(escrow_abi.settle_data(terms, asset_index), at=block, count=1)
+        data = escrow_abi.settle_data(terms, asset_index)
+        ask = self._word_question(escrow or self._chain.escrow, data, at=block, count=1)
         try:
             await self._pool.ask(ask)
             return Accepted()
@@ -56,7 +60,7 @@ class EscrowClient:
     async def due(self, terms: Terms, asset_index: int, *, block: BlockName) -> tuple[int, int]:
         """Full amount and least amount in base units, by the contract's own arithmetic. Raises `ChainUnavailable`."""
         data = escrow_abi.due_data(terms, asset_index)
-        full, least = await self._pool.ask(self._word_question(data, at=block, count=2))
+        full, least = await self._pool.ask(self._word_question(self._chain.escrow, data, at=block, count=2))
         return full, least
 
     async def treasury_units(self, merchant: bytes) -> Mapping[str, int]:
@@ -74,9 +78,11 @@ class EscrowClient:
 
         return dict(zip((token.symbol for token in self._chain.tokens), await self._pool.ask(ask), strict=True))
 
-    def _word_question(self, data: bytes, *, at: BlockName, count: int) -> Callable[[Endpoint], Awaitable[list[int]]]:
+    def _word_question(
+        self, escrow: bytes, data: bytes, *, at: BlockName, count: int
+    ) -> Callable[[Endpoint], Awaitable[list[int]]]:
         """A call from the operator, whose answer must be `count` words: of an address without code it is empty."""
-        call = reads.eth_call(to=self._chain.escrow, data=data, at=at, sender=self._operator)
+        call = reads.eth_call(to=escrow, data=data, at=at, sender=self._operator)
 
         async def ask(endpoint: Endpoint) -> list[int]:
             return split_words(read_bytes(await endpoint.call(call)), count=count, endpoint=endpoint.name)

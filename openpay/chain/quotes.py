@@ -44,9 +44,9 @@ class QuoteCache:
         self._rounds: dict[tuple[int, bytes], PriceQuote] = {}
 
     def price(self, chain_id: int, token: Token) -> PriceQuote | None:
-        """The round to name in terms made now, or None: the escrow would refuse one that is older or newer."""
+        """The round to name in terms made now; None when the escrow would refuse it as too old."""
         quote = None if token.feed is None else self._rounds.get((chain_id, token.feed))
-        if quote is None or not 0 <= self._clock.now() - quote.updated_at <= token.max_feed_age_s:
+        if quote is None or self._clock.now() - quote.updated_at > token.max_feed_age_s:
             return None
         return quote
 

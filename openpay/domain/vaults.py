@@ -28,6 +28,10 @@ def treasury_address(escrow: bytes, merchant: bytes) -> bytes:
     return _clone_address(escrow, keccak(merchant.rjust(32, b"\0")))
 
 
+def create2_address(deployer: bytes, salt: bytes, init_code: bytes) -> bytes:
+    """Where `deployer` puts a contract by CREATE2 (EIP-1014). `salt` has 32 bytes."""
+    return keccak(b"\xff" + deployer + salt + keccak(init_code))[12:]
+
+
 def _clone_address(escrow: bytes, salt: bytes) -> bytes:
-    init_code = _CLONE_HEAD + vault_implementation(escrow) + _CLONE_TAIL
-    return keccak(b"\xff" + escrow + salt + keccak(init_code))[12:]
+    return create2_address(escrow, salt, _CLONE_HEAD + vault_implementation(escrow) + _CLONE_TAIL)

@@ -31,23 +31,23 @@ _log = structlog.get_logger(__name__)
 class Operator:
     """Signs calls to the escrow, sends them, and reports where they stand. Commits nothing but `sent_at`."""
 
-    def __init__(self, database: Database, pool: Pool, chain: Chain, signer: Signer, clock: Clock) -> None:
-        self._database = database
-        self._pool = pool
+    def __init__(self, chain: Chain, pool: Pool, db: Database, *, signer: Signer, wall: Clock) -> None:
         self._chain = chain
+        self._pool = pool
+        self._db = db
         self._signer = signer
-        self._clock = clock
+        self._wall = wall
 
     @property
     def address(self) -> bytes:
         return self._signer.address
 
-    async def refusal(self, data: bytes) -> JsonRpcError | None:
-        """Why this call to the escrow would revert now; None when it would not. Costs nothing.
+    async def refusal(self, escrow: bytes, data: bytes) -> JsonRpcError | None:
+        """Why this call to an escrow would revert now; None when it would not. Costs nothing.
 
         Raises `ChainUnavailable` when no node gave an answer.
         """
-        call = reads.eth_call(to=self._chain.escrow, data=data, at="latest", sender=self.address)
+        call = reads.eth_call(to=escrow, data=data, at="latest", sender=self.address)
         try:
             await self._pool.call(call)
         except JsonRpcError as error:
@@ -56,8 +56,10 @@ class Operator:
             raise
         return None
 
-    async def sign(self, data: bytes, *, kind: str, subject: str, after: int | None) -> OperatorTransaction:
-        """Sign a call to the escrow without sending it. The caller commits the result, then calls `send`.
+    async def sign(
+        self, escrow: bytes, data: bytes, *, kind: str, subject: str, after: int | None
+    ) -> OperatorTransaction:
+        """Sign a call to an escrow without sending it. The caller commits the result, then calls `send`.
 
         `after` is the highest nonce among open transactions, None without one. Raises `ChainUnavailable`.
         """
@@ -65,7 +67,7 @@ class Operator:
         signed = self._signer.sign(
             chain_id=self._chain.chain_id,
             nonce=counted if after is None else max(counted, after + 1),
-            to=self._chain.escrow,
+            to=escrow,
             gas=GAS_PER_CALL,
             gas_price=await gas_price_to_pay(self._pool),
             data=data,
@@ -80,7 +82,7 @@ class Operator:
             tx_hash=signed.hash,
             raw=signed.raw,
             status=TransactionStatus.SIGNED,
-            created_at=self._clock.now(),
+            created_at=self._wall.now(),
         )
 
     async def send(self, transaction: OperatorTransaction) -> None:
@@ -93,8 +95,8 @@ class Operator:
             _log.warning("transaction not taken", tx=transaction.tx_hash.hex(), reason=refusal.message)
             return
         if transaction.sent_at is None:
-            async with self._database.write() as uow:
-                await uow.operations.save_transaction(replace(transaction, sent_at=self._clock.now()))
+            async with self._db.write() as uow:
+                await uow.operations.save_transaction(replace(transaction, sent_at=self._wall.now()))
 
     async def look(self, transaction: OperatorTransaction, *, final_number: int | None) -> Sighting:
         """What the chain says of a transaction now. `final_number` is the newest final block that the watcher read.

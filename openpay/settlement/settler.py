@@ -45,7 +45,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class _Pause:
-    """An operation that would revert now: not looked at before `until`, in the clock's seconds."""
+    """An operation that would revert now: not looked at before `until`, in wall-clock seconds."""
 
     until: int
     length_s: int
@@ -56,21 +56,21 @@ class Settler:
 
     def __init__(
         self,
-        *,
-        database: Database,
-        pool: Pool,
         chain: Chain,
+        pool: Pool,
+        db: Database,
+        *,
         signer: Signer,
-        clock: Clock,
         signals: Signals,
+        wall: Clock,
         poll_s: float = POLL_S,
     ) -> None:
-        self._database = database
         self._chain = chain
-        self._clock = clock
+        self._db = db
         self._signals = signals
+        self._wall = wall
         self._poll_s = poll_s
-        self._operator = Operator(database, pool, chain, signer, clock)
+        self._operator = Operator(chain, pool, db, signer=signer, wall=wall)
         self._paused: dict[str, _Pause] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -87,7 +87,7 @@ class Settler:
 
         Nothing is started while a transaction is in no block, so that nonces leave no gap.
         """
-        async with self._database.read() as uow:
+        async with self._db.read() as uow:
             cursor = await uow.chain.cursor(self._chain.chain_id)
             open_transactions = await uow.operations.open_transactions(self._chain.chain_id)
         final_number = None if cursor is None else cursor.final_number
@@ -104,7 +104,7 @@ class Settler:
         if fate is Fate.UNMINED:
             await self._operator.send(transaction)
         elif fate in ENDS:
-            async with self._database.write() as uow:
+            async with self._db.write() as uow:
                 if await self._finish(uow, transaction, fate):
                     await uow.operations.save_transaction(ended(transaction, fate))
             self._signals.notify("payments", "operations")
@@ -123,7 +123,7 @@ class Settler:
         if withdrawal is None:
             raise InvariantViolated(f"transaction {transaction.id} names no withdrawal: {transaction.subject}")
         log = await uow.chain.withdrawn_log(self._chain.chain_id, transaction.tx_hash)
-        finished = withdrawal_after(withdrawal, fate, log, now=self._clock.now())
+        finished = withdrawal_after(withdrawal, fate, log, now=self._wall.now())
         if finished is None:
             return False
         await uow.operations.save_withdrawal(finished)
@@ -132,34 +132,35 @@ class Settler:
     # --- what comes next -----------------------------------------------------------------------------------------
 
     async def _start_next(self, still_open: list[OperatorTransaction]) -> None:
-        async with self._database.read() as uow:
+        async with self._db.read() as uow:
             withdrawals = await uow.operations.open_withdrawals(self._chain.chain_id, BATCH)
             payments = await uow.payments.awaiting_settlement(self._chain.chain_id, BATCH + len(self._paused))
         under_way = {transaction.subject for transaction in still_open}
         after = max((transaction.nonce for transaction in still_open), default=None)
         # Withdrawals first: a merchant waits for each of them, and there are few.
         for withdrawal in withdrawals:
-            if self._is_ready(withdrawal.id, under_way) and withdrawal.status is WithdrawalStatus.PENDING:
-                if await self._start_withdrawal(withdrawal, after=after):
-                    return
+            waits = withdrawal.status is WithdrawalStatus.PENDING and withdrawal.id not in under_way
+            if waits and await self._start_withdrawal(withdrawal, after=after):
+                return
         for payment in payments:
-            if self._is_ready(payment.id, under_way) and await self._start_settlement(payment, after=after):
+            waits = payment.id not in under_way and not self._is_paused(payment.id)
+            if waits and await self._start_settlement(payment, after=after):
                 return
 
-    def _is_ready(self, subject: str, under_way: set[str]) -> bool:
+    def _is_paused(self, subject: str) -> bool:
         pause = self._paused.get(subject)
-        return subject not in under_way and (pause is None or pause.until <= self._clock.now())
+        return pause is not None and pause.until > self._wall.now()
 
     async def _start_settlement(self, payment: Payment, *, after: int | None) -> bool:
         data = settle_data(payment.terms, _asset_index(payment))
-        refusal = await self._operator.refusal(data)
+        refusal = await self._operator.refusal(payment.escrow, data)
         if refusal is not None:
             # Most often AlreadySettled: anyone may settle, and the watcher will read the log. No gas is spent on it.
             self._pause(payment.id, refusal)
             return False
         self._paused.pop(payment.id, None)
-        transaction = await self._operator.sign(data, kind=SETTLE, subject=payment.id, after=after)
-        async with self._database.write() as uow:
+        transaction = await self._operator.sign(payment.escrow, data, kind=SETTLE, subject=payment.id, after=after)
+        async with self._db.write() as uow:
             await uow.payments.save(settlement_submitted(payment, transaction.tx_hash))
             await uow.operations.add_transaction(transaction)
         await self._send(transaction)
@@ -169,20 +170,22 @@ class Settler:
         token = self._chain.token(withdrawal.token)
         if token is None:
             raise InvariantViolated(f"withdrawal {withdrawal.id} names {withdrawal.token}, which the chain has not")
-        async with self._database.read() as uow:
+        async with self._db.read() as uow:
             merchant = await uow.merchants.get(withdrawal.merchant_id)
         if merchant is None:
             raise InvariantViolated(f"withdrawal {withdrawal.id} names no merchant: {withdrawal.merchant_id}")
         data = withdraw_for_data(merchant.address, token.contract)
-        refusal = await self._operator.refusal(data)
+        refusal = await self._operator.refusal(self._chain.escrow, data)
         if refusal is not None:
             reason = error_name(refusal.data) or "reverted"
-            async with self._database.write() as uow:
-                await uow.operations.save_withdrawal(withdrawal_refused(withdrawal, reason, now=self._clock.now()))
+            async with self._db.write() as uow:
+                await uow.operations.save_withdrawal(withdrawal_refused(withdrawal, reason, now=self._wall.now()))
             self._signals.notify("operations")
             return False
-        transaction = await self._operator.sign(data, kind=WITHDRAW, subject=withdrawal.id, after=after)
-        async with self._database.write() as uow:
+        transaction = await self._operator.sign(
+            self._chain.escrow, data, kind=WITHDRAW, subject=withdrawal.id, after=after
+        )
+        async with self._db.write() as uow:
             await uow.operations.save_withdrawal(withdrawal_submitted(withdrawal, transaction.tx_hash))
             await uow.operations.add_transaction(transaction)
         await self._send(transaction)
@@ -197,7 +200,7 @@ class Settler:
     def _pause(self, subject: str, refusal: JsonRpcError) -> None:
         before = self._paused.get(subject)
         length_s = FIRST_PAUSE_S if before is None else min(2 * before.length_s, LONGEST_PAUSE_S)
-        self._paused[subject] = _Pause(until=self._clock.now() + length_s, length_s=length_s)
+        self._paused[subject] = _Pause(until=self._wall.now() + length_s, length_s=length_s)
         error = error_name(refusal.data)
         level = _log.info if error == "AlreadySettled" else _log.error
         level("cannot settle now", payment=subject, error=error or refusal.message, again_in_s=length_s)

@@ -1,0 +1,136 @@
+"""anvil as the local chain of `openpay dev`: started, kept, and ended with the program."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import fcntl
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from openpay.errors import ConfigurationError
+
+CHAIN_ID = 31337
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+LOCK_TIMEOUT_S = 10.0
+
+SLOTS_IN_AN_EPOCH = 5
+"""anvil calls head - 2 × this its finalized block: reorgs up to 10 deep stay above it, and 12 confirmations are not
+held up."""
+
+_LISTENING = re.compile(rb"Listening on 127\.0\.0\.1:(\d+)")
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalNode:
+    """A running anvil and its endpoint."""
+
+    rpc_url: str
+    process: asyncio.subprocess.Process
+
+
+@asynccontextmanager
+async def run_node(state_dir: Path, *, block_time_s: float = 1.0, port: int = 0) -> AsyncIterator[LocalNode]:
+    """anvil on `state_dir`, continuing the chain that is stored there, until the context ends.
+
+    Its state is written every second, so a crash loses at most that much of the chain. `port` 0 takes a free one.
+    Raises `ConfigurationError` when anvil is not installed, does not start, or runs on this directory already.
+    """
+    state_dir.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - at start, nothing else is running yet
+    # anvil inherits the lock, so that one left behind by a killed program keeps it until it has ended too.
+    with (state_dir / "chain.lock").open("w") as lock:
+        await _lock(lock.fileno(), state_dir)
+        log = state_dir / "anvil.log"
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                *_command(state_dir, block_time_s=block_time_s, port=port),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                pass_fds=(lock.fileno(),),
+                start_new_session=True,  # Ctrl-C is ours to handle: the node goes last
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            )
+        try:
+            listening_port = await _listening_port(process, log)
+            yield LocalNode(rpc_url=f"http://127.0.0.1:{listening_port}", process=process)
+        finally:
+            await _stop(process)
+
+
+def find_anvil() -> str:
+    """anvil on PATH, else in the checkout's .tools. Raises `ConfigurationError`."""
+    tools = Path(__file__).resolve().parents[2] / ".tools" / "bin"
+    found = shutil.which("anvil") or shutil.which("anvil", path=str(tools))
+    if found is None:
+        raise ConfigurationError("anvil is not installed: run scripts/setup, or name a running node with --rpc-url")
+    return found
+
+
+def _command(state_dir: Path, *, block_time_s: float, port: int) -> list[str]:
+    options = {
+        "--host": "127.0.0.1",
+        "--port": str(port),
+        "--chain-id": str(CHAIN_ID),
+        "--hardfork": "prague",
+        "--slots-in-an-epoch": str(SLOTS_IN_AN_EPOCH),
+        "--block-time": f"{block_time_s:g}",
+        "--state": str(state_dir / "chain.json"),
+        "--state-interval": "1",
+    }
+    # Without historical states, balances and calls at blocks from before a restart would fail.
+    return [find_anvil(), *(word for option in options.items() for word in option), "--preserve-historical-states"]
+
+
+async def _lock(descriptor: int, state_dir: Path) -> None:
+    deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise ConfigurationError(
+                    f"a local chain is running on {state_dir} already: stop it, or choose another --state-dir"
+                ) from None
+            await asyncio.sleep(0.05)
+
+
+def _end_with_parent() -> None:
+    """Runs in the child: the kernel ends it when this program is gone, even by SIGKILL (Linux, prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _listening_port(process: asyncio.subprocess.Process, log: Path) -> int:
+    """anvil prints the port it got: no race for a free one is possible."""
+    deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
+    while True:
+        written = await asyncio.to_thread(log.read_bytes)
+        found = _LISTENING.search(written)
+        if found is not None:
+            return int(found.group(1))
+        if process.returncode is not None or asyncio.get_running_loop().time() > deadline:
+            raise ConfigurationError(f"anvil did not start: {written[-500:].decode(errors='replace').strip()}")
+        await asyncio.sleep(0.01)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
