@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from openpay.app.outbox import tell
 from openpay.app.ports import Database, UnitOfWork
@@ -20,6 +21,9 @@ from openpay.errors import CursorMoved, InvariantViolated, ReorgBelowFinality
 
 FOLD_EVERY = 32
 """Final blocks are folded this many at a time: a row costs less than four statements."""
+
+EXPIRED_AT_ONCE = 500
+"""Payments that one transaction may expire; the next block takes the rest. After a week of downtime there are many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +110,7 @@ async def commit_blocks(
             number=last.number,
             hash=last.hash,
             time=last.time,
+            tip_time=last.time,
             final_number=None if old is None else old.final_number,
             final_time=None if old is None else old.final_time,
             seen_head=max(seen_head, last.number),
@@ -119,24 +124,24 @@ async def commit_blocks(
         return Committed(cursor=new, changed=changed, events=told)
 
 
-async def undo_head(db: Database, chain_id: int, *, wall_now: int) -> Committed:
-    """Take back the newest block, because the chain no longer contains it.
+async def undo_head(db: Database, block: Block, *, wall_now: int) -> Committed:
+    """Take back `block`, the newest one read, because the chain no longer contains it.
 
     Deposits in it are retracted and their payments judged again from what is left. Raises `ReorgBelowFinality` when
-    the block is final for us: then nothing is written.
+    the block is final for us, `CursorMoved` when it is not the newest one read: then nothing is written.
     """
+    chain_id = block.chain_id
     async with db.write() as uow:
         old = await uow.chain.cursor(chain_id)
-        if old is None:
-            raise InvariantViolated(f"chain {chain_id} has no block to undo")
-        block = await uow.chain.block(chain_id, old.number)
+        if old is None or (old.number, old.hash) != (block.number, block.hash):
+            raise CursorMoved(f"chain {chain_id} is no longer at block {block.number}: another watcher is running")
         parent = await uow.chain.block(chain_id, old.number - 1)
         if old.final_number is not None and old.number <= old.final_number:
             raise ReorgBelowFinality(
                 f"chain {chain_id} no longer contains block {old.number} (0x{old.hash.hex()}), recorded as final. "
                 "Nothing was changed. Compare the nodes, then run `openpay rewind`."
             )
-        if block is None or parent is None:
+        if parent is None:
             raise ReorgBelowFinality(
                 f"chain {chain_id} was reorganised below block {old.number}, the first one read. "
                 "Start again from an older block."
@@ -158,7 +163,7 @@ def _check_linked(cursor: Cursor | None, facts: Sequence[BlockFacts]) -> None:
             f"block {first.number} on 0x{first.parent_hash.hex()} does not follow the cursor at {cursor.number} "
             f"(0x{cursor.hash.hex()}): another watcher is running"
         )
-    for before, after in zip(facts, facts[1:], strict=False):
+    for before, after in pairwise(facts):
         if (after.block.parent_hash, after.block.number) != (before.block.hash, before.block.number + 1):
             raise InvariantViolated(f"block {after.block.number} does not follow block {before.block.number}")
 
@@ -199,7 +204,7 @@ async def _touched_by_finality(uow: UnitOfWork, old: Cursor | None, new: Cursor)
     touched = set(await uow.payments.ids_confirming(new.chain_id))
     if new.final_number is None or new.final_time is None:
         return touched
-    touched |= set(await uow.payments.ids_past_deadline(new.chain_id, new.final_time))
+    touched |= set(await uow.payments.ids_past_deadline(new.chain_id, new.final_time, limit=EXPIRED_AT_ONCE))
     before = -1 if old is None or old.final_number is None else old.final_number
     if new.final_number > before:
         touched |= set(await uow.chain.ids_settled_in(new.chain_id, before + 1, new.final_number))
@@ -221,7 +226,13 @@ async def _assess(
     what is shown of them did. `waiting`: those that only time or depth may have moved.
     """
     payment_ids = {*news, *waiting}
-    head = Head(number=cursor.number, time=cursor.time, final_number=cursor.final_number, final_time=cursor.final_time)
+    head = Head(
+        number=cursor.number,
+        time=cursor.time,
+        tip_time=cursor.tip_time,
+        final_number=cursor.final_number,
+        final_time=cursor.final_time,
+    )
     deposits = await uow.deposits.of(payment_ids)
     attempts = await uow.attempts.of(payment_ids)
     settled = await uow.chain.settled_logs(payment_ids)

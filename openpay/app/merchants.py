@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from openpay.app.ports import UnitOfWork
 from openpay.app.records import ApiKey, Merchant
@@ -12,6 +12,7 @@ from openpay.domain.ids import is_api_key, new_api_key, new_id
 from openpay.domain.terms import MAX_BPS
 from openpay.errors import Invalid, NotFound, Unauthorized
 
+MAX_NAME = 100
 PREFIX_LENGTH = len("sk_live_")
 
 
@@ -28,22 +29,52 @@ async def create_merchant(
     uow: UnitOfWork, *, name: str, address: bytes, now: int, slippage_bps: int = 100, underpayment_bps: int = 0
 ) -> Merchant:
     """Store a new merchant. Raises `Invalid` for an empty name, the zero address, or a tolerance above 500 bps."""
-    if not name.strip() or len(name) > 100:
-        raise Invalid("a merchant's name has 1 to 100 characters", code="invalid_name", param="name")
-    if address == ZERO_ADDRESS:
-        raise Invalid("the zero address belongs to nobody", code="invalid_address", param="address")
-    for param, value in (("slippage_bps", slippage_bps), ("underpayment_bps", underpayment_bps)):
-        if not 0 <= value <= MAX_BPS:
-            raise Invalid(f"{param} is {value}; the escrow accepts 0 to {MAX_BPS}", code="invalid_bps", param=param)
-    merchant = Merchant(
-        id=new_id("mer"),
-        name=name.strip(),
-        address=address,
-        created_at=now,
-        slippage_bps=slippage_bps,
-        underpayment_bps=underpayment_bps,
+    merchant = _checked(
+        Merchant(
+            id=new_id("mer"),
+            name=name.strip(),
+            address=address,
+            created_at=now,
+            slippage_bps=slippage_bps,
+            underpayment_bps=underpayment_bps,
+        )
     )
     await uow.merchants.add(merchant)
+    return merchant
+
+
+async def change_merchant(
+    uow: UnitOfWork,
+    merchant_id: str,
+    *,
+    name: str | None = None,
+    slippage_bps: int | None = None,
+    underpayment_bps: int | None = None,
+) -> Merchant:
+    """Change what is given; tolerances apply to new payments. Raises `NotFound`, `Invalid`."""
+    merchant = await uow.merchants.get(merchant_id)
+    if merchant is None:
+        raise NotFound(f"no merchant {merchant_id}", code="merchant_not_found")
+    changed = _checked(
+        replace(
+            merchant,
+            name=merchant.name if name is None else name.strip(),
+            slippage_bps=merchant.slippage_bps if slippage_bps is None else slippage_bps,
+            underpayment_bps=merchant.underpayment_bps if underpayment_bps is None else underpayment_bps,
+        )
+    )
+    await uow.merchants.save(changed)
+    return changed
+
+
+def _checked(merchant: Merchant) -> Merchant:
+    if not 1 <= len(merchant.name) <= MAX_NAME:
+        raise Invalid(f"a merchant's name has 1 to {MAX_NAME} characters", code="invalid_name", param="name")
+    if merchant.address == ZERO_ADDRESS:
+        raise Invalid("the zero address belongs to nobody", code="invalid_address", param="address")
+    for param, value in (("slippage_bps", merchant.slippage_bps), ("underpayment_bps", merchant.underpayment_bps)):
+        if not 0 <= value <= MAX_BPS:
+            raise Invalid(f"{param} is {value}; the escrow accepts 0 to {MAX_BPS}", code="invalid_bps", param=param)
     return merchant
 
 

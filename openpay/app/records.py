@@ -95,13 +95,16 @@ class Block:
 class Cursor:
     """The last block read, and the last that is final. Everything up to `number` was read without a gap.
 
-    `seen_head` is the chain's own head when this was written, for the lag; `read_at` the wall clock.
+    `time` is the block's own; `tip_time` too, except while a branch is being undone: then it stays the time of that
+    branch's newest block, until a block is read again. `seen_head` is the chain's own head when this was written, for
+    the lag; `read_at` the wall clock.
     """
 
     chain_id: int
     number: int
     hash: bytes
     time: int
+    tip_time: int
     final_number: int | None
     final_time: int | None
     seen_head: int

@@ -38,7 +38,7 @@ class Sealer:
 
     def __init__(self, passphrase: str) -> None:
         if not passphrase:
-            raise ConfigurationError("the passphrase that protects stored keys is empty: choose one and keep it")
+            raise ConfigurationError("OPENPAY_SECRET, the passphrase that protects stored keys, is empty")
         self._passphrase = passphrase.encode()
         self._ciphers: dict[bytes, AESGCM] = {}
         self._lock = Lock()
@@ -65,8 +65,8 @@ class Sealer:
             return cipher.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], header + context.encode())
         except (InvalidTag, ValueError):
             raise ConfigurationError(
-                f"the sealed value of {context} does not open: the passphrase is not the one it was sealed under, "
-                "or the stored bytes were altered"
+                f"the sealed value of {context} does not open: OPENPAY_SECRET is not what it was when the value was "
+                "stored, or the stored bytes were altered"
             ) from None
 
     def _cipher(self, salt: bytes) -> AESGCM:

@@ -219,9 +219,9 @@ async def rotate_signing_key(
 
 
 def live_keys(keys: Sequence[SigningKey], *, now: int) -> list[SigningKey]:
-    """The keys whose signatures count at `now`, oldest first. The first one signs `X-OpenPay-Signature`."""
+    """The keys whose signatures count at `now`, the first to retire first: that one signs `X-OpenPay-Signature`."""
     live = (key for key in keys if key.retired_at is None or key.retired_at > now)
-    return sorted(live, key=lambda key: (key.created_at, key.id))
+    return sorted(live, key=lambda key: (key.retired_at is None, key.retired_at or 0, key.created_at, key.id))
 
 
 def signing_key_context(key_id: str) -> str:
