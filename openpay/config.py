@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     test_chain: str | None = None
     test_rpc_urls: Annotated[tuple[str, ...], NoDecode] = ()
     """Each mode is bound to one chain: `bsc`, `bsc-testnet`, or the path of a chain file."""
+    live_escrow: str | None = None
+    test_escrow: str | None = None
+    """The escrow you deployed on that chain; not needed where a chain file of your own names it."""
 
     confirmations: int | None = Field(default=None, ge=1)
     """Instead of the chain file's own number."""

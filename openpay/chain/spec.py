@@ -1,7 +1,7 @@
 """Chain files: one JSON file of facts per chain, shipped (`bsc`, `bsc-testnet`) or the operator's own.
 
-The escrow is deployed by whoever runs Open Pay, so a shipped file has none: copy the file, write the escrow's address
-and start block into it, and name the copy in OPENPAY_LIVE_CHAIN or OPENPAY_TEST_CHAIN.
+The escrow is deployed by whoever runs Open Pay, so a shipped file names none: its address comes from the settings, or
+from a copy of the file with the address written into it.
 """
 
 from __future__ import annotations
@@ -39,13 +39,16 @@ class _ChainFile(msgspec.Struct, forbid_unknown_fields=True):
     block_interval_s: float = 0.45
 
 
-def load_chain(name: str) -> Chain:
-    """Read a shipped chain by name, or a chain file by path. Raises `ConfigurationError` saying what is wrong."""
+def load_chain(name: str, *, escrow: str | None = None) -> Chain:
+    """Read a shipped chain by name, or a chain file by path; `escrow` is used instead of the file's.
+
+    Raises `ConfigurationError` saying what is wrong.
+    """
     shipped = {path.stem: path for path in SPECS.glob("*.json")}
     path = shipped.get(name, Path(name))
     try:
         file = msgspec.json.decode(path.read_bytes(), type=_ChainFile)
-        return _chain(file, path)
+        return _chain(file, path, escrow=escrow)
     except FileNotFoundError:
         raise ConfigurationError(
             f"no chain {name!r}: use {', '.join(sorted(shipped))} or the path of a chain file"
@@ -81,15 +84,16 @@ def save_chain(chain: Chain, path: Path) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
 
 
-def _chain(file: _ChainFile, path: Path) -> Chain:
-    if file.escrow is None:
+def _chain(file: _ChainFile, path: Path, *, escrow: str | None) -> Chain:
+    address = escrow or file.escrow
+    if address is None:
         raise ConfigurationError(
-            f"{path.name} names no escrow: deploy one, copy {path} and write its address there as `escrow`"
+            f"{path.name} names no escrow: set OPENPAY_LIVE_ESCROW or OPENPAY_TEST_ESCROW to the address of yours"
         )
     return Chain(
         chain_id=file.chain_id,
         name=file.name,
-        escrow=parse_address(file.escrow, param="escrow"),
+        escrow=parse_address(address, param="escrow"),
         tokens=tuple(_token(token) for token in file.tokens),
         confirmations=file.confirmations,
         has_finalized_tag=file.has_finalized_tag,

@@ -1,0 +1,313 @@
+"""`openpay dev`: everything on a local chain, in one process, and the file by which scripts find it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from openpay.app.merchants import Caller, authenticate, create_merchant, issue_key
+from openpay.app.webhooks import ensure_signing_key, public_key
+from openpay.bootstrap.installation import Installation, installed
+from openpay.bootstrap.roles import Role, run
+from openpay.chain.clock import ChainClock
+from openpay.chain.pool import Pool, connect
+from openpay.config import Settings
+
+from openpay.devnet.accounts import DevAccount
+from openpay.devnet.deployment import Deployment, deploy
+from openpay.devnet.feed_keeper import FeedKeeper
+from openpay.devnet.node import CHAIN_ID, run_node
+from openpay.domain.address import to_checksum
+from openpay.errors import ChainUnavailable, ConfigurationError, FatalError, Unauthorized
+from openpay.store import migrate
+
+Echo = Callable[[str], None]
+
+CLOCK_REFRESH_S = 0.25
+READY_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DevOptions:
+    """What `openpay dev` is asked for. Without `rpc_urls` it starts a node of its own."""
+
+    port: int
+    state_dir: Path
+    block_time_s: float
+    rpc_urls: tuple[str, ...]
+    confirmations: int
+    reset: bool
+
+
+class _Kept(msgspec.Struct):
+    """What must outlive a restart besides chain and database: the keys, which the database keeps only as hashes."""
+
+    secret: str
+    api_key: str | None = None
+    test_api_key: str | None = None
+
+
+async def run_dev(options: DevOptions, stop: asyncio.Event, *, echo: Echo, ready: asyncio.Event | None = None) -> None:
+    """Run until `stop` is set. `dev.json` exists (and `ready` is set) from when payments can be made until the end.
+
+    Raises `ConfigurationError`.
+    """
+    directory = options.state_dir
+    if options.reset and directory.exists():
+        _remove_state(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    ready_file = directory / "dev.json"
+    ready_file.unlink(missing_ok=True)
+    try:
+        async with _chain(options) as (pool, rpc_urls):
+            await _run_on(options, pool, rpc_urls, stop, ready_file, echo, ready or asyncio.Event())
+    finally:
+        ready_file.unlink(missing_ok=True)
+
+
+async def _run_on(
+    options: DevOptions,
+    pool: Pool,
+    rpc_urls: tuple[str, ...],
+    stop: asyncio.Event,
+    ready_file: Path,
+    echo: Echo,
+    ready: asyncio.Event,
+) -> None:
+    deployment = await deploy(
+        pool, chain_id=CHAIN_ID, confirmations=options.confirmations, block_interval_s=options.block_time_s
+    )
+    clock = ChainClock(pool)
+    await clock.refresh()
+    kept = _load_kept(options.state_dir)
+    settings = Settings(
+        database_url=f"sqlite:///{options.state_dir.resolve() / 'openpay.db'}",
+        host="127.0.0.1",
+        port=options.port or _free_port(),
+        secret=kept.secret,
+        operator_key="0x" + deployment.operator.private_key.hex(),
+        allow_insecure_webhooks=True,
+        _env_file=None,  # a .env for production must not leak into the sandbox
+    )
+    await asyncio.to_thread(migrate.upgrade, settings.database_url)
+    chain = deployment.chain
+    async with installed(
+        settings, chains={True: chain, False: chain}, pools={chain.chain_id: pool}, clock=clock
+    ) as installation:
+        merchant = await _demo_merchant(installation, deployment, kept, options.state_dir)
+
+        async def announce(url: str) -> None:
+            await _until_payable(installation, stop)
+            _write_atomically(ready_file, _dev_json(url, rpc_urls, deployment, merchant))
+            echo(f"Open Pay runs on {url}, and the local chain on {rpc_urls[0]}.")
+            echo(f"API key: {merchant.api_key}")
+            echo(f"Everything a script needs is in {ready_file}. Stop with Ctrl-C.")
+            ready.set()
+
+        async with asyncio.TaskGroup() as tasks:
+            helpers = [
+                tasks.create_task(_keep_time(clock, stop)),
+                tasks.create_task(FeedKeeper(deployment, pool).run(stop)),
+            ]
+            try:
+                await run(installation, Role, stop, price_refresh_s=1.0, on_listening=announce)
+            except* FatalError as group:
+                raise ConfigurationError(
+                    f"{group.exceptions[0]} If the chain in {options.state_dir} is older than the database, "
+                    "start afresh with --reset."
+                ) from group
+            finally:
+                stop.set()
+                for helper in helpers:
+                    helper.cancel()
+
+
+async def run_demo(state_dir: Path | None, *, block_time_s: float, echo: Echo) -> bool:
+    """The main job once, in USDT and in BNB, against a running `openpay dev` or one of its own; whether all of it
+    happened. Raises `ConfigurationError` when `state_dir` names no running one.
+    """
+    if state_dir is not None:
+        return await demo.run(_read_dev_json(state_dir), echo=echo)
+    with tempfile.TemporaryDirectory(prefix="openpay-demo-") as directory:
+        options = DevOptions(
+            port=0,
+            state_dir=Path(directory),
+            block_time_s=block_time_s,
+            rpc_urls=(),
+            confirmations=12,
+            reset=False,
+        )
+        stop, ready = asyncio.Event(), asyncio.Event()
+
+        async def show() -> bool:
+            await ready.wait()
+            try:
+                return await demo.run(_read_dev_json(options.state_dir), echo=echo)
+            finally:
+                stop.set()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(run_dev(options, stop, echo=lambda _: None, ready=ready))
+            shown = tasks.create_task(show())
+        return shown.result()
+
+
+def _read_dev_json(directory: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads((directory / "dev.json").read_bytes())
+    except FileNotFoundError:
+        raise ConfigurationError(f"{directory} holds no dev.json: is `openpay dev` running there?") from None
+    return content
+
+
+@asynccontextmanager
+async def _chain(options: DevOptions) -> AsyncIterator[tuple[Pool, tuple[str, ...]]]:
+    async with AsyncExitStack() as stack:
+        urls = options.rpc_urls
+        if not urls:
+            node = await stack.enter_async_context(
+                run_node(options.state_dir / "chain", block_time_s=options.block_time_s)
+            )
+            urls = (node.rpc_url,)
+        yield await stack.enter_async_context(connect(list(urls), chain_id=CHAIN_ID)), urls
+
+
+# --- the demo merchant -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DemoMerchant:
+    id: str
+    account: DevAccount
+    api_key: str
+    test_api_key: str
+    webhook_public_key: str
+
+
+async def _demo_merchant(
+    installation: Installation, deployment: Deployment, kept: _Kept, directory: Path
+) -> _DemoMerchant:
+    """The merchant of an earlier run if its keys still open the database, else a new one."""
+    now = installation.wall.now()
+    async with installation.store.write() as uow:
+        callers: dict[bool, Caller] = {}
+        with suppress(Unauthorized):
+            for livemode, secret in ((True, kept.api_key), (False, kept.test_api_key)):
+                callers[livemode] = await authenticate(uow, secret or "")
+        if len(callers) != 2:
+            merchant = await create_merchant(uow, name="Demo Shop", address=deployment.merchant.address, now=now)
+            _, kept.api_key = await issue_key(uow, merchant.id, livemode=True, now=now)
+            _, kept.test_api_key = await issue_key(uow, merchant.id, livemode=False, now=now)
+            for livemode in (True, False):
+                await ensure_signing_key(uow, merchant.id, livemode, sealer=installation.sealer, now=now)
+            # Before the commit: keys without a merchant are harmless, a merchant without keys could not be used.
+            _save_kept(directory, kept)
+        live = await authenticate(uow, kept.api_key or "")
+        document = await public_key(uow, live, now=now)
+    return _DemoMerchant(
+        id=live.merchant.id,
+        account=deployment.merchant,
+        api_key=kept.api_key or "",
+        test_api_key=kept.test_api_key or "",
+        webhook_public_key=str(document["public_key"]),
+    )
+
+
+def _load_kept(directory: Path) -> _Kept:
+    path = directory / "keys.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Kept)
+    except FileNotFoundError:
+        kept = _Kept(secret=secrets.token_urlsafe(32))
+        _save_kept(directory, kept)
+        return kept
+    except msgspec.DecodeError as error:
+        raise ConfigurationError(f"{path} is damaged ({error}): start afresh with --reset") from error
+
+
+def _save_kept(directory: Path, kept: _Kept) -> None:
+    _write_atomically(directory / "keys.json", msgspec.to_builtins(kept))
+
+
+# --- readiness -----------------------------------------------------------------------------------------------------
+
+
+async def _until_payable(installation: Installation, stop: asyncio.Event) -> None:
+    """Wait until every token is on offer and the watcher reads the chain. Raises `ConfigurationError` in the end."""
+    chain = installation.chains[True]
+    deadline = asyncio.get_running_loop().time() + READY_TIMEOUT_S
+    while not stop.is_set():
+        priced = all(installation.quotes.price(chain.chain_id, token) for token in chain.tokens if token.feed)
+        async with installation.store.read() as uow:
+            cursor = await uow.chain.cursor(chain.chain_id)
+        if priced and cursor is not None and cursor.seen_head - cursor.number < chain.confirmations:
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            what = "the price feed has no final round" if not priced else "the watcher does not reach the chain's head"
+            raise ConfigurationError(f"not ready after {READY_TIMEOUT_S:.0f} s: {what}. See the log above.")
+        await asyncio.sleep(0.05)
+
+
+async def _keep_time(clock: ChainClock, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        with suppress(ChainUnavailable):  # the clock runs on by itself; others report the node
+            await clock.refresh()
+        await asyncio.sleep(CLOCK_REFRESH_S)
+
+
+def _dev_json(
+    url: str, rpc_urls: tuple[str, ...], deployment: Deployment, merchant: _DemoMerchant
+) -> Mapping[str, Any]:
+    return {
+        "api_url": url,
+        "rpc_urls": list(rpc_urls),
+        "chain_id": deployment.chain.chain_id,
+        "api_key": merchant.api_key,
+        "test_api_key": merchant.test_api_key,
+        "merchant": {"id": merchant.id, **_account(merchant.account)},
+        "contracts": {
+            "escrow": to_checksum(deployment.chain.escrow),
+            "tokens": {symbol: to_checksum(address) for symbol, address in deployment.tokens.items()},
+            "feeds": {name: to_checksum(address) for name, address in deployment.feeds.items()},
+        },
+        "customer": _account(deployment.customer),
+        "webhook_public_key": merchant.webhook_public_key,
+    }
+
+
+def _account(account: DevAccount) -> dict[str, str]:
+    return {"address": to_checksum(account.address), "private_key": "0x" + account.private_key.hex()}
+
+
+def _write_atomically(path: Path, content: object) -> None:
+    """Readers see the old file or the new one, never half of it; and it is nobody else's to read."""
+    temporary = path.with_suffix(".tmp")
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def _remove_state(directory: Path) -> None:
+    """Remove what `openpay dev` keeps, and nothing else that may lie in the directory."""
+    shutil.rmtree(directory / "chain", ignore_errors=True)
+    for path in (*directory.glob("openpay.db*"), directory / "keys.json", directory / "dev.json"):
+        path.unlink(missing_ok=True)
+
+
+def _free_port() -> int:
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,170 @@
+"""What every role is built from: settings, database, chains and clocks, opened once per process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from openpay.app.payments import PaymentService
+from openpay.app.ports import Clock
+from openpay.app.sealing import Sealer
+from openpay.app.signals import Signals
+from openpay.chain.clock import SystemClock
+from openpay.chain.escrow import EscrowClient
+from openpay.chain.pool import Pool, connect
+from openpay.chain.quotes import QuoteCache, Source
+from openpay.chain.signing import Signer
+from openpay.chain.spec import load_chain
+from openpay.config import Settings
+from openpay.domain.address import parse_address, to_checksum
+from openpay.domain.chains import Chain
+from openpay.errors import ConfigurationError, Invalid
+from openpay.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """Everything the roles share. `chains` by livemode; pools and escrows by chain id.
+
+    `clock` is the time of payments (the local chain's in `openpay dev`), `wall` the server's.
+    """
+
+    settings: Settings
+    store: Store
+    chains: Mapping[bool, Chain]
+    pools: Mapping[int, Pool]
+    escrows: Mapping[int, EscrowClient]
+    quotes: QuoteCache
+    payments: PaymentService
+    signals: Signals
+    clock: Clock
+    wall: Clock
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        """Made when first used: only the API and the webhooks need the passphrase. Raises `ConfigurationError`."""
+        return Sealer(self.settings.require_secret())
+
+    @property
+    def each_chain(self) -> list[Chain]:
+        """The chains in use, each once, though both modes may share one."""
+        return list({chain.chain_id: chain for chain in self.chains.values()}.values())
+
+    def warnings(self) -> list[str]:
+        """What works but should not stay so."""
+        return [
+            f"chain {chain_id} is read through one host only: nothing contradicts it about which blocks are real"
+            for chain_id, pool in self.pools.items()
+            if len(pool.hosts) == 1
+        ]
+
+
+def configured_chains(settings: Settings) -> dict[bool, Chain]:
+    """The chain of each configured mode. Raises `ConfigurationError`, also when there is none at all."""
+    named = {
+        True: (settings.live_chain, settings.live_escrow),
+        False: (settings.test_chain, settings.test_escrow),
+    }
+    chains = {mode: load_chain(name, escrow=escrow) for mode, (name, escrow) in named.items() if name is not None}
+    if not chains:
+        raise ConfigurationError(
+            "no chain is configured: set OPENPAY_LIVE_CHAIN and OPENPAY_LIVE_RPC_URLS, or the same with TEST"
+        )
+    if settings.confirmations is None:
+        return chains
+    return {mode: replace(chain, confirmations=settings.confirmations) for mode, chain in chains.items()}
+
+
+def operator_signer(settings: Settings) -> Signer:
+    """The key that settles. Raises `ConfigurationError`."""
+    if settings.operator_key is None:
+        raise ConfigurationError("OPENPAY_OPERATOR_KEY is missing: the settler pays gas with this key")
+    try:
+        key = bytes.fromhex(settings.operator_key.get_secret_value().removeprefix("0x"))
+    except ValueError:
+        raise ConfigurationError("OPENPAY_OPERATOR_KEY is no private key: write 0x and 64 hex digits") from None
+    return Signer(key)
+
+
+def operator_address(settings: Settings) -> bytes:
+    """The address that terms name as operator. Raises `ConfigurationError`."""
+    if settings.operator_address is not None:
+        try:
+            return parse_address(settings.operator_address, param="OPENPAY_OPERATOR_ADDRESS")
+        except Invalid as error:
+            raise ConfigurationError(f"OPENPAY_OPERATOR_ADDRESS: {error}") from error
+    if settings.operator_key is not None:
+        return operator_signer(settings).address
+    raise ConfigurationError(
+        "set OPENPAY_OPERATOR_ADDRESS (or OPENPAY_OPERATOR_KEY): every payment's terms name who may settle it late"
+    )
+
+
+@asynccontextmanager
+async def installed(
+    settings: Settings,
+    *,
+    chains: Mapping[bool, Chain] | None = None,
+    pools: Mapping[int, Pool] | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[Installation]:
+    """Open the database and the chains' nodes; close them at the end. Nothing is asked of either yet.
+
+    `chains`, `pools` and `clock` replace what the settings say, for the local chain of `openpay dev`.
+    Raises `ConfigurationError`.
+    """
+    chains = dict(chains or configured_chains(settings))
+    operator = operator_address(settings)
+    clock = clock or SystemClock()
+    wall = SystemClock()
+    async with AsyncExitStack() as stack:
+        store = Store.open(settings.database_url)
+        stack.push_async_callback(store.close)
+        if pools is None:
+            pools = await _connect(settings, chains, stack)
+        by_id = {chain.chain_id: chain for chain in chains.values()}
+        escrows = {id_: EscrowClient(pools[id_], chain, operator=operator) for id_, chain in by_id.items()}
+        quotes = QuoteCache([Source(chain=chain, pool=pools[id_]) for id_, chain in by_id.items()], clock=clock)
+        yield Installation(
+            settings=settings,
+            store=store,
+            chains=chains,
+            pools=pools,
+            escrows=escrows,
+            quotes=quotes,
+            payments=PaymentService(
+                chains=chains, operators=dict.fromkeys(by_id, operator), quotes=quotes, clock=clock, wall=wall
+            ),
+            signals=Signals(),
+            clock=clock,
+            wall=wall,
+        )
+
+
+async def _connect(settings: Settings, chains: Mapping[bool, Chain], stack: AsyncExitStack) -> dict[int, Pool]:
+    urls = {True: settings.live_rpc_urls, False: settings.test_rpc_urls}
+    nodes: dict[int, list[str]] = {}
+    facts: dict[int, Chain] = {}
+    for mode, chain in chains.items():
+        nodes.setdefault(chain.chain_id, []).extend(urls[mode])
+        if facts.setdefault(chain.chain_id, chain) != chain:
+            raise ConfigurationError(
+                f"live and test mode describe chain {chain.chain_id} differently: use one chain file for both"
+            )
+    return {
+        chain_id: await stack.enter_async_context(
+            connect(list(dict.fromkeys(nodes[chain_id])), chain_id=chain_id, has_finalized_tag=chain.has_finalized_tag)
+        )
+        for chain_id, chain in facts.items()
+    }
+
+
+def describe(installation: Installation) -> str:
+    """One line for the log: what this process works on."""
+    modes = ", ".join(
+        f"{'live' if mode else 'test'} on chain {chain.chain_id} (escrow {to_checksum(chain.escrow)})"
+        for mode, chain in installation.chains.items()
+    )
+    return f"{modes}; {installation.store}"

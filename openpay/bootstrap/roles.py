@@ -1,0 +1,186 @@
+"""The roles, built from an installation: all in one process (`openpay up`) or each alone. They meet in the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+import checkout_web
+from openpay import api
+from openpay.api import ApiDeps
+from openpay.bootstrap.installation import Installation, operator_signer
+from openpay.chain.escrow import TreasuryBalances
+from openpay.domain.chains import Chain
+from openpay.http import HttpSettings, RateLimit
+from openpay.settlement import Settler
+from openpay.store.leader import leadership
+from openpay.webhooks import Dispatcher
+from watcher.daemon import Watcher
+
+IDEMPOTENCY_KEPT_S = 86_400
+PRICE_REFRESH_S = 10.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Role(StrEnum):
+    """What a process may do."""
+
+    API = "api"
+    """The merchant API and the checkout page."""
+    WATCHER = "watcher"
+    WEBHOOKS = "webhooks"
+    SETTLER = "settler"
+
+
+def build_web(installation: Installation) -> web.Application:
+    """The API with the checkout page mounted at /checkout."""
+    settings = installation.settings
+    per_minute = settings.rate_limit_per_minute
+    limit = None if per_minute is None else RateLimit(requests=per_minute, window_s=60)
+    app = api.build_app(
+        ApiDeps(
+            db=installation.store,
+            payments=installation.payments,
+            chains=installation.chains,
+            balances=TreasuryBalances(installation.escrows),
+            clock=installation.clock,
+            wall_clock=installation.wall,
+            sealer=installation.sealer,
+            signals=installation.signals,
+            public_url=settings.base_url,
+            http=HttpSettings(per_key=limit, per_address=limit, https=urlsplit(settings.base_url).scheme == "https"),
+            allow_insecure_webhooks=settings.allow_insecure_webhooks,
+            warnings=installation.warnings,
+        )
+    )
+    page = checkout_web.build_app(
+        checkout_web.Deps(
+            db=installation.store,
+            payments=installation.payments,
+            signals=installation.signals,
+            public_url=settings.base_url,
+        )
+    )
+    app.add_subapp("/checkout", page)
+    return app
+
+
+async def run(
+    installation: Installation,
+    roles: Iterable[Role],
+    stop: asyncio.Event,
+    *,
+    price_refresh_s: float = PRICE_REFRESH_S,
+    on_listening: Callable[[str], Awaitable[None]] | None = None,
+) -> None:
+    """Run `roles` until `stop` is set. A role that fails for good stops the others and raises.
+
+    `on_listening` is awaited with the server's URL once it accepts connections.
+    """
+    wanted = frozenset(roles)
+    scheduler = _scheduler(installation, wanted, price_refresh_s)
+    async with asyncio.TaskGroup() as tasks:
+
+        async def until_failure(work: Awaitable[None]) -> None:
+            try:
+                await work
+            except BaseException:
+                stop.set()
+                raise
+
+        if Role.API in wanted:
+            await installation.quotes.refresh()
+            tasks.create_task(until_failure(_serve(installation, stop, on_listening)))
+        if Role.WEBHOOKS in wanted:
+            dispatcher = Dispatcher(
+                installation.store,
+                sealer=installation.sealer,
+                signals=installation.signals,
+                allow_insecure=installation.settings.allow_insecure_webhooks,
+            )
+            tasks.create_task(until_failure(dispatcher.run(stop)))
+        for chain in installation.each_chain:
+            if Role.WATCHER in wanted:
+                tasks.create_task(until_failure(_lead(installation, f"watcher:{chain.chain_id}", _watch, chain, stop)))
+            if Role.SETTLER in wanted:
+                tasks.create_task(until_failure(_lead(installation, f"settler:{chain.chain_id}", _settle, chain, stop)))
+        scheduler.start()
+        try:
+            await stop.wait()
+        finally:
+            scheduler.shutdown(wait=False)
+
+
+async def _lead(
+    installation: Installation,
+    role: str,
+    work: Callable[[Installation, Chain, asyncio.Event], Awaitable[None]],
+    chain: Chain,
+    stop: asyncio.Event,
+) -> None:
+    async with leadership(installation.settings.database_url, role, stop) as leading:
+        if leading:
+            await work(installation, chain, stop)
+
+
+async def _watch(installation: Installation, chain: Chain, stop: asyncio.Event) -> None:
+    watcher = Watcher(
+        chain,
+        installation.pools[chain.chain_id],
+        installation.store,
+        installation.escrows[chain.chain_id],
+        signals=installation.signals,
+        wall=installation.wall,
+    )
+    await watcher.run(stop)
+
+
+async def _settle(installation: Installation, chain: Chain, stop: asyncio.Event) -> None:
+    settler = Settler(
+        chain,
+        installation.pools[chain.chain_id],
+        installation.store,
+        signer=operator_signer(installation.settings),
+        signals=installation.signals,
+        wall=installation.wall,
+    )
+    await settler.run(stop)
+
+
+async def _serve(
+    installation: Installation, stop: asyncio.Event, on_listening: Callable[[str], Awaitable[None]] | None
+) -> None:
+    settings = installation.settings
+    runner = web.AppRunner(build_web(installation), access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        _log.info("listening", url=f"http://{host}:{port}", public_url=settings.base_url)
+        if on_listening is not None:
+            await on_listening(settings.base_url)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _scheduler(installation: Installation, roles: frozenset[Role], price_refresh_s: float) -> AsyncIOScheduler:
+    """Periodic work. Each job may be late or run twice without harm."""
+    scheduler = AsyncIOScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
+
+    async def forget_idempotency_keys() -> None:
+        async with installation.store.write() as uow:
+            await uow.idempotency.forget_before(installation.wall.now() - IDEMPOTENCY_KEPT_S)
+
+    if Role.API in roles:
+        scheduler.add_job(installation.quotes.refresh, "interval", seconds=price_refresh_s)
+        scheduler.add_job(forget_idempotency_keys, "interval", hours=1)
+    return scheduler
