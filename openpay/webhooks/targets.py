@@ -8,6 +8,7 @@ that a name with several can be reached at its public ones.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,7 +23,10 @@ RESOLVER_THREADS = 64
 
 
 class TargetRefused(OSError):
-    """The address is not one that webhooks may be sent to."""
+    """The address is not one that webhooks may be sent to. An `OSError`, as connecting to it would raise."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errno.EACCES, f"refused: {reason}")
 
 
 class SystemResolver(AbstractResolver):
@@ -72,7 +76,7 @@ class FilteringResolver(AbstractResolver):
         allowed = [answer for answer in found if answer["host"] not in refused]
         if refused and not allowed:
             reasons = ", ".join(f"{address} ({why})" for address, why in refused.items())
-            raise TargetRefused(f"refused: {host} resolves to {reasons}")
+            raise TargetRefused(f"{host} resolves to {reasons}")
         return allowed
 
     async def close(self) -> None:
@@ -88,7 +92,7 @@ def safe_connector(*, allow_loopback: bool, resolver: AbstractResolver | None = 
         family, kind, protocol, _, address = info
         why = why_refused(str(address[0]), allow_loopback=allow_loopback)
         if why is not None:
-            raise TargetRefused(f"refused: the address {address[0]} is {why}")
+            raise TargetRefused(f"the address {address[0]} is {why}")
         return socket.socket(family=family, type=kind, proto=protocol)
 
     return TCPConnector(

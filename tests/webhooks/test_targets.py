@@ -11,6 +11,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from openpay.app.targets import MAX_URL_LENGTH, check_url, why_refused
 from openpay.errors import Invalid
+from openpay.webhooks import targets
 from openpay.webhooks.sender import Sender
 from tests.webhooks.conftest import Receiver, Shop
 
@@ -158,15 +159,14 @@ def test_development_still_refuses_private_addresses() -> None:
 
 
 class Names(AbstractResolver):
-    """A name server of the test's own: each answer in turn, the last one for ever."""
+    """A name server of the test's own, with one answer to everything."""
 
-    def __init__(self, *answers: list[str]) -> None:
-        self.answers = list(answers)
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return [
             ResolveResult(
                 hostname=host,
@@ -176,14 +176,16 @@ class Names(AbstractResolver):
                 proto=0,
                 flags=socket.AI_NUMERICHOST,
             )
-            for address in answer
+            for address in self.addresses
         ]
 
     async def close(self) -> None:
         pass
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[::]", "0.0.0.0", "2130706433", "127.1"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[::]", "0.0.0.0", "2130706433", "127.1", "0x7f000001"]
+)
 async def test_loopback_written_as_an_address_is_never_connected_to(receiver: Receiver, address: str) -> None:
     port = receiver.url().split(":")[2].split("/")[0]
     async with Sender() as sender:
@@ -206,7 +208,7 @@ async def test_name_that_turns_to_a_private_address_later_is_refused_then(shop: 
     port = receiver.url().split(":")[2].split("/")[0]
     await shop.configure(f"http://rebound.example:{port}/hook")
     event = await shop.tell()
-    async with shop.dispatching(resolver=Names(["10.0.0.5", "fd00::5"])):
+    async with shop.dispatching(resolver=Names("10.0.0.5", "fd00::5")):
         await shop.attempted(event, 1)
     (attempt,) = await shop.attempts_of(event)
     assert attempt.status is None
@@ -214,20 +216,9 @@ async def test_name_that_turns_to_a_private_address_later_is_refused_then(shop: 
     assert "refused: rebound.example resolves to 10.0.0.5 (private), fd00::5 (private)" in attempt.error
 
 
-async def test_name_is_looked_up_again_for_each_delivery_and_each_answer_checked(receiver: Receiver) -> None:
-    port = receiver.url().split(":")[2].split("/")[0]
-    names = Names(["127.0.0.1"], ["10.0.0.5"])
-    url = f"http://rebound.example:{port}/hook"
-    async with Sender(allow_insecure=True, resolver=names) as sender:
-        assert (await sender.send(url, b"{}", {})).status == 200
-        second = await sender.send(url, b"{}", {})
-    assert second.error is not None
-    assert "10.0.0.5 (private)" in second.error
-
-
 async def test_refused_addresses_of_a_name_are_left_out(receiver: Receiver) -> None:
     port = receiver.url().split(":")[2].split("/")[0]
-    names = Names(["10.0.0.5", "127.0.0.1"])
+    names = Names("10.0.0.5", "127.0.0.1")
     async with Sender(allow_insecure=True, resolver=names) as sender:
         reply = await sender.send(f"http://mixed.example:{port}/hook", b"{}", {})
     assert reply.status == 200
@@ -236,8 +227,6 @@ async def test_refused_addresses_of_a_name_are_left_out(receiver: Receiver) -> N
 async def test_gate_at_the_socket_holds_even_if_the_resolver_were_fooled(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from openpay.webhooks import targets
-
     class Unfiltered(targets.FilteringResolver):
         async def resolve(
             self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -246,7 +235,7 @@ async def test_gate_at_the_socket_holds_even_if_the_resolver_were_fooled(
 
     monkeypatch.setattr(targets, "FilteringResolver", Unfiltered)
     port = receiver.url().split(":")[2].split("/")[0]
-    async with Sender(resolver=Names(["127.0.0.1"])) as sender:
+    async with Sender(resolver=Names("127.0.0.1")) as sender:
         reply = await sender.send(f"https://fooled.example:{port}/hook", b"{}", {})
     assert reply.error is not None
     assert "refused: the address 127.0.0.1 is loopback" in reply.error
