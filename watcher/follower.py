@@ -220,7 +220,7 @@ class Follower:
     async def _undo_to(self, record: Record, ancestor: int) -> None:
         _log.warning("reorg", ancestor=ancestor, depth=record.tip.number - ancestor)
         while record.tip.number > ancestor:
-            committed = await follow.undo_head(self._db, self._chain.chain_id, wall_now=self._wall.now())
+            committed = await follow.undo_head(self._db, record.tip, wall_now=self._wall.now())
             record.shorten()
             self._tell(committed, ())
 

@@ -33,10 +33,12 @@ class Head:
 
     `final_number`: at or below the chain's own finalized block, at least the required confirmations deep, and its
     hash reported by a second host where two are configured. None before the first such block.
+    `tip_time`: `time`, but while a branch is being undone still the time of that branch's newest block.
     """
 
     number: int
     time: int
+    tip_time: int
     final_number: int | None
     final_time: int | None
 
@@ -100,13 +102,13 @@ class Outcome:
 
 def is_late(payment: Payment, deposit: Deposit) -> bool:
     """Whether a deposit can no longer count: past the deadline, or after the payment's end. Never once paid."""
-    if payment.status is Status.PAID:
-        return False
+    if payment.status in (Status.CONFIRMING, Status.PAID):
+        return False  # the clock stands still while confirming
     if payment.status is Status.CANCELED:
         return True
     if payment.status is Status.FAILED and payment.ended_at is not None and deposit.block_time > payment.ended_at:
         return True
-    return payment.status is not Status.CONFIRMING and deposit.block_time > payment.deadline
+    return deposit.block_time > payment.deadline
 
 
 def tally(payment: Payment, deposits: Iterable[Deposit]) -> Mapping[str, Tally]:
@@ -128,11 +130,11 @@ def tally(payment: Payment, deposits: Iterable[Deposit]) -> Mapping[str, Tally]:
 
 
 def completing_deposit(payment: Payment, deposits: Iterable[Deposit]) -> Deposit | None:
-    """The deposit, in chain order, with which one accepted token first reached its least amount by the deadline."""
+    """The deposit, in chain order, with which one accepted token first reached its least amount in time."""
     sums: dict[str, int] = defaultdict(int)
     for deposit in sorted(deposits, key=lambda d: d.order):
         offer = payment.offer(deposit.token)
-        if offer is None or deposit.block_time > payment.deadline:
+        if offer is None or not _counts(payment, deposit):
             continue
         sums[deposit.token] += deposit.units
         if sums[deposit.token] >= offer.min_units:
@@ -160,7 +162,7 @@ def _step(payment: Payment, evidence: Evidence, head: Head) -> tuple[Payment, Dr
         return _step_waiting(payment, evidence, head)
     if payment.status is Status.CONFIRMING:
         return _step_confirming(payment, evidence, head)
-    if payment.status is Status.PAID and payment.reversed_at is None and _completion(payment, evidence) is None:
+    if payment.status is Status.PAID and payment.reversed_at is None and not _still_rests(payment, evidence):
         return replace(payment, reversed_at=head.time), Draft(type=EventType.REVERSED)
     return None
 
@@ -174,7 +176,7 @@ def _step_waiting(payment: Payment, evidence: Evidence, head: Head) -> tuple[Pay
     # Before the partial deposit is looked at: a deadline that has passed finally leaves nothing to wait for.
     if head.final_time is not None and head.final_time > payment.deadline:
         return payment.moved(Trigger.DEADLINE_PASSED, ended_at=head.final_time), Draft(type=EventType.EXPIRED)
-    if payment.status is Status.INITIATED and any(d.block_time <= payment.deadline for d in evidence.deposits):
+    if payment.status is Status.INITIATED and any(_counts(payment, deposit) for deposit in evidence.deposits):
         return payment.moved(Trigger.PARTIAL_DEPOSIT), Draft(type=EventType.PENDING)
     return None
 
@@ -182,12 +184,12 @@ def _step_waiting(payment: Payment, evidence: Evidence, head: Head) -> tuple[Pay
 def _step_confirming(payment: Payment, evidence: Evidence, head: Head) -> tuple[Payment, Draft] | None:
     completion = _completion(payment, evidence)
     if completion is None:
-        paused_s = max(0, head.time - (payment.confirming_since or head.time))
+        since = head.tip_time if payment.confirming_since is None else payment.confirming_since
         moved = payment.moved(
             Trigger.RETRACTED,
             completion=None,
             confirming_since=None,
-            deadline=max(payment.deadline + paused_s, head.time + RETRACTION_GRACE_S),
+            deadline=max(payment.deadline + max(0, head.tip_time - since), head.tip_time + RETRACTION_GRACE_S),
         )
         return moved, Draft(type=EventType.PENDING)
     if completion != payment.completion:
@@ -243,6 +245,22 @@ def _completion(payment: Payment, evidence: Evidence) -> Completion | None:
     )
 
 
+def _counts(payment: Payment, deposit: Deposit) -> bool:
+    """Whether a deposit adds to what was received in time: of a token that this payment accepts, and not late."""
+    return payment.offer(deposit.token) is not None and not is_late(payment, deposit)
+
+
+def _still_rests(payment: Payment, evidence: Evidence) -> bool:
+    """Whether a paid payment still has the money it was paid by: what came up to the completing block suffices."""
+    completion = payment.completion
+    if completion is None:
+        return False
+    return (
+        completing_deposit(payment, [d for d in evidence.deposits if d.block_number <= completion.block_number])
+        is not None
+    )
+
+
 def _settlement(payment: Payment, evidence: Evidence, head: Head) -> Settlement | None:
     """Settlement is what the chain says: only a final `Settled` log makes it settled, and only a paid one has it."""
     if payment.status is not Status.PAID:
@@ -262,7 +280,7 @@ def _reports(payment: Payment, evidence: Evidence) -> Iterable[Draft]:
     tallies = tally(payment, evidence.deposits)
     if payment.status is Status.PENDING:
         for token, sums in sorted(tallies.items()):
-            if 0 < sums.on_time_units and sums.remaining_units > 0:
+            if sums.on_time_units > 0 and sums.remaining_units > 0:
                 yield Draft(
                     type=EventType.UNDERPAID,
                     subject=f"{token}:{sums.on_time_units}",

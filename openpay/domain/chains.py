@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from openpay.errors import ConfigurationError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
@@ -32,7 +34,8 @@ class Chain:
     """One chain as Open Pay is set up for it.
 
     `confirmations` counts the deposit's own block as the first. `has_finalized_tag` is a setting of the chain,
-    not sniffed. `stalled_finality_confirmations` take the tag's place while it stands still.
+    not sniffed. `stalled_finality_confirmations` take the tag's place while it stands still. Raises
+    `ConfigurationError` for more than one token with a feed.
     """
 
     chain_id: int
@@ -45,6 +48,14 @@ class Chain:
     block_interval_s: float = 0.45
     start_block: int | None = None
     """The first block worth reading, usually the escrow's own; None starts at the head of the day."""
+
+    def __post_init__(self) -> None:
+        priced = [token.symbol for token in self.tokens if token.feed is not None]
+        if len(priced) > 1:
+            raise ConfigurationError(
+                f"chain {self.chain_id} prices {', '.join(priced)} by feeds, but a payment's terms name one round: "
+                "leave a feed to one token only"
+            )
 
     def token(self, symbol: str) -> Token | None:
         return next((token for token in self.tokens if token.symbol == symbol), None)

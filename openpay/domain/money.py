@@ -25,8 +25,8 @@ _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,30})(?:\.([0-9]{1,40}))?", re.ASCII)
 def parse_decimal(text: str, decimals: int, *, param: str = "amount") -> int:
     """Read a plain decimal string as an integer of 10^-`decimals`.
 
-    No sign, exponent, separator, white space or leading zero. Trailing zeros are allowed past `decimals`;
-    any other digit there is refused rather than rounded. Raises `Invalid` (code `invalid_amount`).
+    No sign, exponent, separator, white space or leading zero, and no more than `decimals` digits after the point,
+    zeros included: nothing is rounded. Raises `Invalid` (code `invalid_amount`).
     """
     match = _DECIMAL.fullmatch(text)
     if not match:
@@ -35,7 +35,7 @@ def parse_decimal(text: str, decimals: int, *, param: str = "amount") -> int:
             code="invalid_amount",
             param=param,
         )
-    whole, fraction = match[1], (match[2] or "").rstrip("0")
+    whole, fraction = match[1], match[2] or ""
     if len(fraction) > decimals:
         raise Invalid(f"{text[:60]!r} has more than {decimals} decimal places", code="invalid_amount", param=param)
     return int(whole + fraction.ljust(decimals, "0"))

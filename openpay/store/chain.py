@@ -112,7 +112,10 @@ class SqlChainRecord(_OfBlocks):
             raise CursorMoved(f"chain {old.chain_id} is no longer at block {old.number}: another watcher is running")
 
     async def add_block(self, block: Block) -> None:
-        await self._connection.execute(insert(blocks), asdict(block))
+        if await self._insert_new(blocks, [asdict(block)]) != 1:
+            raise CursorMoved(
+                f"block {block.number} of chain {block.chain_id} was read already: another watcher is running"
+            )
 
     async def block(self, chain_id: int, number: int) -> Block | None:
         query = select(blocks).where(blocks.c.chain_id == chain_id, blocks.c.number == number)

@@ -39,11 +39,14 @@ def async_url(url: str) -> URL:
 
 
 def create_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
-    """Engines for reading and for writing; the same one twice on PostgreSQL."""
+    """Engines for reading and for writing. On PostgreSQL they share their connections.
+
+    Either way a reading transaction sees one moment of the database, however many queries it makes.
+    """
     target = async_url(url)
     if target.get_backend_name() == "postgresql":
-        engine = create_async_engine(target, pool_size=POSTGRES_POOL_SIZE, max_overflow=0, pool_pre_ping=True)
-        return engine, engine
+        writer = create_async_engine(target, pool_size=POSTGRES_POOL_SIZE, max_overflow=0, pool_pre_ping=True)
+        return writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), writer
     reader = create_async_engine(target, pool_size=4, max_overflow=0)
     writer = create_async_engine(target, pool_size=1, max_overflow=0, pool_timeout=60)
     _configure_sqlite(reader, begin="BEGIN")

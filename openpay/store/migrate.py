@@ -44,7 +44,6 @@ async def check(url: str) -> None:
 def _config(url: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    # Alembic interpolates percent signs, which passwords in URLs may hold.
-    target = async_url(url).render_as_string(hide_password=False)
-    config.set_main_option("sqlalchemy.url", target.replace("%", "%%"))
+    # Not as an option: Alembic interpolates percent signs in those, which passwords in URLs may hold.
+    config.attributes["url"] = async_url(url)
     return config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -65,15 +65,14 @@ class SqlWebhooks(Repository):
         )
 
     async def claim(self, *, now: int, lease_s: int, limit: int, per_endpoint: int) -> list[DueDelivery]:
-        in_flight: Counter[str] = Counter()
-        counted = (
-            select(deliveries.c.endpoint_id, func.count().label("sending"))
+        # The first few of each endpoint, so that a long queue for one cannot hide the others. What is being sent is
+        # counted in the same statement: between two, another process's claims could turn from due to neither.
+        sending = (
+            select(deliveries.c.endpoint_id, func.count().label("number"))
             .where(deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.claimed_until > now)
             .group_by(deliveries.c.endpoint_id)
+            .subquery()
         )
-        for row in await self._connection.execute(counted):
-            in_flight[row.endpoint_id] = row.sending
-        # The first few of each endpoint, so that a long queue for one cannot hide the others.
         due = and_(
             deliveries.c.state == DeliveryState.PENDING.value,
             deliveries.c.next_attempt_at <= now,
@@ -83,16 +82,14 @@ class SqlWebhooks(Repository):
             partition_by=deliveries.c.endpoint_id, order_by=(deliveries.c.next_attempt_at, deliveries.c.seq)
         )
         ranked = select(deliveries.c.seq, deliveries.c.endpoint_id, place.label("place")).where(due).subquery()
-        candidates = await self._connection.execute(
-            select(ranked.c.seq, ranked.c.endpoint_id)
-            .where(ranked.c.place <= per_endpoint)
+        candidates = (
+            select(ranked.c.seq)
+            .outerjoin(sending, sending.c.endpoint_id == ranked.c.endpoint_id)
+            .where(ranked.c.place <= per_endpoint - func.coalesce(sending.c.number, 0))
             .order_by(ranked.c.place, ranked.c.seq)
+            .limit(limit)
         )
-        chosen: list[int] = []
-        for row in candidates:
-            if len(chosen) < limit and in_flight[row.endpoint_id] < per_endpoint:
-                in_flight[row.endpoint_id] += 1
-                chosen.append(row.seq)
+        chosen = list(await self._connection.scalars(candidates))
         if not chosen:
             return []
         # `due` again: another process may have claimed some in between; those it is claiming now are skipped.

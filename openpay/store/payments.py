@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, exists, false, func, insert, or_, select, update
 
 from openpay.app.records import Page, PaymentFilter, Watched
 from openpay.domain.payment import (
@@ -80,14 +80,17 @@ class SqlPayments(Repository):
             raise ConcurrentChange(f"{payment.id} is no longer at version {payment.version}")
         return stored
 
-    async def page(self, filter: PaymentFilter) -> Page[Payment]:
-        conditions = [payments.c.merchant_id == filter.merchant_id, payments.c.livemode == filter.livemode]
-        if filter.statuses:
-            conditions.append(payments.c.status.in_([status.value for status in filter.statuses]))
-        for name, value in filter.metadata.items():
-            conditions.append(payments.c.metadata[name].as_string() == value)
+    async def page(self, wanted: PaymentFilter) -> Page[Payment]:
+        filters: list[ColumnElement[bool]] = []
+        if wanted.statuses:
+            filters.append(payments.c.status.in_([status.value for status in wanted.statuses]))
+        filters.extend(self._metadata_has(name, value) for name, value in wanted.metadata.items())
         rows, has_more = await self._newest_first(
-            payments, conditions, limit=filter.limit, starting_after=filter.starting_after
+            payments,
+            [payments.c.merchant_id == wanted.merchant_id, payments.c.livemode == wanted.livemode],
+            filters,
+            limit=wanted.limit,
+            starting_after=wanted.starting_after,
         )
         return Page(items=tuple(_payment(row) for row in rows), has_more=has_more)
 
@@ -103,11 +106,16 @@ class SqlPayments(Repository):
         )
         return {row.terms_id: row.id for row in await self._connection.execute(query)}
 
-    async def ids_past_deadline(self, chain_id: int, final_time: int) -> list[str]:
-        query = select(payments.c.id).where(
-            payments.c.chain_id == chain_id,
-            payments.c.status.in_([status.value for status in WAITING]),
-            payments.c.deadline < final_time,
+    async def ids_past_deadline(self, chain_id: int, final_time: int, *, limit: int) -> list[str]:
+        query = (
+            select(payments.c.id)
+            .where(
+                payments.c.chain_id == chain_id,
+                payments.c.status.in_([status.value for status in WAITING]),
+                payments.c.deadline < final_time,
+            )
+            .order_by(payments.c.deadline, payments.c.seq)
+            .limit(limit)
         )
         return list(await self._connection.scalars(query))
 
@@ -154,6 +162,14 @@ class SqlPayments(Repository):
         )
         rows = await self._connection.execute(query)
         return [(row.id, row.address) for row in rows if any(offer["token"] == token for offer in row.offers)]
+
+    def _metadata_has(self, name: str, value: str) -> ColumnElement[bool]:
+        """Names are compared as values, never written into a JSON path: they may hold quotes and dots."""
+        if "\0" in name or "\0" in value:
+            return false()  # no stored text holds it, and PostgreSQL refuses to look for it
+        unfold = func.json_each_text if self._connection.dialect.name == "postgresql" else func.json_each
+        entries = unfold(payments.c.metadata).table_valued("key", "value")
+        return exists().where(entries.c.key == name, entries.c.value == value)
 
 
 _UNSETTLED = payments.c.settlement_status.in_([SettlementStatus.PENDING.value, SettlementStatus.SUBMITTED.value])

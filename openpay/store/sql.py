@@ -31,16 +31,21 @@ class Repository:
     async def _newest_first(
         self,
         table: Table,
-        conditions: Sequence[ColumnElement[bool]],
+        scope: Sequence[ColumnElement[bool]],
+        filters: Sequence[ColumnElement[bool]] = (),
         *,
         limit: int,
         starting_after: str | None,
         columns: Select[Any] | None = None,
     ) -> tuple[list[Row[Any]], bool]:
-        """A page of `table` (which has `seq` and `id`) in falling order, after the row with id `starting_after`."""
-        query = (columns if columns is not None else select(table)).where(*conditions)
+        """A page of `table` (which has `seq` and `id`) in falling order, after the row with id `starting_after`.
+
+        `scope` says whose rows these are; that row is looked for there. `filters` say which of them are wanted: it may
+        have ceased to be one of those since the page before was read, and still marks the place.
+        """
+        query = (columns if columns is not None else select(table)).where(*scope, *filters)
         if starting_after is not None:
-            cursor = select(table.c.seq).where(*conditions, table.c.id == starting_after).scalar_subquery()
+            cursor = select(table.c.seq).where(*scope, table.c.id == starting_after).scalar_subquery()
             query = query.where(table.c.seq < cursor)
         rows = list(await self._connection.execute(query.order_by(table.c.seq.desc()).limit(limit + 1)))
         return rows[:limit], len(rows) > limit

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import cached_property
 from typing import Self
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from openpay.errors import RetryableError
@@ -19,8 +21,8 @@ from openpay.store.operations import SqlOperations
 from openpay.store.outbox import SqlEvents, SqlWebhooks
 from openpay.store.payments import SqlPayments
 
-_TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "57P01", "57P02", "57P03", "08000", "08003", "08006"})
-"""PostgreSQL: serialization failure, deadlock, shutdown, connection lost."""
+_TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03", "08000", "08003", "08006"})
+"""PostgreSQL: serialization failure, deadlock, too many connections, shutdown, starting up, connection lost."""
 
 
 class DatabaseBusy(RetryableError):
@@ -89,19 +91,36 @@ class Store:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqlUnitOfWork]:
-        """One consistent view; nothing is written."""
-        async with _translated(), self._reader.connect() as connection:
+        """One consistent view; nothing is written. Raises `DatabaseBusy`."""
+        async with _connected(self._reader) as connection:
             yield SqlUnitOfWork(connection)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqlUnitOfWork]:
         """Commits when the block ends without an error, else rolls back. Raises `DatabaseBusy`."""
-        async with _translated(), self._writer.begin() as connection:
+        async with _connected(self._writer) as connection, connection.begin():
             yield SqlUnitOfWork(connection)
 
 
 @asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection for one transaction. Raises `DatabaseBusy`."""
+    async with AsyncExitStack() as stack:
+        try:
+            with _translated():
+                connection = await stack.enter_async_context(engine.connect())
+        except (OSError, PoolTimeout) as error:
+            raise DatabaseBusy(f"the database cannot be reached: {error}") from error
+        except asyncpg.PostgresError as error:  # while connecting they reach us as they are
+            if error.sqlstate not in _TRANSIENT_SQLSTATES:
+                raise
+            raise DatabaseBusy(f"the database accepts no connection: {error}") from error
+        with _translated():
+            yield connection
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
     """Let callers tell a database that is away for a moment from a bug."""
     try:
         yield

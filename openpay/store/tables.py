@@ -164,6 +164,7 @@ cursors = Table(
     Column("number", BigInteger, nullable=False),
     Column("hash", Hex, nullable=False),
     Column("time", BigInteger, nullable=False),
+    Column("tip_time", BigInteger, nullable=False),
     Column("final_number", BigInteger),
     Column("final_time", BigInteger),
     Column("seen_head", BigInteger, nullable=False),

@@ -20,9 +20,7 @@ def run(connection: Connection) -> None:
 
 
 async def main() -> None:
-    url = context.config.get_main_option("sqlalchemy.url")
-    assert url is not None
-    engine = create_async_engine(url, poolclass=NullPool)
+    engine = create_async_engine(context.config.attributes["url"], poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(run)

@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("hash", Hex(), nullable=False),
         sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("tip_time", sa.BigInteger(), nullable=False),
         sa.Column("final_number", sa.BigInteger(), nullable=True),
         sa.Column("final_time", sa.BigInteger(), nullable=True),
         sa.Column("seen_head", sa.BigInteger(), nullable=False),
