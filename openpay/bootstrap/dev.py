@@ -23,7 +23,7 @@ from openpay.bootstrap.roles import Role, run
 from openpay.chain.clock import ChainClock
 from openpay.chain.pool import Pool, connect
 from openpay.config import Settings
-
+from openpay.devnet import demo
 from openpay.devnet.accounts import DevAccount
 from openpay.devnet.deployment import Deployment, deploy
 from openpay.devnet.feed_keeper import FeedKeeper
