@@ -23,7 +23,8 @@ def qr_svg(text: str, *, label: str) -> Markup:
 @lru_cache(maxsize=512)
 def _draw(text: str) -> tuple[int, str]:
     """Side length in modules and one SVG path over all dark modules, a rectangle for each run in a row."""
-    code = qrcode.QRCode(error_correction=qrcode.constants.ERROR_CORRECT_M, border=QUIET_ZONE)
+    # The lowest correction: nothing on a screen is smudged, and larger modules are read more easily.
+    code = qrcode.QRCode(error_correction=qrcode.constants.ERROR_CORRECT_L, border=QUIET_ZONE)
     code.add_data(text)
     matrix = code.get_matrix()
     parts = []

@@ -58,9 +58,12 @@ function written(seconds) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
+// In the reader's time zone, and in the page's language as the reader's country writes it.
 function showLocally(time) {
+  const language = document.documentElement.lang;
+  const locale = navigator.languages.find((candidate) => candidate.startsWith(language)) ?? language;
   const moment = new Date(time.dateTime);
   const today = moment.toDateString() === new Date().toDateString();
   const clock = { hour: "2-digit", minute: "2-digit" };
-  time.textContent = moment.toLocaleString(document.documentElement.lang, today ? clock : { day: "numeric", month: "long", ...clock });
+  time.textContent = moment.toLocaleString(locale, today ? clock : { day: "numeric", month: "long", ...clock });
 }

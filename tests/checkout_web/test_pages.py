@@ -1,0 +1,409 @@
+"""The page over HTTP: every state, its headers, and what is done with what customers and merchants send."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from checkout_web.app import REPORTS
+from checkout_web.pages import RETURN_AFTER_S
+from checkout_web.view import Part
+from openpay.app.merchants import create_merchant
+from openpay.app.order import RequestedLine
+from openpay.domain.payment import Payment, Status
+from tests.checkout_web.scenes import ORDER, START, WHOLE, Shop
+
+Client = TestClient[web.Request, web.Application]
+
+BROWSER = {"Accept": "text/html,*/*;q=0.8", "User-Agent": "Mozilla/5.0", "Sec-Fetch-Mode": "navigate"}
+OWN_FORM = BROWSER | {"Sec-Fetch-Site": "same-origin"}
+
+HEADINGS = {
+    Part.WAITING: "Waiting for your payment",
+    Part.UNDERPAID: "Part of it has arrived",
+    Part.CLOSING: "Time is up",
+    Part.CONFIRMING: "Payment found",
+    Part.CONFIRMING_REVERTED: "Your transaction failed on the network",
+    Part.PAID: "Paid. Thank you!",
+    Part.OVERPAID: "5.00</span> USDT</span> more than was asked for",
+    Part.REVERSED: "This payment needs a closer look",
+    Part.FAILED_REVERTED: "The payment failed",
+    Part.FAILED_REFUSED: "The payment could not be accepted",
+    Part.EXPIRED: "This payment has expired",
+    Part.EXPIRED_RECEIVED: "Expired before the full amount arrived",
+    Part.LATE: "Your money arrived too late",
+    Part.CANCELED: "This payment was canceled",
+}
+
+
+@pytest.fixture
+async def client(shop: Shop, aiohttp_client: Callable[[web.Application], Awaitable[Client]]) -> Client:
+    return await aiohttp_client(shop.application(public_url="https://pay.example"))
+
+
+async def page(client: Client, payment: Payment, query: str = "", **headers: str) -> str:
+    answer = await client.get(f"/checkout/{payment.id}{query}", headers=BROWSER | headers)
+    assert answer.status == 200
+    return await answer.text()
+
+
+# --- states ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", list(Part))
+async def test_each_state_has_its_own_words(shop: Shop, client: Client, part: Part) -> None:
+    html = await page(client, await shop.scene(part, **ORDER))
+    assert f'data-part="{part}"' in html
+    assert HEADINGS[part] in html
+
+
+@pytest.mark.parametrize("part", [part for part in Part if part not in {Part.WAITING, Part.UNDERPAID}])
+async def test_no_address_to_pay_is_shown_once_nothing_should_be_sent(shop: Shop, client: Client, part: Part) -> None:
+    html = await page(client, await shop.scene(part, **ORDER))
+    assert "ethereum:" not in html
+    assert "To this address" not in html
+    assert 'class="qr"' not in html
+
+
+@pytest.mark.parametrize("part", [Part.EXPIRED_RECEIVED, Part.LATE, Part.FAILED_REFUSED, Part.REVERSED])
+async def test_money_that_did_not_pay_is_accounted_for(shop: Shop, client: Client, part: Part) -> None:
+    payment = await shop.scene(part)
+    html = await page(client, payment)
+    assert "Contact <bdi>Blue Door Coffee</bdi>" in html
+    assert html.count(payment.id) > 2
+
+
+async def test_waiting_shows_amount_address_network_contract_and_deadline(shop: Shop, client: Client) -> None:
+    html = await page(client, await shop.create())
+    text = re.sub(r"<[^>]+>", "", html)
+    assert "25.00 USDT" in text
+    assert "0x55d398326f99059fF775485246999027B3197955" in text
+    assert "BNB Smart Chain (chain 56)" in text
+    assert "26 March 2026, 13:30 UTC" in text
+    assert 'datetime="2026-03-26T13:30:00Z"' in html
+
+
+async def test_the_token_is_chosen_by_the_query(shop: Shop, client: Client) -> None:
+    payment = await shop.create()
+    html = await page(client, payment, "?token=USDC")
+    assert "0x8AC76a51cc950d9822D68b83fE1Ad97B32Cd580d" in re.sub(r"<[^>]+>", "", html)
+    assert re.search(r'id="token-USDC"[^>]* aria-current="true"', html)
+    assert "None: BNB is the network’s own coin" in await page(client, payment, "?token=BNB")
+
+
+async def test_the_qr_code_is_chosen_by_the_query_and_keeps_the_token(shop: Shop, client: Client) -> None:
+    html = await page(client, await shop.create(), "?token=USDC&qr=address")
+    assert 'aria-label="QR code with the address only"' in html
+    assert "token=USDC&amp;qr=transfer" in html
+
+
+async def test_a_single_token_is_not_a_choice(shop: Shop, client: Client) -> None:
+    assert "choices" not in await page(client, await shop.create(accepted_tokens=("USDT",)))
+
+
+async def test_underpaid_in_another_token_leads_back_to_the_one_begun_with(shop: Shop, client: Client) -> None:
+    html = await page(client, await shop.scene(Part.UNDERPAID), "?token=USDC")
+    assert "Different tokens cannot be added together" in html
+    assert "In USDC the whole amount is still due" in html
+    assert 'id="better-token"' in html
+
+
+async def test_a_page_behind_the_network_says_so(shop: Shop, client: Client) -> None:
+    payment = await shop.create()
+    assert "catching up" not in await page(client, payment)
+    shop.clock.seconds += 60
+    assert "The network view is catching up" in await page(client, payment)
+
+
+async def test_a_lagging_view_does_not_matter_to_a_payment_that_ended(shop: Shop, client: Client) -> None:
+    payment = await shop.scene(Part.PAID)
+    shop.clock.seconds += 600
+    assert "catching up" not in await page(client, payment)
+
+
+async def test_test_mode_is_marked(shop: Shop, client: Client) -> None:
+    assert "Test mode" in await page(client, await shop.create(livemode=False))
+    assert "Test mode" not in await page(client, await shop.create())
+
+
+async def test_a_waiting_page_reloads_itself_without_javascript_unless_told_to_stay(shop: Shop, client: Client) -> None:
+    payment = await shop.create()
+    html = await page(client, payment, "?token=BNB")
+    assert f'<noscript><meta http-equiv="refresh" content="15;url=/checkout/{payment.id}?token=BNB&amp;' in html
+    assert "http-equiv" not in await page(client, payment, "?stay=1")
+
+
+async def test_the_success_page_goes_on_to_the_merchant(shop: Shop, client: Client) -> None:
+    payment = await shop.scene(Part.PAID, **ORDER)
+    url = f"https://shop.example/thanks?payment={payment.id}"
+    html = await page(client, payment)
+    assert f'<meta http-equiv="refresh" content="{RETURN_AFTER_S};url={url}">' in html
+    assert f'href="{url}"' in html
+    stayed = await page(client, payment, "?stay=1")
+    assert "http-equiv" not in stayed
+    assert f'href="{url}"' in stayed
+
+
+async def test_an_ended_page_does_not_reload(shop: Shop, client: Client) -> None:
+    assert "http-equiv" not in await page(client, await shop.scene(Part.EXPIRED))
+    assert "http-equiv" not in await page(client, await shop.scene(Part.PAID))
+
+
+@pytest.mark.parametrize(
+    "path", ["pay_000000000000000000000000", "pay_short", "x", "%00", "..%2f..%2fetc", "pay_" + "x" * 90, "a/b/c"]
+)
+async def test_an_unknown_payment_is_a_friendly_404(client: Client, path: str) -> None:
+    answer = await client.get(f"/checkout/{path}", headers=BROWSER)
+    assert answer.status == 404
+    assert "There is no such payment" in await answer.text()
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'")
+
+
+async def test_programs_asking_for_an_unknown_payment_get_a_problem(client: Client) -> None:
+    answer = await client.get("/checkout/pay_000000000000000000000000/state")
+    assert (answer.status, (await answer.json(content_type=None))["code"]) == (404, "payment_not_found")
+
+
+# --- opening -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_person_opening_the_page_makes_the_payment_pending(shop: Shop, client: Client) -> None:
+    payment = await shop.create(open_page=False)
+    html = await page(client, payment)
+    assert (await shop.get(payment)).status is Status.PENDING
+    assert HEADINGS[Part.WAITING] in html
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("HEAD", {}),
+        ("GET", {"Sec-Purpose": "prefetch;prerender"}),
+        ("GET", {"Purpose": "prefetch"}),
+        ("GET", {"User-Agent": "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"}),
+        ("GET", {"Accept": "*/*"}),
+    ],
+)
+async def test_previews_prefetches_and_head_requests_see_the_page_without_opening_it(
+    shop: Shop, client: Client, method: str, headers: dict[str, str]
+) -> None:
+    payment = await shop.create(open_page=False)
+    answer = await client.request(method, f"/checkout/{payment.id}", headers=BROWSER | headers)
+    assert answer.status == 200
+    assert (await shop.get(payment)).status is Status.INITIATED
+
+
+async def test_polling_does_not_open_the_page(shop: Shop, client: Client) -> None:
+    payment = await shop.create(open_page=False)
+    assert (await client.get(f"/checkout/{payment.id}/state", headers=BROWSER)).status == 200
+    assert (await shop.get(payment)).status is Status.INITIATED
+
+
+# --- headers and static files ------------------------------------------------------------------------------------
+
+
+async def test_the_page_allows_its_own_files_and_nothing_else(shop: Shop, client: Client) -> None:
+    payment = await shop.create(**ORDER)
+    answer = await client.get(f"/checkout/{payment.id}", headers=BROWSER)
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy == (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self' https://shop.example; base-uri 'none'; frame-ancestors 'none'"
+    )
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("part", list(Part))
+async def test_no_page_has_inline_script_or_style_or_names_another_host(shop: Shop, client: Client, part: Part) -> None:
+    html = await page(client, await shop.scene(part))
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]* src=\"/)|//", html)
+
+
+async def test_every_static_file_is_kept_for_ever_under_its_version(shop: Shop, client: Client) -> None:
+    html = await page(client, await shop.create())
+    urls = re.findall(r'(?:src|href)="(/checkout/static/[^"]+)"', html)
+    assert len(urls) == 3
+    for url in urls:
+        answer = await client.get(url)
+        assert answer.status == 200
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_static_file_of_another_version_is_todays_and_not_kept(client: Client) -> None:
+    answer = await client.get("/checkout/static/0123456789ab/checkout.css")
+    assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-cache")
+    assert (await client.get("/checkout/static/0123456789ab/app.py")).status == 404
+    assert (await client.get("/checkout/static/0123456789ab/..%2fapp.py")).status == 404
+
+
+# --- text from outside -------------------------------------------------------------------------------------------
+
+XSS = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'>{{ 7*7 }}"
+
+
+async def test_the_merchants_words_are_text_and_never_markup(shop: Shop, client: Client) -> None:
+    async with shop.store.write() as uow:
+        shop.merchant = await create_merchant(uow, name=XSS, address=bytes([4]) * 20, now=START)
+    payment = await shop.create(description=XSS, line_items=(RequestedLine(name=XSS, amount="25.00"),))
+    html = await page(client, payment)
+    assert "<script>alert" not in html
+    assert "<img" not in html
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4  # title, merchant, description, line
+    assert "{{ 7*7 }}" in html
+
+
+async def test_right_to_left_text_is_isolated(shop: Shop, client: Client) -> None:
+    payment = await shop.create(
+        description="\u202eevil طلب 1042 ☕", line_items=(RequestedLine(name="قهوة", amount="25.00"),)
+    )
+    html = await page(client, payment)
+    assert '<p class="description" dir="auto">\u202eevil طلب 1042 ☕</p>' in html
+    assert "<bdi>قهوة</bdi>" in html
+
+
+async def test_metadata_is_never_shown(shop: Shop, client: Client) -> None:
+    payment = await shop.create(**ORDER)
+    answer = await client.get(f"/checkout/{payment.id}/state")
+    for text in (await page(client, payment), await answer.text()):
+        assert "buyer@example.com" not in text
+        assert "customer_email" not in text
+
+
+# --- state -------------------------------------------------------------------------------------------------------
+
+
+async def test_state_is_answered_once_and_then_not_modified(shop: Shop, client: Client) -> None:
+    payment = await shop.create()
+    url = f"/checkout/{payment.id}/state?token=USDC"
+    first = await client.get(url)
+    message = await first.json()
+    assert set(message) == {"tag", "title", "html", "now"}
+    assert first.headers["ETag"] == f'"{message["tag"]}"'
+    shop.clock.seconds += 5  # time passing alone is no change
+    assert (await client.get(url, headers={"If-None-Match": first.headers["ETag"]})).status == 304
+    await shop.pay(payment, WHOLE)
+    assert (await client.get(url, headers={"If-None-Match": first.headers["ETag"]})).status == 200
+
+
+async def test_the_page_names_the_tag_that_its_state_has(shop: Shop, client: Client) -> None:
+    payment = await shop.create()
+    tag = (await (await client.get(f"/checkout/{payment.id}/state")).json())["tag"]
+    assert f'data-tag="{tag}"' in await page(client, payment)
+
+
+# --- cancel ------------------------------------------------------------------------------------------------------
+
+
+async def cancel(client: Client, payment: Payment, headers: dict[str, str]) -> Any:
+    return await client.post(f"/checkout/{payment.id}/cancel", headers=headers, allow_redirects=False)
+
+
+async def test_the_customer_cancels_and_returns_to_the_shop(shop: Shop, client: Client) -> None:
+    payment = await shop.create(**ORDER)
+    for _ in range(2):  # a second press changes nothing
+        answer = await cancel(client, payment, OWN_FORM)
+        assert (answer.status, answer.headers["Location"]) == (303, "https://shop.example/basket")
+    assert (await shop.get(payment)).status is Status.CANCELED
+
+
+async def test_without_a_cancel_url_the_page_itself_says_that_it_is_canceled(shop: Shop, client: Client) -> None:
+    payment = await shop.create()
+    answer = await cancel(client, payment, OWN_FORM)
+    assert answer.headers["Location"] == f"/checkout/{payment.id}"
+    assert HEADINGS[Part.CANCELED] in await page(client, payment)
+
+
+@pytest.mark.parametrize("part", [Part.UNDERPAID, Part.CONFIRMING, Part.PAID])
+async def test_a_payment_with_money_is_not_canceled_and_the_page_shows_where_it_stands(
+    shop: Shop, client: Client, part: Part
+) -> None:
+    payment = await shop.scene(part)
+    answer = await cancel(client, payment, OWN_FORM)
+    html = await answer.text()
+    assert answer.status == 409
+    assert "can no longer be canceled" in html
+    assert f'data-part="{part}"' in html
+    assert (await shop.get(payment)).status is payment.status
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "https://pay.example"},
+    ],
+)
+async def test_another_sites_form_cancels_nothing(shop: Shop, client: Client, headers: dict[str, str]) -> None:
+    payment = await shop.create()
+    assert (await cancel(client, payment, BROWSER | headers)).status == 403
+    assert (await shop.get(payment)).status is Status.PENDING
+
+
+async def test_browsers_without_fetch_metadata_are_known_by_their_origin(shop: Shop, client: Client) -> None:
+    for origin in ("https://pay.example", str(client.make_url("/").origin())):
+        payment = await shop.create()
+        assert (await cancel(client, payment, BROWSER | {"Origin": origin})).status == 303
+
+
+# --- reported transactions ---------------------------------------------------------------------------------------
+
+TX_HASH = "0x" + "Ab" * 32
+
+
+async def report(client: Client, payment: Payment, body: Any, headers: dict[str, str] | None = None) -> Any:
+    url = f"/checkout/{payment.id}/transactions"
+    return await client.post(url, json=body, headers={"Sec-Fetch-Site": "same-origin"} if headers is None else headers)
+
+
+async def test_a_transaction_of_the_pages_wallet_is_remembered(shop: Shop, client: Client) -> None:
+    payment = await shop.create()
+    answer = await report(client, payment, {"tx_hash": TX_HASH})
+    assert (answer.status, await answer.json()) == (202, {"tx_hash": TX_HASH.lower()})
+    async with shop.store.read() as uow:
+        reports = await uow.attempts.open_reports(56)
+    assert [(each.payment_id, each.tx_hash) for each in reports] == [(payment.id, bytes.fromhex("ab" * 32))]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 422),
+        ({"tx_hash": None}, 422),
+        ({"tx_hash": "0x12"}, 422),
+        ({"tx_hash": "ab" * 32}, 422),
+        ({"tx_hash": "0x" + "g" * 64}, 422),
+        ({"tx_hash": TX_HASH + "\n"}, 422),
+        ({"tx_hash": TX_HASH, "status": "paid"}, 422),
+        ([TX_HASH], 400),
+    ],
+)
+async def test_anything_else_is_refused(shop: Shop, client: Client, body: Any, status: int) -> None:
+    answer = await report(client, await shop.create(), body)
+    assert answer.status == status
+    assert answer.content_type == "application/problem+json"
+
+
+async def test_strangers_report_nothing(shop: Shop, client: Client) -> None:
+    answer = await report(client, await shop.create(), {"tx_hash": TX_HASH}, {"Origin": "https://evil.example"})
+    assert (answer.status, (await answer.json(content_type=None))["code"]) == (403, "cross_origin")
+
+
+async def test_reports_for_one_payment_are_limited(shop: Shop, client: Client) -> None:
+    payment = await shop.create()
+    statuses = [(await report(client, payment, {"tx_hash": f"0x{n:064x}"})).status for n in range(REPORTS.requests + 1)]
+    assert statuses == [202] * REPORTS.requests + [429]
+    assert (await report(client, await shop.create(), {"tx_hash": TX_HASH})).status == 202
