@@ -1,0 +1,135 @@
+"""A shop's installation with a settler that steps when told, and can be killed where it hurts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from openpay.app.records import OperatorTransaction, Withdrawal, WithdrawalStatus
+from openpay.app.signals import Signals
+from openpay.chain.clock import SystemClock
+from openpay.chain.escrow_abi import selector
+from openpay.chain.pool import Pool
+from openpay.chain.rpc import Call
+from openpay.chain.signing import Signer
+from openpay.domain.address import to_checksum
+from openpay.domain.chains import Chain
+from openpay.domain.ids import new_id
+from openpay.domain.payment import Payment, Settlement, Status
+from openpay.domain.vaults import treasury_address
+from openpay.settlement import Settler
+from openpay.store import Store
+from tests.support.anvil import ACCOUNTS
+from tests.watcher.scene import Scene, due
+
+FINAL = 12
+"""Blocks after which everything is final on the test chain (its finalized block is 10 behind, a payment needs 12)."""
+
+
+class Killed(BaseException):
+    """The process is gone: nothing after this line of the settler runs."""
+
+
+class DyingPool:
+    """A pool under which the process dies: before a transaction is sent, or when it has been and nobody knows yet."""
+
+    def __init__(self, pool: Pool, *, sent: bool) -> None:
+        self._pool = pool
+        self._sent = sent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    async def call(self, call: Call[Any]) -> Any:
+        if call.method != "eth_sendRawTransaction":
+            return await self._pool.call(call)
+        if self._sent:
+            await self._pool.call(call)
+        raise Killed
+
+
+def make_settler(chain: Chain, pool: Any, store: Store, private_key: bytes) -> Settler:
+    """A settler as after a fresh start: it knows nothing but the database."""
+    return Settler(chain, pool, store, signer=Signer(private_key), signals=Signals(), wall=SystemClock())
+
+
+@dataclass
+class Till:
+    """Steps and views of settlement, on top of a watched chain."""
+
+    scene: Scene
+
+    def settler(self, pool: Any = None) -> Settler:
+        scene = self.scene
+        return make_settler(scene.chain, pool or scene.pool, scene.store, scene.deployment.operator.private_key)
+
+    async def paid(self, token: str = "USDT", **order: Any) -> Payment:
+        """A payment that was paid in full and has its confirmations."""
+        payment = await self.scene.create(token, **order)
+        self.scene.pay(payment, token, due(payment, token)[0])
+        await self.scene.mine(FINAL)
+        paid = await self.scene.now(payment)
+        assert paid.status is Status.PAID
+        return paid
+
+    async def settlement(self, payment: Payment) -> Settlement:
+        settlement = (await self.scene.now(payment)).settlement
+        assert settlement is not None
+        return settlement
+
+    async def until_final(self) -> None:
+        """Mine until everything so far is final, and have the watcher read it."""
+        await self.scene.mine(FINAL)
+
+    async def transactions(self, subject: str) -> list[OperatorTransaction]:
+        """What the operator ever signed for a payment or withdrawal, oldest first."""
+        async with self.scene.store.read() as uow:
+            return await uow.operations.transactions_of(subject)
+
+    async def request_withdrawal(self, token: str) -> Withdrawal:
+        withdrawal = Withdrawal(
+            id=new_id("wd"),
+            merchant_id=self.scene.caller.merchant.id,
+            livemode=True,
+            chain_id=self.scene.chain.chain_id,
+            token=token,
+            status=WithdrawalStatus.PENDING,
+            created_at=self.scene.anvil.timestamp(),
+        )
+        async with self.scene.store.write() as uow:
+            await uow.operations.add_withdrawal(withdrawal)
+        return withdrawal
+
+    async def withdrawal(self, withdrawal: Withdrawal) -> Withdrawal:
+        async with self.scene.store.read() as uow:
+            stored = await uow.operations.withdrawal(withdrawal.id)
+        assert stored is not None
+        return stored
+
+    # --- the chain -------------------------------------------------------------------------------------------------
+
+    @property
+    def operator(self) -> str:
+        return to_checksum(self.scene.deployment.operator.address)
+
+    def operator_nonce(self) -> int:
+        """How many of the operator's transactions were mined."""
+        return int(self.scene.anvil.rpc("eth_getTransactionCount", self.operator, "latest"), 16)
+
+    def balance(self, token: str, account: bytes) -> int:
+        """Base units of a token, or wei, at the newest block."""
+        if token == "BNB":
+            return self.scene.anvil.balance(to_checksum(account))
+        data = selector("balanceOf", "TestToken") + account.rjust(32, b"\0")
+        contract = to_checksum(self.scene.deployment.tokens[token])
+        return int(self.scene.anvil.rpc("eth_call", {"to": contract, "data": "0x" + data.hex()}, "latest"), 16)
+
+    def treasury(self, token: str) -> int:
+        merchant = self.scene.deployment.merchant.address
+        return self.balance(token, treasury_address(self.scene.chain.escrow, merchant))
+
+    def stranger_sends(self, data: bytes, **fields: str) -> str:
+        """A stranger calls the escrow; the transaction's hash, at once."""
+        call = {"from": ACCOUNTS[0].address, "to": to_checksum(self.scene.chain.escrow), "data": "0x" + data.hex()}
+        tx_hash: str = self.scene.anvil.rpc("eth_sendTransaction", call | {"gas": hex(300_000)} | fields)
+        return tx_hash
