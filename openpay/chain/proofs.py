@@ -49,8 +49,8 @@ class ProvenBlock:
         """The hash of transaction `index`, computed: the one a node serves beside it is proven by nothing."""
         return keccak(unhexlify(encoding.transaction(self.transactions[index])))
 
-    def sender(self, index: int) -> bytes:
-        """The 20-byte address that signed transaction `index`, recovered from its signature."""
+    def sender(self, index: int) -> bytes | None:
+        """The 20-byte address that signed transaction `index`, recovered from its signature; None if it fits no key."""
         return recover_sender(self.transactions[index])
 
 

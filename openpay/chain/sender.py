@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from eth_keys.datatypes import Signature
+from eth_keys.exceptions import BadSignature, ValidationError
 
 from openpay.chain import encoding
 from openpay.chain.blocks import Transaction, read_quantity
 from openpay.domain.keccak import keccak
 
 
-def recover_sender(transaction: Transaction) -> bytes:
+def recover_sender(transaction: Transaction) -> bytes | None:
     """Return the 20-byte address that signed a proven transaction (EIP-155, EIP-2718).
 
-    Raises `ValueError` for a transaction that was never proven and lacks its signature.
+    None when the signature fits no key, as those that development nodes make up for impersonated accounts. Raises
+    `ValueError` for a transaction that was never proven and lacks its signature.
     """
-    parity = _parity(transaction)
-    signature = Signature(vrs=(parity, read_quantity(transaction.r), read_quantity(transaction.s)))
     signed = keccak(bytes.fromhex(encoding.signing_payload(transaction)))
-    return bytes(signature.recover_public_key_from_msg_hash(signed).to_canonical_address())
+    vrs = (_parity(transaction), read_quantity(transaction.r), read_quantity(transaction.s))
+    try:
+        return bytes(Signature(vrs=vrs).recover_public_key_from_msg_hash(signed).to_canonical_address())
+    except (BadSignature, ValidationError):
+        return None
 
 
 def _parity(transaction: Transaction) -> int:
