@@ -1,0 +1,44 @@
+"""When a failed delivery is tried again."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openpay.domain.retry import JITTER, next_attempt_at
+
+HOUR, DAY = 3_600, 86_400
+
+
+def schedule(jitter: float) -> list[int]:
+    """Seconds after the first attempt at which an endpoint that never answers is tried."""
+    times = [0]
+    while (at := next_attempt_at(attempts=len(times), now=times[-1], first_attempt_at=0, jitter=jitter)) is not None:
+        times.append(at)
+    return times
+
+
+def test_waits_grow_from_five_seconds_to_twelve_hours() -> None:
+    waits = [after - before for before, after in pairwise(schedule(jitter=0))]
+    assert waits == [5, 30, 300, 1_800, 2 * HOUR, 5 * HOUR, 10 * HOUR] + [12 * HOUR] * 4
+
+
+@given(jitter=st.floats(0, 1, exclude_max=True))
+def test_attempts_end_within_three_days_whatever_the_jitter(jitter: float) -> None:
+    times = schedule(jitter)
+    assert 2 * DAY < times[-1] <= 3 * DAY
+    for plain, stretched in zip(pairwise(schedule(0)), pairwise(times), strict=False):
+        wait = plain[1] - plain[0]
+        assert wait <= stretched[1] - stretched[0] <= round(wait * (1 + JITTER))
+
+
+def test_an_endpoint_may_ask_for_a_longer_wait_and_not_for_a_shorter_one() -> None:
+    assert next_attempt_at(attempts=1, now=100, first_attempt_at=100, jitter=0, retry_after_s=600) == 700
+    assert next_attempt_at(attempts=1, now=100, first_attempt_at=100, jitter=0, retry_after_s=1) == 105
+
+
+def test_an_endpoint_that_asks_for_more_than_three_days_is_given_up() -> None:
+    assert next_attempt_at(attempts=1, now=0, first_attempt_at=0, jitter=0, retry_after_s=3 * DAY) == 3 * DAY
+    assert next_attempt_at(attempts=1, now=0, first_attempt_at=0, jitter=0, retry_after_s=3 * DAY + 1) is None
