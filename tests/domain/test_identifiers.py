@@ -75,7 +75,15 @@ def test_ids_name_their_kind_and_carry_24_base62_characters() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "pay_", "pay_" + "a" * 23, "pay_" + "a" * 25, "PAY_" + "a" * 24, "pay_" + "a" * 23 + "é", "pay_" + "a" * 24 + "\n"],
+    [
+        "",
+        "pay_",
+        "pay_" + "a" * 23,
+        "pay_" + "a" * 25,
+        "PAY_" + "a" * 24,
+        "pay_" + "a" * 23 + "é",
+        "pay_" + "a" * 24 + "\n",
+    ],
 )
 def test_impossible_ids_are_told_without_asking_the_database(text: str) -> None:
     assert not is_payment_id(text)
