@@ -20,10 +20,11 @@ class SqlEvents(Repository):
     async def add(self, event: Event) -> bool:
         if not await self._insert_new(events, [asdict(event) | {"type": event.type.value}]):
             return False
-        webhooks = SqlWebhooks(self._connection)
-        for endpoint in await webhooks.endpoints(event.merchant_id, event.livemode):
-            if endpoint.active and (not endpoint.events or event.type in endpoint.events):
-                await webhooks.add_delivery(event, endpoint.id, now=event.created_at)
+        endpoints = await SqlWebhooks(self._connection).endpoints(event.merchant_id, event.livemode)
+        wanting = (each for each in endpoints if each.active and (not each.events or event.type in each.events))
+        rows = [_delivery_row(_new_delivery(event, endpoint.id, now=event.created_at)) for endpoint in wanting]
+        if rows:
+            await self._connection.execute(insert(deliveries), rows)
         return True
 
     async def page(
@@ -136,23 +137,8 @@ class SqlWebhooks(Repository):
         )
 
     async def add_delivery(self, event: Event, endpoint_id: str, *, now: int) -> Delivery:
-        delivery = Delivery(
-            id=new_id("del"),
-            event_id=event.id,
-            endpoint_id=endpoint_id,
-            merchant_id=event.merchant_id,
-            livemode=event.livemode,
-            state=DeliveryState.PENDING,
-            attempts=0,
-            created_at=now,
-            first_attempt_at=now,
-            next_attempt_at=now,
-            event_type=event.type,
-            payment_id=event.payment_id,
-        )
-        values = asdict(delivery) | {"state": delivery.state.value}
-        del values["event_type"], values["payment_id"]
-        await self._connection.execute(insert(deliveries), values)
+        delivery = _new_delivery(event, endpoint_id, now=now)
+        await self._connection.execute(insert(deliveries), _delivery_row(delivery))
         return delivery
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
@@ -196,6 +182,29 @@ def _as(table: Any, prefix: str) -> list[Any]:
 _WITH_EVENT = select(deliveries, events.c.type.label("event_type"), events.c.payment_id.label("event_payment_id")).join(
     events, events.c.id == deliveries.c.event_id
 )
+
+
+def _new_delivery(event: Event, endpoint_id: str, *, now: int) -> Delivery:
+    return Delivery(
+        id=new_id("del"),
+        event_id=event.id,
+        endpoint_id=endpoint_id,
+        merchant_id=event.merchant_id,
+        livemode=event.livemode,
+        state=DeliveryState.PENDING,
+        attempts=0,
+        created_at=now,
+        first_attempt_at=now,
+        next_attempt_at=now,
+        event_type=event.type,
+        payment_id=event.payment_id,
+    )
+
+
+def _delivery_row(delivery: Delivery) -> dict[str, Any]:
+    values = asdict(delivery) | {"state": delivery.state.value}
+    del values["event_type"], values["payment_id"]  # columns of the event
+    return values
 
 
 def _delivery(row: Row[Any]) -> Delivery:
