@@ -10,6 +10,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from openpay.errors import Invalid
+
 
 class Repository:
     """What every repository has: the connection of its unit of work."""
@@ -41,11 +43,19 @@ class Repository:
         """A page of `table` (which has `seq` and `id`) in falling order, after the row with id `starting_after`.
 
         `scope` says whose rows these are; that row is looked for there. `filters` say which of them are wanted: it may
-        have ceased to be one of those since the page before was read, and still marks the place.
+        have ceased to be one of those since the page before was read, and still marks the place. Raises `Invalid`
+        (`invalid_starting_after`) where `scope` has no such row.
         """
         query = (columns if columns is not None else select(table)).where(*scope, *filters)
         if starting_after is not None:
-            cursor = select(table.c.seq).where(*scope, table.c.id == starting_after).scalar_subquery()
-            query = query.where(table.c.seq < cursor)
+            place = await self._connection.scalar(select(table.c.seq).where(*scope, table.c.id == starting_after))
+            if place is None:
+                # An empty page would look like the end of the list.
+                raise Invalid(
+                    f"starting_after {starting_after[:60]!r} is not in this list",
+                    code="invalid_starting_after",
+                    param="starting_after",
+                )
+            query = query.where(table.c.seq < place)
         rows = list(await self._connection.execute(query.order_by(table.c.seq.desc()).limit(limit + 1)))
         return rows[:limit], len(rows) > limit
