@@ -187,13 +187,68 @@ class PaymentQuery(TypedDict, total=False):
 
 
 class WebhookEndpoint(TypedDict):
-    """`secret` is there only the first time a URL is configured."""
+    """`secret` (`whsec_…`) is shown only the first time a URL is configured; None after that."""
 
     id: str
     url: str
     events: list[str]
     active: bool
-    secret: NotRequired[str]
+    secret: str | None
+
+
+class DeliveryAttempt(TypedDict):
+    """`status` None when no answer came; `error` then says why. `answer` is the start of the body."""
+
+    number: int
+    at: str
+    status: int | None
+    latency_ms: int
+    error: str | None
+    answer: str
+
+
+class Delivery(TypedDict):
+    """One event on its way to one endpoint, with each attempt so far."""
+
+    id: str
+    event_id: str
+    event: str
+    payment_id: str | None
+    endpoint_id: str
+    url: str
+    state: Literal["pending", "succeeded", "failed"]
+    attempts: list[DeliveryAttempt]
+    next_attempt_at: str | None
+    livemode: bool
+    created_at: str
+
+
+class Balance(TypedDict):
+    """One token: `available` in the treasury, `pending` paid and not yet settled."""
+
+    token: str
+    contract: str | None
+    decimals: int
+    available: str
+    available_units: str
+    pending: str
+    pending_units: str
+
+
+class Withdrawal(TypedDict):
+    """All of one token, on its way to the merchant's own `address`. `amount` is known once it has happened."""
+
+    id: str
+    status: Literal["pending", "submitted", "succeeded", "failed"]
+    token: str
+    amount: str | None
+    amount_units: str | None
+    address: str
+    tx_hash: str | None
+    failure: str | None
+    livemode: bool
+    created_at: str
+    completed_at: str | None
 
 
 class PublicKey(TypedDict):
@@ -341,6 +396,14 @@ def _delivery(delivery_id: str) -> str:
     return f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}"
 
 
+def _withdraw(token: str, idempotency_key: str | None) -> _Request:
+    return _post("/v1/withdrawals", {"token": token}, idempotency_key=idempotency_key)
+
+
+def _withdrawal(withdrawal_id: str) -> str:
+    return f"/v1/withdrawals/{quote(withdrawal_id, safe='')}"
+
+
 def _configure(url: str, events: Sequence[str] | None) -> _Request:
     return _post("/v1/webhooks/configure", {"url": url} | ({} if events is None else {"events": list(events)}))
 
@@ -373,9 +436,9 @@ class OpenPay:
         self.webhooks = Webhooks(self)
         self.withdrawals = Withdrawals(self)
 
-    def balances(self) -> dict[str, Any]:
-        """`available` in the treasury, `pending` paid and not yet settled, by token."""
-        return cast(dict[str, Any], self._run(_get("/v1/balances")))
+    def balances(self) -> list[Balance]:
+        """What each listed token amounts to."""
+        return cast(list[Balance], self._run(_get("/v1/balances"))["data"])
 
     def _run(self, request: _Request) -> Any:
         steps = _exchange(request, retries=self._retries)
@@ -453,12 +516,12 @@ class Webhooks:
     def public_key(self) -> PublicKey:
         return cast(PublicKey, self._client._run(_get("/v1/webhooks/public-key")))
 
-    def deliveries(self) -> Iterator[dict[str, Any]]:
+    def deliveries(self) -> Iterator[Delivery]:
         """Every delivery with its attempts, newest first."""
         return self._client._list("/v1/webhooks/deliveries", {})
 
-    def resend(self, delivery_id: str) -> dict[str, Any]:
-        return cast(dict[str, Any], self._client._run(_post(_delivery(delivery_id) + "/resend")))
+    def resend(self, delivery_id: str) -> Delivery:
+        return cast(Delivery, self._client._run(_post(_delivery(delivery_id) + "/resend")))
 
     def test(self) -> dict[str, Any]:
         """Send `webhook.test` to every endpoint."""
@@ -471,10 +534,16 @@ class Withdrawals:
     def __init__(self, client: OpenPay) -> None:
         self._client = client
 
-    def create(self, *, token: str, idempotency_key: str | None = None) -> dict[str, Any]:
+    def create(self, *, token: str, idempotency_key: str | None = None) -> Withdrawal:
         """Move all of one token from the treasury to the merchant's own address."""
-        request = _post("/v1/withdrawals", {"token": token}, idempotency_key=idempotency_key)
-        return cast(dict[str, Any], self._client._run(request))
+        return cast(Withdrawal, self._client._run(_withdraw(token, idempotency_key)))
+
+    def retrieve(self, withdrawal_id: str) -> Withdrawal:
+        return cast(Withdrawal, self._client._run(_get(_withdrawal(withdrawal_id))))
+
+    def list(self) -> Iterator[Withdrawal]:
+        """Every withdrawal, newest first."""
+        return self._client._list("/v1/withdrawals", {})
 
 
 # --- with asyncio ----------------------------------------------------------------------------------------------------
@@ -508,9 +577,9 @@ class AsyncOpenPay:
             await self._session.close()
             self._session = None
 
-    async def balances(self) -> dict[str, Any]:
-        """`available` in the treasury, `pending` paid and not yet settled, by token."""
-        return cast(dict[str, Any], await self._run(_get("/v1/balances")))
+    async def balances(self) -> list[Balance]:
+        """What each listed token amounts to."""
+        return cast(list[Balance], (await self._run(_get("/v1/balances")))["data"])
 
     async def _run(self, request: _Request) -> Any:
         steps = _exchange(request, retries=self._retries)
@@ -580,11 +649,11 @@ class AsyncWebhooks:
     async def public_key(self) -> PublicKey:
         return cast(PublicKey, await self._client._run(_get("/v1/webhooks/public-key")))
 
-    def deliveries(self) -> AsyncIterator[dict[str, Any]]:
+    def deliveries(self) -> AsyncIterator[Delivery]:
         return self._client._list("/v1/webhooks/deliveries", {})
 
-    async def resend(self, delivery_id: str) -> dict[str, Any]:
-        return cast(dict[str, Any], await self._client._run(_post(_delivery(delivery_id) + "/resend")))
+    async def resend(self, delivery_id: str) -> Delivery:
+        return cast(Delivery, await self._client._run(_post(_delivery(delivery_id) + "/resend")))
 
     async def test(self) -> dict[str, Any]:
         return cast(dict[str, Any], await self._client._run(_post("/v1/webhooks/test")))
@@ -596,9 +665,14 @@ class AsyncWithdrawals:
     def __init__(self, client: AsyncOpenPay) -> None:
         self._client = client
 
-    async def create(self, *, token: str, idempotency_key: str | None = None) -> dict[str, Any]:
-        request = _post("/v1/withdrawals", {"token": token}, idempotency_key=idempotency_key)
-        return cast(dict[str, Any], await self._client._run(request))
+    async def create(self, *, token: str, idempotency_key: str | None = None) -> Withdrawal:
+        return cast(Withdrawal, await self._client._run(_withdraw(token, idempotency_key)))
+
+    async def retrieve(self, withdrawal_id: str) -> Withdrawal:
+        return cast(Withdrawal, await self._client._run(_get(_withdrawal(withdrawal_id))))
+
+    def list(self) -> AsyncIterator[Withdrawal]:
+        return self._client._list("/v1/withdrawals", {})
 
 
 # --- webhooks --------------------------------------------------------------------------------------------------------

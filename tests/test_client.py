@@ -109,7 +109,7 @@ async def test_creating_a_payment_posts_its_fields_with_key_and_idempotency_key(
         (lambda c: c.payments.retrieve("pay_1"), "GET", "/v1/payments/pay_1", None),
         (lambda c: c.payments.retrieve("../x?y"), "GET", "/v1/payments/..%2Fx%3Fy", None),
         (lambda c: c.payments.cancel("pay_1"), "POST", "/v1/payments/pay_1/cancel", {}),
-        (lambda c: c.balances(), "GET", "/v1/balances", None),
+        (lambda c: c.withdrawals.retrieve("wdr_1"), "GET", "/v1/withdrawals/wdr_1", None),
         (lambda c: c.withdrawals.create(token="USDT"), "POST", "/v1/withdrawals", {"token": "USDT"}),
         (lambda c: c.webhooks.public_key(), "GET", "/v1/webhooks/public-key", None),
         (lambda c: c.webhooks.resend("del_1"), "POST", "/v1/webhooks/deliveries/del_1/resend", {}),
@@ -143,6 +143,16 @@ async def test_list_fetches_page_after_page(api: Api, use: Use) -> None:
 async def test_deliveries_are_listed_to_the_end(api: Api, use: Use) -> None:
     api.answer(200, {"data": [{"id": "del_1"}], "has_more": False})
     assert await use(lambda client: client.webhooks.deliveries()) == [{"id": "del_1"}]
+
+
+async def test_withdrawals_are_listed_to_the_end(api: Api, use: Use) -> None:
+    api.answer(200, {"data": [{"id": "wdr_1"}], "has_more": False})
+    assert await use(lambda client: client.withdrawals.list()) == [{"id": "wdr_1"}]
+
+
+async def test_balances_are_a_list(api: Api, use: Use) -> None:
+    api.answer(200, {"data": [{"token": "USDT"}], "has_more": False})
+    assert await use(lambda client: client.balances()) == [{"token": "USDT"}]
 
 
 async def test_redirect_is_not_followed_with_the_key(api: Api, use: Use) -> None:

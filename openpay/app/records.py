@@ -52,7 +52,7 @@ class ApiKey:
 
 @dataclass(frozen=True, kw_only=True)
 class SigningKey:
-    """A merchant's Ed25519 key for one mode. `sealed_private_key` is under AES-256-GCM (`openpay.webhooks.vault`)."""
+    """A merchant's Ed25519 key for one mode. `sealed_private_key` is under AES-256-GCM (`openpay.app.sealing`)."""
 
     id: str
     merchant_id: str
