@@ -43,6 +43,11 @@ class Viewer:
         """The newest content."""
         return self._watched.checkout
 
+    @property
+    def has_news(self) -> bool:
+        """Whether content changed since the last `wait`."""
+        return self._changed.is_set()
+
     async def wait(self, timeout_s: float) -> None:
         """Until there is newer content, at most `timeout_s`."""
         with suppress(TimeoutError):
@@ -85,14 +90,25 @@ class LiveHub:
 
     async def run(self) -> None:
         """Look for changes once per tick, and at once when told of one, for as long as anybody is looking."""
-        while True:
-            await self._occupied.wait()
-            await self._deps.signals.wait("payments", timeout_s=self._deps.tick_s)
-            try:
-                await self.refresh()
-            except Exception:  # noqa: BLE001  # whatever it was: pages keep what they show, and the next tick tries again
-                _log.exception("open checkout pages could not be refreshed")
-                await asyncio.sleep(self._deps.tick_s)
+        hint = self._next_hint()
+        try:
+            while True:
+                await self._occupied.wait()
+                await hint
+                # Listening again before reading: a change during the read is not slept through.
+                hint = self._next_hint()
+                await self._refresh_or_log()
+        finally:
+            hint.cancel()
+
+    def _next_hint(self) -> asyncio.Task[bool]:
+        return asyncio.create_task(self._deps.signals.wait("payments", timeout_s=self._deps.tick_s))
+
+    async def _refresh_or_log(self) -> None:
+        try:
+            await self.refresh()
+        except Exception:  # noqa: BLE001  # whatever it was: pages keep what they show, and the next tick tries again
+            _log.exception("open checkout pages could not be refreshed")
 
     async def refresh(self) -> None:
         """Read what changed and wake its viewers: one transaction, whatever the number of viewers."""
