@@ -31,6 +31,7 @@ DECIMALS = 18
 STEP_TIMEOUT_S = 120.0
 """For each step; a local chain needs a few seconds."""
 POLL_S = 0.2
+ON_DEMAND_BLOCK_S = 0.5
 
 T = TypeVar("T")
 Echo = Callable[[str], object]
@@ -47,10 +48,10 @@ async def run(dev: Mapping[str, Any], *, echo: Echo, tokens: tuple[str, ...] = T
         AsyncOpenPay(dev["api_key"], dev["api_url"]) as client,
         receive_webhooks(dev["webhook_public_key"]) as (webhook_url, receiver),
     ):
-        await client.webhooks.configure(webhook_url)
-        echo(f"The merchant's server listens for webhooks at {webhook_url} and holds only the public key.")
         heartbeat = asyncio.create_task(_keep_mining(pool))
         try:
+            await client.webhooks.configure(webhook_url)
+            echo(f"The merchant's server listens for webhooks at {webhook_url} and holds only the public key.")
             for token in tokens:
                 echo(f"\n{token}")
                 await _Scenario(dev=dev, token=token, pool=pool, client=client, receiver=receiver, echo=echo).run()
@@ -194,11 +195,13 @@ async def _until(look: Callable[[], Awaitable[T | None]], what: str) -> T:
 
 
 async def _keep_mining(pool: Pool) -> None:
-    """Ask for a block whenever none came for a while: confirmations need blocks, and some nodes mine on demand only."""
+    """Confirmations need blocks. A node that made none for a while makes them on demand only: ask for one steadily."""
+    interval_s = IDLE_S
     height = -1
     while True:
         newest = read_quantity((await pool.call(reads.header("latest"))).number)
         if newest == height:
             await mine(pool, 1)
+            interval_s = ON_DEMAND_BLOCK_S
         height = newest
-        await asyncio.sleep(IDLE_S)
+        await asyncio.sleep(interval_s)

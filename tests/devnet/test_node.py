@@ -1,0 +1,105 @@
+"""The local node: continued on the same directory, never twice, never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from openpay.chain import reads
+from openpay.chain.blocks import read_quantity
+from openpay.chain.pool import Pool, connect
+from openpay.chain.rpc import Call
+from openpay.devnet import node
+from openpay.devnet.node import CHAIN_ID, run_node
+from openpay.devnet.wallet import mine, set_balance
+from openpay.errors import ConfigurationError
+
+SOMEBODY = b"\xaa" * 20
+
+
+async def block_hash(pool: Pool, number: int) -> str:
+    return (await pool.call(reads.header(number))).hash
+
+
+async def test_chain_continues_after_a_stop_with_balances_of_older_blocks(tmp_path: Path) -> None:
+    async with run_node(tmp_path, block_time_s=60) as first, connect([first.rpc_url], chain_id=CHAIN_ID) as pool:
+        await set_balance(pool, SOMEBODY, 5)
+        await mine(pool, 3)
+        before = await block_hash(pool, 3)
+    async with run_node(tmp_path, block_time_s=60) as second, connect([second.rpc_url], chain_id=CHAIN_ID) as pool:
+        assert await block_hash(pool, 3) == before
+        await mine(pool, 1)
+        await set_balance(pool, SOMEBODY, 9)
+        await mine(pool, 1)
+        assert read_quantity(await pool.call(reads.balance(SOMEBODY, 3))) == 5
+        assert read_quantity(await pool.call(reads.balance(SOMEBODY, 5))) == 9
+
+
+async def test_finalized_block_is_ten_behind_the_head(tmp_path: Path) -> None:
+    async with run_node(tmp_path, block_time_s=60) as local, connect([local.rpc_url], chain_id=CHAIN_ID) as pool:
+        await mine(pool, 25)
+        assert read_quantity((await pool.call(reads.header("finalized"))).number) == 15
+
+
+async def test_second_node_on_a_directory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "LOCK_TIMEOUT_S", 0.1)
+    async with run_node(tmp_path):
+        with pytest.raises(ConfigurationError, match="already: stop it"):
+            async with run_node(tmp_path):
+                pass
+
+
+async def test_port_that_is_taken_is_named_in_anvils_own_words(tmp_path: Path) -> None:
+    async with run_node(tmp_path / "first") as first:
+        port = int(first.rpc_url.rpartition(":")[2])
+        with pytest.raises(ConfigurationError, match="anvil did not start"):
+            async with run_node(tmp_path / "second", port=port):
+                pass
+
+
+async def test_missing_anvil_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node.shutil, "which", lambda *_args, **_kwargs: None)
+    with pytest.raises(ConfigurationError, match="scripts/setup"):
+        async with run_node(tmp_path):
+            pass
+
+
+OWNER_OF_A_NODE = """
+import asyncio, sys
+from pathlib import Path
+from openpay.devnet.node import run_node
+
+async def main():
+    async with run_node(Path(sys.argv[1])) as node:
+        print(node.process.pid, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not just waiting for somebody to ask how it ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+async def test_node_ends_with_a_killed_program_and_the_next_one_takes_over(tmp_path: Path) -> None:
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", OWNER_OF_A_NODE, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert program.stdout is not None
+    async with asyncio.timeout(60):
+        node_pid = int(await program.stdout.readline())
+    program.send_signal(signal.SIGKILL)
+    await program.wait()
+    async with run_node(tmp_path) as second, connect([second.rpc_url], chain_id=CHAIN_ID) as pool:
+        assert (await pool.call(Call(str, "eth_chainId"))) == hex(CHAIN_ID)
+        assert not is_running(node_pid)
