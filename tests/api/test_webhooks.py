@@ -1,0 +1,118 @@
+"""Webhook endpoints, deliveries and keys over HTTP."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from nacl.signing import VerifyKey
+
+from tests.api.shop import Shop, add_merchant, problem
+
+URL = "https://shop.example/hooks"
+
+
+async def test_endpoint_is_configured_and_its_secret_shown_once(shop: Shop) -> None:
+    first = await shop.post("/v1/webhooks/configure", {"url": URL, "events": ["payment.completed"]})
+    again = await shop.post("/v1/webhooks/configure", {"url": URL})
+
+    assert list(first.body) == ["id", "url", "events", "active", "secret"]
+    assert first.body["secret"].startswith("whsec_")
+    assert (first.body["url"], first.body["events"], first.body["active"]) == (URL, ["payment.completed"], True)
+    assert (again.body["id"], again.body["secret"]) == (first.body["id"], None)
+    assert "payment.completed" in again.body["events"]
+    assert len(again.body["events"]) > 5
+    (listed,) = (await shop.get("/v1/webhooks/endpoints")).body["data"]
+    assert (listed["id"], listed["livemode"]) == (first.body["id"], True)
+    assert "secret" not in listed
+
+
+async def test_endpoints_belong_to_one_mode(shop: Shop) -> None:
+    await shop.post("/v1/webhooks/configure", {"url": URL})
+
+    assert (await shop.get("/v1/webhooks/endpoints", key="test")).body["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ({}, "missing_field", "url"),
+        ({"url": "http://shop.example/hooks"}, "invalid_url", "url"),
+        ({"url": "https://127.0.0.1/hooks"}, "invalid_url", "url"),
+        ({"url": "nonsense"}, "invalid_url", "url"),
+        ({"url": 5}, "invalid_url", "url"),
+        ({"url": URL, "events": []}, "invalid_events", "events"),
+        ({"url": URL, "events": ["payment.done"]}, "invalid_events", "events"),
+        ({"url": URL, "events": "payment.completed"}, "invalid_events", "events"),
+        ({"url": URL, "secret": "x"}, "unknown_field", "secret"),
+    ],
+)
+async def test_bad_endpoint_is_refused(shop: Shop, body: object, code: str, param: str) -> None:
+    problem(await shop.post("/v1/webhooks/configure", body), 422, code, param=param)
+
+
+async def test_public_key_is_there_before_any_endpoint_and_differs_by_merchant_and_mode(shop: Shop) -> None:
+    _, stranger, _ = await add_merchant(shop.store, b"\xbb" * 20)
+
+    keys = [(await shop.get("/v1/webhooks/public-key", key=key)).body for key in ("live", "test", stranger)]
+
+    assert all((key["algorithm"], key["format"]) == ("ED25519", "base64") for key in keys)
+    assert len({key["public_key"] for key in keys}) == 3
+    assert (await shop.get("/v1/webhooks/public-key")).body == keys[0]
+    # SubjectPublicKeyInfo: twelve bytes of structure, then the key.
+    der = base64.b64decode(keys[0]["public_key"])
+    assert len(der) == 44
+    VerifyKey(der[12:])
+
+
+async def test_jwks_names_the_merchants_keys_without_asking_for_one(shop: Shop) -> None:
+    der = base64.b64decode((await shop.get("/v1/webhooks/public-key")).body["public_key"])
+
+    reply = await shop.get(f"/jwks/{shop.merchant.id}.json", key=None)
+
+    (key,) = reply.body["keys"]
+    assert base64.urlsafe_b64decode(key["x"] + "=") == der[12:]
+    assert (key["kty"], key["crv"], key["livemode"]) == ("OKP", "Ed25519", True)
+
+
+@pytest.mark.parametrize("merchant_id", ["mer_1", "%00", "é"])
+async def test_jwks_of_nobody_is_not_found(shop: Shop, merchant_id: str) -> None:
+    assert (await shop.get(f"/jwks/{merchant_id}.json", key=None)).status == 404
+
+
+async def test_test_event_is_queued_listed_and_sent_again(shop: Shop) -> None:
+    problem(await shop.post("/v1/webhooks/test"), 409, "no_webhook_endpoint")
+    await shop.post("/v1/webhooks/configure", {"url": URL, "events": ["payment.completed"]})
+
+    sent = await shop.post("/v1/webhooks/test")
+
+    assert (sent.status, sent.body["event"]) == (202, "webhook.test")
+    (delivery,) = (await shop.get("/v1/webhooks/deliveries")).body["data"]
+    assert (delivery["event_id"], delivery["state"], delivery["url"]) == (sent.body["event_id"], "pending", URL)
+    again = await shop.post(f"/v1/webhooks/deliveries/{delivery['id']}/resend")
+    assert (again.status, again.body["id"]) == (200, delivery["id"])
+
+
+async def test_deliveries_of_others_cannot_be_seen_or_sent_again(shop: Shop) -> None:
+    _, stranger, _ = await add_merchant(shop.store, b"\xbb" * 20)
+    await shop.post("/v1/webhooks/configure", {"url": URL})
+    await shop.post("/v1/webhooks/test")
+    delivery_id = (await shop.get("/v1/webhooks/deliveries")).body["data"][0]["id"]
+
+    for key in (stranger, "test"):
+        assert (await shop.get("/v1/webhooks/deliveries", key=key)).body["data"] == []
+        reply = await shop.post(f"/v1/webhooks/deliveries/{delivery_id}/resend", key=key)
+        problem(reply, 404, "delivery_not_found")
+
+
+async def test_deliveries_are_paged(shop: Shop) -> None:
+    await shop.post("/v1/webhooks/configure", {"url": URL})
+    for _ in range(3):
+        await shop.post("/v1/webhooks/test")
+
+    first = (await shop.get("/v1/webhooks/deliveries", params={"limit": "2"})).body
+    rest = (await shop.get("/v1/webhooks/deliveries", params={"starting_after": first["data"][-1]["id"]})).body
+
+    assert (len(first["data"]), first["has_more"], len(rest["data"]), rest["has_more"]) == (2, True, 1, False)
+    reply = await shop.get("/v1/webhooks/deliveries", params={"starting_after": "del_none"})
+    problem(reply, 422, "invalid_starting_after", param="starting_after")
