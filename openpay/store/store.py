@@ -25,6 +25,9 @@ _TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "
 """PostgreSQL: serialization failure, deadlock, too many connections, shutdown, starting up, connection lost."""
 
 
+_SQLITE_AWAY = ("database is locked", "database table is locked", "unable to open database file", "disk I/O error")
+
+
 class DatabaseBusy(RetryableError):
     """The database was locked, restarting or away; nothing was written."""
 
@@ -126,7 +129,9 @@ def _translated() -> Iterator[None]:
         yield
     except DBAPIError as error:
         sqlstate = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-        locked = "database is locked" in str(error.orig) or "database table is locked" in str(error.orig)
-        if locked or error.connection_invalidated or sqlstate in _TRANSIENT_SQLSTATES:
+        away = any(words in str(error.orig) for words in _SQLITE_AWAY)
+        if away or error.connection_invalidated or sqlstate in _TRANSIENT_SQLSTATES:
             raise DatabaseBusy(f"the database did not answer: {error.orig}") from error
         raise
+    except ConnectionError as error:
+        raise DatabaseBusy(f"the database cannot be reached: {error}") from error
