@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from openpay.app.merchants import Caller, create_merchant
 from openpay.app.order import CreatePayment
 from openpay.app.payments import PaymentService
-from openpay.app.records import Cursor
+from openpay.app.records import Cursor, Merchant
 from openpay.app.signals import Signals
 from openpay.chain import escrow_abi
 from openpay.chain.blocks import read_bytes
@@ -67,6 +67,10 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.restart()
+
+    @property
+    def setting(self) -> Setting:
+        return Setting(deployment=self.deployment, merchant=self.caller.merchant)
 
     @property
     def customer(self) -> bytes:
@@ -195,13 +199,26 @@ def transfer_data(to: bytes, units: int) -> bytes:
     return TRANSFER_SELECTOR + to.rjust(32, b"\0") + units.to_bytes(32, "big")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What stands before the story begins: contracts and a merchant."""
+
+    deployment: Deployment
+    merchant: Merchant
+
+
 @asynccontextmanager
-async def open_scene(anvil: Anvil, database_url: str) -> AsyncIterator[Scene]:
-    """A scene on a fresh chain and a migrated database."""
+async def open_scene(anvil: Anvil, database_url: str, setting: Setting | None = None) -> AsyncIterator[Scene]:
+    """A scene on a fresh chain and a migrated database, or, with `setting`, on those of an earlier scene."""
     store = Store.open(database_url)
     async with connect([anvil.rpc_url], chain_id=CHAIN_ID) as pool:
-        deployment = await deploy(pool, chain_id=CHAIN_ID)
         clock = AnvilClock(anvil)
+        if setting is None:
+            deployment = await deploy(pool, chain_id=CHAIN_ID)
+            async with store.write() as uow:
+                merchant = await create_merchant(uow, name="Shop", address=deployment.merchant.address, now=clock.now())
+            setting = Setting(deployment=deployment, merchant=merchant)
+        deployment = setting.deployment
         quotes = QuoteCache([Source(chain=deployment.chain, pool=pool)], clock=clock)
         await quotes.refresh()
         service = PaymentService(
@@ -211,8 +228,6 @@ async def open_scene(anvil: Anvil, database_url: str) -> AsyncIterator[Scene]:
             clock=clock,
             wall=SystemClock(),
         )
-        async with store.write() as uow:
-            merchant = await create_merchant(uow, name="Shop", address=deployment.merchant.address, now=clock.now())
-        caller = Caller(merchant=merchant, livemode=True, key_id="key")
+        caller = Caller(merchant=setting.merchant, livemode=True, key_id="key")
         yield Scene(anvil, pool, deployment, store, service, caller, deployment.chain)
     await store.close()
