@@ -87,12 +87,14 @@ class Operator:
 
     async def send(self, transaction: OperatorTransaction) -> None:
         """Hand a committed transaction to a node; may be called any number of times. Raises `ChainUnavailable` when
-        none answered. A node that refuses is logged: it may know the transaction already, or its nonce may be used,
-        and `look` finds out which."""
+        none answered. A node that refuses is only logged: it may know the transaction already, its nonce may be used,
+        the account may lack gas. `look` finds out what became of it."""
         try:
             await self._pool.call(reads.send_raw_transaction(transaction.raw))
         except JsonRpcError as refusal:
-            _log.warning("transaction not taken", tx=transaction.tx_hash.hex(), reason=refusal.message)
+            repeated = "already" in refusal.message.lower()
+            log = _log.debug if repeated else _log.warning
+            log("transaction not taken", tx=transaction.tx_hash.hex(), reason=refusal.message)
             return
         if transaction.sent_at is None:
             async with self._db.write() as uow:

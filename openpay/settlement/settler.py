@@ -17,7 +17,7 @@ from openpay.chain.pool import Pool
 from openpay.chain.signing import Signer
 from openpay.domain.chains import Chain
 from openpay.domain.payment import Payment
-from openpay.errors import ChainUnavailable, ConcurrentChange, InvariantViolated
+from openpay.errors import InvariantViolated, RetryableError
 from openpay.settlement.decisions import (
     ENDS,
     Fate,
@@ -63,38 +63,39 @@ class Settler:
         signer: Signer,
         signals: Signals,
         wall: Clock,
-        poll_s: float = POLL_S,
     ) -> None:
         self._chain = chain
         self._db = db
         self._signals = signals
         self._wall = wall
-        self._poll_s = poll_s
         self._operator = Operator(chain, pool, db, signer=signer, wall=wall)
         self._paused: dict[str, _Pause] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. What fails for lack of a node, or because a row changed meanwhile, comes again."""
         while not stop.is_set():
+            under_way = False
             try:
-                await self.step()
-            except (ChainUnavailable, ConcurrentChange) as error:
+                under_way = await self.step()
+            except RetryableError as error:
                 _log.warning("settler tries again", chain_id=self._chain.chain_id, reason=str(error))
-            await self._wait(stop)
+            # While one is under way the next block matters; otherwise only news do.
+            await self._wait(stop, min(self._chain.block_interval_s, POLL_S) if under_way else POLL_S)
 
-    async def step(self) -> None:
-        """One round: follow what was signed, then start at most one operation.
+    async def step(self) -> bool:
+        """One round: follow what was signed, then start at most one operation; whether one was sent or waits for a
+        block. Nothing is started while a transaction is in no block, so that nonces leave no gap.
 
-        Nothing is started while a transaction is in no block, so that nonces leave no gap.
+        Raises `RetryableError` when a node or the database gave no answer: take the step again, later.
         """
         async with self._db.read() as uow:
             cursor = await uow.chain.cursor(self._chain.chain_id)
             open_transactions = await uow.operations.open_transactions(self._chain.chain_id)
         final_number = None if cursor is None else cursor.final_number
         fates = [await self._follow(transaction, final_number=final_number) for transaction in open_transactions]
-        if Fate.UNMINED not in fates:
-            still_open = [t for t, fate in zip(open_transactions, fates, strict=True) if fate not in ENDS]
-            await self._start_next(still_open)
+        if Fate.UNMINED in fates:
+            return True
+        return await self._start_next([t for t, fate in zip(open_transactions, fates, strict=True) if fate not in ENDS])
 
     # --- what is under way ---------------------------------------------------------------------------------------
 
@@ -103,16 +104,20 @@ class Settler:
         fate = fate_of(transaction, sighting)
         if fate is Fate.UNMINED:
             await self._operator.send(transaction)
-        elif fate in ENDS:
-            async with self._db.write() as uow:
-                if await self._finish(uow, transaction, fate):
-                    await uow.operations.save_transaction(ended(transaction, fate))
+        elif fate in ENDS and await self._finish(transaction, fate):
             self._signals.notify("payments", "operations")
             _log.info("transaction ended", tx=transaction.tx_hash.hex(), subject=transaction.subject, fate=fate.name)
         return fate
 
-    async def _finish(self, uow: UnitOfWork, transaction: OperatorTransaction, fate: Fate) -> bool:
-        """Record the end on what the transaction was for; False when the watcher must read its log first."""
+    async def _finish(self, transaction: OperatorTransaction, fate: Fate) -> bool:
+        """Record the end of a transaction and of what it was for; False when the watcher must read its log first."""
+        async with self._db.write() as uow:
+            recorded = await self._finish_subject(uow, transaction, fate)
+            if recorded:
+                await uow.operations.save_transaction(ended(transaction, fate))
+        return recorded
+
+    async def _finish_subject(self, uow: UnitOfWork, transaction: OperatorTransaction, fate: Fate) -> bool:
         if transaction.kind == SETTLE:
             for payment in await uow.payments.lock([transaction.subject]):
                 after = settlement_after(payment, transaction.tx_hash, fate)
@@ -131,21 +136,24 @@ class Settler:
 
     # --- what comes next -----------------------------------------------------------------------------------------
 
-    async def _start_next(self, still_open: list[OperatorTransaction]) -> None:
+    async def _start_next(self, still_open: list[OperatorTransaction]) -> bool:
         async with self._db.read() as uow:
             withdrawals = await uow.operations.open_withdrawals(self._chain.chain_id, BATCH)
             payments = await uow.payments.awaiting_settlement(self._chain.chain_id, BATCH + len(self._paused))
+        waiting = {payment.id for payment in payments}
+        self._paused = {subject: pause for subject, pause in self._paused.items() if subject in waiting}
         under_way = {transaction.subject for transaction in still_open}
         after = max((transaction.nonce for transaction in still_open), default=None)
         # Withdrawals first: a merchant waits for each of them, and there are few.
         for withdrawal in withdrawals:
             waits = withdrawal.status is WithdrawalStatus.PENDING and withdrawal.id not in under_way
             if waits and await self._start_withdrawal(withdrawal, after=after):
-                return
+                return True
         for payment in payments:
             waits = payment.id not in under_way and not self._is_paused(payment.id)
             if waits and await self._start_settlement(payment, after=after):
-                return
+                return True
+        return False
 
     def _is_paused(self, subject: str) -> bool:
         pause = self._paused.get(subject)
@@ -205,8 +213,8 @@ class Settler:
         level = _log.info if error == "AlreadySettled" else _log.error
         level("cannot settle now", payment=subject, error=error or refusal.message, again_in_s=length_s)
 
-    async def _wait(self, stop: asyncio.Event) -> None:
-        hint = asyncio.ensure_future(self._signals.wait("operations", timeout_s=self._poll_s))
+    async def _wait(self, stop: asyncio.Event, timeout_s: float) -> None:
+        hint = asyncio.ensure_future(self._signals.wait("operations", timeout_s=timeout_s))
         stopped = asyncio.ensure_future(stop.wait())
         await asyncio.wait({hint, stopped}, return_when=asyncio.FIRST_COMPLETED)
         for task in (hint, stopped):
