@@ -28,6 +28,9 @@ from openpay.store import Store, migrate
 
 T = TypeVar("T")
 
+STOPPED_BY_SIGNAL = 130
+"""Exit status of what did not end in order, as a shell gives it for Ctrl-C."""
+
 app = typer.Typer(
     name="openpay",
     help="Self-hosted, non-custodial crypto checkout.",
@@ -49,13 +52,13 @@ LogLevel = Annotated[str, typer.Option(envvar="OPENPAY_LOG_LEVEL", help="debug, 
 
 @app.command()
 def dev(
-    port: Annotated[int, typer.Option(help="Port of API and page; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of API and page; 0 takes a free one.")] = 8080,
     state_dir: Annotated[Path, typer.Option(help="Where chain, database and dev.json are kept.")] = Path(".openpay"),
-    block_time: Annotated[float, typer.Option(help="Seconds between blocks of the local chain.")] = 1.0,
+    block_time: Annotated[float, typer.Option(min=0.01, help="Seconds between blocks of the local chain.")] = 1.0,
     rpc_url: Annotated[
         list[str] | None, typer.Option(help="Use this running node instead of starting one; may be repeated.")
     ] = None,
-    confirmations: Annotated[int, typer.Option(help="Blocks until a payment counts as final.")] = 12,
+    confirmations: Annotated[int, typer.Option(min=1, help="Blocks until a payment counts as final.")] = 12,
     reset: Annotated[bool, typer.Option("--reset", help="Forget chain and database, and start afresh.")] = False,
     log_level: LogLevel = "warning",
 ) -> None:
@@ -77,7 +80,7 @@ def dev(
 @app.command()
 def demo(
     state_dir: Annotated[Path | None, typer.Option(help="A running `openpay dev`; by default one is started.")] = None,
-    block_time: Annotated[float, typer.Option(help="Seconds between blocks of the chain it starts.")] = 0.5,
+    block_time: Annotated[float, typer.Option(min=0.01, help="Seconds between blocks of the chain it starts.")] = 0.5,
 ) -> None:
     """Pay in USDT and in BNB, from the API call to the merchant's wallet; exit status 0 only if all of it happened."""
     from openpay.bootstrap.dev import run_demo
@@ -128,6 +131,8 @@ def _run_roles(*roles: Role) -> None:
         await migrate.check(settings.database_url)
         async with installed(settings) as installation:
             typer.echo(f"openpay {' '.join(roles)}: {describe(installation)}", err=True)
+            for warning in installation.warnings():
+                typer.echo(f"openpay: warning: {warning}", err=True)
             await run(installation, roles, stop)
 
     _until_stopped(work)
@@ -264,14 +269,24 @@ def _in_database(work: Callable[[UnitOfWork, Settings, int], Awaitable[T]]) -> T
 
 
 def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Run `work` until it ends or SIGINT or SIGTERM sets its stop event."""
+    """Run `work` until it ends or SIGINT or SIGTERM sets its stop event. A second signal ends it there and then."""
 
     async def with_signals() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+        working = asyncio.ensure_future(work(stop))
+
+        def on_signal() -> None:
+            if stop.is_set():
+                working.cancel()
+            stop.set()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        await work(stop)
+            loop.add_signal_handler(number, on_signal)
+        try:
+            await working
+        except asyncio.CancelledError:
+            raise typer.Exit(STOPPED_BY_SIGNAL) from None
 
     _run(with_signals())
 

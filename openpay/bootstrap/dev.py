@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import secrets
 import shutil
@@ -10,9 +11,9 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -29,12 +30,14 @@ from openpay.devnet.deployment import Deployment, deploy
 from openpay.devnet.feed_keeper import FeedKeeper
 from openpay.devnet.node import CHAIN_ID, run_node
 from openpay.domain.address import to_checksum
-from openpay.errors import ChainUnavailable, ConfigurationError, FatalError, Unauthorized
+from openpay.errors import ChainUnavailable, ConfigurationError, ReorgBelowFinality, Unauthorized
 from openpay.store import migrate
 
 Echo = Callable[[str], None]
 
+HOST = "127.0.0.1"
 CLOCK_REFRESH_S = 0.25
+LOCK_TIMEOUT_S = 5.0
 READY_TIMEOUT_S = 60.0
 
 
@@ -64,16 +67,19 @@ async def run_dev(options: DevOptions, stop: asyncio.Event, *, echo: Echo, ready
     Raises `ConfigurationError`.
     """
     directory = options.state_dir
-    if options.reset and directory.exists():
-        _remove_state(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    ready_file = directory / "dev.json"
-    ready_file.unlink(missing_ok=True)
-    try:
-        async with _chain(options) as (pool, rpc_urls):
-            await _run_on(options, pool, rpc_urls, stop, ready_file, echo, ready or asyncio.Event())
-    finally:
+    async with _alone_in(directory):
+        if options.reset:
+            _remove_state(directory)
+        ready_file = directory / "dev.json"
         ready_file.unlink(missing_ok=True)
+        try:
+            options = replace(options, port=_usable_port(options.port))
+            echo(f"Starting everything in {directory} …")
+            started = asyncio.Event()
+            async with _interrupted_by(stop, unless=started), _chain(options) as (pool, rpc_urls):
+                await _run_on(options, pool, rpc_urls, stop, started, ready_file, echo, ready or asyncio.Event())
+        finally:
+            ready_file.unlink(missing_ok=True)
 
 
 async def _run_on(
@@ -81,20 +87,24 @@ async def _run_on(
     pool: Pool,
     rpc_urls: tuple[str, ...],
     stop: asyncio.Event,
+    started: asyncio.Event,
     ready_file: Path,
     echo: Echo,
     ready: asyncio.Event,
 ) -> None:
-    deployment = await deploy(
-        pool, chain_id=CHAIN_ID, confirmations=options.confirmations, block_interval_s=options.block_time_s
-    )
     clock = ChainClock(pool)
-    await clock.refresh()
+    try:
+        deployment = await deploy(
+            pool, chain_id=CHAIN_ID, confirmations=options.confirmations, block_interval_s=options.block_time_s
+        )
+        await clock.refresh()
+    except ChainUnavailable as error:
+        raise ConfigurationError(f"the contracts could not be deployed on {', '.join(rpc_urls)}: {error}") from error
     kept = _load_kept(options.state_dir)
     settings = Settings(
         database_url=f"sqlite:///{options.state_dir.resolve() / 'openpay.db'}",
-        host="127.0.0.1",
-        port=options.port or _free_port(),
+        host=HOST,
+        port=options.port,
         secret=kept.secret,
         operator_key="0x" + deployment.operator.private_key.hex(),
         allow_insecure_webhooks=True,
@@ -109,10 +119,10 @@ async def _run_on(
 
         async def announce(url: str) -> None:
             await _until_payable(installation, stop)
+            if stop.is_set():
+                return
             _write_atomically(ready_file, _dev_json(url, rpc_urls, deployment, merchant))
-            echo(f"Open Pay runs on {url}, and the local chain on {rpc_urls[0]}.")
-            echo(f"API key: {merchant.api_key}")
-            echo(f"Everything a script needs is in {ready_file}. Stop with Ctrl-C.")
+            echo(_greeting(url, rpc_urls, merchant.api_key, options.state_dir))
             ready.set()
 
         async with asyncio.TaskGroup() as tasks:
@@ -120,12 +130,12 @@ async def _run_on(
                 tasks.create_task(_keep_time(clock, stop)),
                 tasks.create_task(FeedKeeper(deployment, pool).run(stop)),
             ]
+            started.set()
             try:
                 await run(installation, Role, stop, price_refresh_s=1.0, on_listening=announce)
-            except* FatalError as group:
+            except* ReorgBelowFinality as group:
                 raise ConfigurationError(
-                    f"{group.exceptions[0]} If the chain in {options.state_dir} is older than the database, "
-                    "start afresh with --reset."
+                    f"the chain is older than the database in {options.state_dir}: start afresh with --reset"
                 ) from group
             finally:
                 stop.set()
@@ -181,6 +191,67 @@ async def _chain(options: DevOptions) -> AsyncIterator[tuple[Pool, tuple[str, ..
             )
             urls = (node.rpc_url,)
         yield await stack.enter_async_context(connect(list(urls), chain_id=CHAIN_ID)), urls
+
+
+@asynccontextmanager
+async def _interrupted_by(stop: asyncio.Event, *, unless: asyncio.Event) -> AsyncIterator[None]:
+    """Leave the block at once when `stop` comes before `unless` is set: nothing in it needs an orderly end yet."""
+    body = cast("asyncio.Task[None]", asyncio.current_task())
+    interrupted = False
+
+    async def interrupt() -> None:
+        nonlocal interrupted
+        await stop.wait()
+        if not unless.is_set():
+            interrupted = True
+            body.cancel()
+
+    waiting = asyncio.create_task(interrupt())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not interrupted or body.uncancel():
+            raise
+    finally:
+        waiting.cancel()
+
+
+@asynccontextmanager
+async def _alone_in(directory: Path) -> AsyncIterator[None]:
+    """Hold the state directory, so that no second `openpay dev` removes or rewrites what this one uses.
+
+    One that is about to end is waited for. Raises `ConfigurationError`.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing else is running yet
+        lock = (directory / "dev.lock").open("w")
+    except OSError as error:
+        raise ConfigurationError(f"--state-dir {directory} cannot be used: {error.strerror}") from error
+    with lock:
+        deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise ConfigurationError(
+                        f"`openpay dev` runs in {directory} already: stop it, or choose another --state-dir"
+                    ) from None
+                await asyncio.sleep(0.05)
+        yield
+
+
+def _greeting(url: str, rpc_urls: tuple[str, ...], api_key: str, directory: Path) -> str:
+    return f"""Open Pay is running.
+
+  API and checkout  {url} (reference: {url}/docs)
+  local chain       {rpc_urls[0]}
+  API key           {api_key}
+  for scripts       {directory / "dev.json"}
+
+Watch an order being paid: openpay demo --state-dir {directory}
+Stop with Ctrl-C; chain and payments are kept."""
 
 
 # --- the demo merchant -------------------------------------------------------------------------------------------
@@ -305,9 +376,18 @@ def _remove_state(directory: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _free_port() -> int:
+def _usable_port(port: int) -> int:
+    """`port` if nobody listens there, found out before anything is started; for 0 a free one.
 
+    Raises `ConfigurationError`.
+    """
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server will: TIME_WAIT is no obstacle
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} cannot be used ({error.strerror}): choose another with --port, or 0 for a free one"
+            ) from error
+        usable: int = probe.getsockname()[1]
+        return usable

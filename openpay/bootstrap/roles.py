@@ -17,6 +17,7 @@ from openpay.api import ApiDeps
 from openpay.bootstrap.installation import Installation, operator_signer
 from openpay.chain.escrow import TreasuryBalances
 from openpay.domain.chains import Chain
+from openpay.errors import ConfigurationError
 from openpay.http import HttpSettings, RateLimit
 from openpay.settlement import Settler
 from openpay.store.leader import leadership
@@ -161,8 +162,12 @@ async def _serve(
     runner = web.AppRunner(build_web(installation), access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port)
-        await site.start()
+        try:
+            await web.TCPSite(runner, settings.host, settings.port).start()
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot listen on {settings.host}:{settings.port} ({error}): set OPENPAY_HOST and OPENPAY_PORT"
+            ) from error
         host, port = runner.addresses[0][:2]
         _log.info("listening", url=f"http://{host}:{port}", public_url=settings.base_url)
         if on_listening is not None:

@@ -112,10 +112,6 @@ class Pool:
         self._has_finalized_tag = has_finalized_tag
         self._stalled_finality_confirmations = stalled_finality_confirmations
         self._clock = clock
-        if len(self.hosts) == 1:
-            _log.warning(
-                "only one host is configured: nothing can contradict it about which blocks are real", chain_id=chain_id
-            )
 
     @property
     def hosts(self) -> frozenset[str]:
