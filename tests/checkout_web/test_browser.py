@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import zxingcpp
 from aiohttp.test_utils import TestServer
 from axe_playwright_python.async_playwright import Axe
@@ -20,7 +21,9 @@ from openpay.app.order import RequestedLine
 from openpay.domain.address import to_checksum
 from openpay.domain.payment import Payment, Status
 from openpay.domain.uris import transfer_uri
+from openpay.store import Store
 from tests.checkout_web.scenes import ORDER, USDC, USDT, WHOLE, Shop
+from tests.support.browser import open_browser
 
 PHONE = ViewportSize(width=390, height=844)
 DESKTOP = ViewportSize(width=1280, height=900)
@@ -50,7 +53,24 @@ class Visit:
         assert self.hosts == {f"{self._server.host}:{self._server.port}"}
 
 
-@pytest.fixture
+# One browser for all tests here, so one event loop as well; each test has its own database, server and context.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with open_browser() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shop(sqlite_url: str) -> AsyncIterator[Shop]:
+    store = Store.open(sqlite_url)
+    yield await Shop.opened(store)
+    await store.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def server(shop: Shop) -> AsyncIterator[TestServer]:
     async with TestServer(shop.application()) as started:
         yield started
