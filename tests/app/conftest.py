@@ -14,7 +14,7 @@ async def world(database_url: str) -> AsyncIterator[World]:
     """A merchant in an otherwise empty store; the test runs once on SQLite and once on PostgreSQL."""
     opened = await World.opened(database_url)
     yield opened
-    await opened.store.close()
+    await opened.close()
 
 
 @pytest.fixture
@@ -22,4 +22,4 @@ async def postgres_world(postgres_url: str) -> AsyncIterator[World]:
     """The same on PostgreSQL only, for what needs two transactions at once."""
     opened = await World.opened(postgres_url)
     yield opened
-    await opened.store.close()
+    await opened.close()

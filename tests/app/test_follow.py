@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from openpay.app.follow import EXPIRED_AT_ONCE, FOLD_EVERY, BlockFacts, commit_blocks, questions, read_cursor, undo_head
+from openpay.app import follow
+from openpay.app.follow import FOLD_EVERY, BlockFacts, commit_blocks, questions, read_cursor, undo_head
 from openpay.app.records import EscrowLog, Report
 from openpay.domain.assessment import Accepted, Refused
 from openpay.domain.keccak import keccak
@@ -104,12 +105,15 @@ async def test_payment_expires_by_a_final_block_although_nothing_arrived(world: 
     assert await world.told() == ["expired"]
 
 
-async def test_mass_expiry_is_spread_over_blocks_and_leaves_nobody_out(world: World) -> None:
-    for number in range(EXPIRED_AT_ONCE + 3):
+async def test_mass_expiry_is_spread_over_blocks_and_leaves_nobody_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "EXPIRED_AT_ONCE", 5)
+    for number in range(8):
         await world.add(f"pay_{number}")
     await world.mine(LAST_BLOCK + 1)
     counts = [len((await world.mine(LAST_BLOCK + n, final=LAST_BLOCK + n)).changed) for n in (2, 3, 4)]
-    assert counts == [EXPIRED_AT_ONCE, 3, 0]
+    assert counts == [5, 3, 0]
 
 
 async def test_escrow_is_asked_about_confirming_payments_whose_block_is_final(world: World) -> None:
@@ -214,7 +218,7 @@ async def test_events_are_stored_once_however_often_they_are_found(world: World)
     await world.add("pay_2")
     await world.mine(1, deposits=[make_deposit(5, position=1), make_deposit(40, payment_id="pay_2", position=2)])
     # Each of these looks at both payments again, and finds the same late and missing money.
-    more = [make_deposit(5, position=3), make_deposit(0 + 5, "USDC", payment_id="pay_2", position=4)]
+    more = [make_deposit(5, position=3), make_deposit(5, "USDC", payment_id="pay_2", position=4)]
     await world.mine(2, deposits=more)
     await world.undo()
     await world.mine(2, deposits=more)
@@ -236,7 +240,7 @@ async def test_second_watcher_stops_instead_of_writing(world: World) -> None:
 async def test_second_watcher_undoes_no_block_but_the_one_it_means(world: World) -> None:
     await world.mine(1)
     await world.mine(2)
-    gone = world.heads[56][-1]
+    gone = world.read[56][-1].block
     await world.undo()
     before = await world.rows()
     with pytest.raises(CursorMoved):
@@ -337,7 +341,7 @@ async def test_reorg_takes_the_deposit_back_and_pauses_the_clock(world: World) -
     await world.mine(2, deposits=[make_deposit()])
     for number in range(3, 12):
         await world.mine(number)
-    while world.heads[56][-1].number > 1:
+    while world.read[56][-1].block.number > 1:
         await world.undo()
     undone = await world.get()
     assert undone.status is Status.PENDING

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from openpay.app.follow import BlockFacts, Committed, commit_blocks, undo_head
 from openpay.app.merchants import Caller, create_merchant
@@ -21,11 +22,10 @@ from openpay.domain.chains import Chain, Token
 from openpay.domain.deposit import Deposit, RevertedAttempt
 from openpay.domain.events import Event
 from openpay.domain.payment import Payment
-from openpay.domain.terms import payment_key
 from openpay.store import Store
 from openpay.store.engine import async_url
 from openpay.store.tables import metadata
-from tests.domain.builders import START, block_hash, block_time, make_payment, make_terms
+from tests.domain.builders import START, block_hash, block_time, make_payment
 
 USDT = Token(symbol="USDT", asset_index=0, contract=bytes([1]) * 20, decimals=18)
 USDC = Token(symbol="USDC", asset_index=1, contract=bytes([2]) * 20, decimals=18)
@@ -70,8 +70,8 @@ class World:
     quotes: FakeQuotes = field(default_factory=FakeQuotes)
     branch: str = "main"
     """Names the hashes of the blocks that are committed from now on."""
-    heads: dict[int, list[Block]] = field(default_factory=dict)
-    """Committed blocks by chain id, as the caller of the use cases remembers them."""
+    read: dict[int, list[BlockFacts]] = field(default_factory=dict)
+    """The blocks of each chain that are committed and not undone, as the caller of the use cases remembers them."""
 
     @classmethod
     async def opened(cls, url: str) -> World:
@@ -97,9 +97,6 @@ class World:
     async def add(self, payment_id: str = "pay_1", **changes: Any) -> Payment:
         """Store a payment of 100 units, as `make_payment` makes it."""
         payment = make_payment(payment_id, **{"merchant_id": self.merchant.id} | changes)
-        if payment.chain_id != 56:
-            # Terms are unique on a chain; the escrow's address tells chains apart in real life.
-            payment = replace(payment, terms=make_terms(payment_key=payment_key(payment_id)))
         async with self.store.write() as uow:
             await uow.payments.add(payment)
         return payment
@@ -113,7 +110,9 @@ class World:
     async def events(self, payment_id: str | None = None) -> list[Event]:
         """Stored events, oldest first."""
         async with self.store.read() as uow:
-            page = await uow.events.page(self.merchant.id, True, limit=1_000, starting_after=None, payment_id=payment_id)
+            page = await uow.events.page(
+                self.merchant.id, True, limit=1_000, starting_after=None, payment_id=payment_id
+            )
         return list(reversed(page.items))
 
     async def told(self, payment_id: str = "pay_1") -> list[str]:
@@ -130,8 +129,8 @@ class World:
         branch: str | None = None,
     ) -> BlockFacts:
         """Block `number` on top of the newest one committed here; what it contains is moved into it."""
-        before = self.heads.get(chain_id, [])
-        parent = before[-1].hash if before else block_hash(number - 1)
+        before = self.read.get(chain_id, [])
+        parent = before[-1].block.hash if before else block_hash(number - 1)
         block = Block(
             chain_id=chain_id,
             number=number,
@@ -163,7 +162,7 @@ class World:
             answers=answers or {},
             wall_now=self.clock.seconds,
         )
-        self.heads.setdefault(facts.block.chain_id, []).append(facts.block)
+        self.read.setdefault(facts.block.chain_id, []).append(facts)
         return committed
 
     async def mine(self, number: int, **more: Any) -> Committed:
@@ -172,22 +171,26 @@ class World:
         return await self.commit(self.facts(number, **more), **how)
 
     async def undo(self, *, chain_id: int = 56, db: Database | None = None) -> Committed:
-        blocks = self.heads[chain_id]
-        committed = await undo_head(self.store if db is None else db, blocks[-1], wall_now=self.clock.seconds)
-        blocks.pop()
+        newest = self.read[chain_id][-1].block
+        committed = await undo_head(self.store if db is None else db, newest, wall_now=self.clock.seconds)
+        self.read[chain_id].pop()
         return committed
 
     async def rows(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of the database, read over a connection of its own."""
-        engine = create_async_engine(async_url(self.url))
-        try:
-            async with engine.connect() as connection:
-                return {
-                    table.name: sorted(map(tuple, await connection.execute(select(table))), key=repr)
-                    for table in metadata.sorted_tables
-                }
-        finally:
-            await engine.dispose()
+        async with self.auditor.connect() as connection:
+            return {
+                table.name: sorted(map(tuple, await connection.execute(select(table))), key=repr)
+                for table in metadata.sorted_tables
+            }
+
+    @cached_property
+    def auditor(self) -> AsyncEngine:
+        return create_async_engine(async_url(self.url))
+
+    async def close(self) -> None:
+        await self.auditor.dispose()
+        await self.store.close()
 
 
 # --- databases that misbehave ------------------------------------------------------------------------------------
