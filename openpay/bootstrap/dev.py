@@ -21,6 +21,8 @@ from openpay.app.merchants import Caller, authenticate, create_merchant, issue_k
 from openpay.app.webhooks import ensure_signing_key, public_key
 from openpay.bootstrap.installation import Installation, installed
 from openpay.bootstrap.roles import Role, run
+from openpay.chain import reads
+from openpay.chain.blocks import read_bytes, read_quantity
 from openpay.chain.clock import ChainClock
 from openpay.chain.pool import Pool, connect
 from openpay.config import Settings
@@ -30,7 +32,7 @@ from openpay.devnet.deployment import Deployment, deploy
 from openpay.devnet.feed_keeper import FeedKeeper
 from openpay.devnet.node import CHAIN_ID, run_node
 from openpay.domain.address import to_checksum
-from openpay.errors import ChainUnavailable, ConfigurationError, ReorgBelowFinality, Unauthorized
+from openpay.errors import ChainUnavailable, ConfigurationError, Unauthorized
 from openpay.store import migrate
 
 Echo = Callable[[str], None]
@@ -115,6 +117,7 @@ async def _run_on(
     async with installed(
         settings, chains={True: chain, False: chain}, pools={chain.chain_id: pool}, clock=clock
     ) as installation:
+        await _refuse_another_chain(installation, options.state_dir)
         merchant = await _demo_merchant(installation, deployment, kept, options.state_dir)
 
         async def announce(url: str) -> None:
@@ -133,10 +136,6 @@ async def _run_on(
             started.set()
             try:
                 await run(installation, Role, stop, price_refresh_s=1.0, on_listening=announce)
-            except* ReorgBelowFinality as group:
-                raise ConfigurationError(
-                    f"the chain is older than the database in {options.state_dir}: start afresh with --reset"
-                ) from group
             finally:
                 stop.set()
                 for helper in helpers:
@@ -314,6 +313,24 @@ def _save_kept(directory: Path, kept: _Kept) -> None:
 # --- readiness -----------------------------------------------------------------------------------------------------
 
 
+async def _refuse_another_chain(installation: Installation, directory: Path) -> None:
+    """Raise `ConfigurationError` unless the node's chain holds the newest block that the database has as final."""
+    chain = installation.chains[True]
+    async with installation.store.read() as uow:
+        cursor = await uow.chain.cursor(chain.chain_id)
+        if cursor is None or cursor.final_number is None:
+            return
+        recorded = await uow.chain.block(chain.chain_id, cursor.final_number)
+    if recorded is None:
+        return
+    header = await installation.pools[chain.chain_id].find(reads.header(recorded.number))
+    if header is None or read_bytes(header.hash) != recorded.hash:
+        raise ConfigurationError(
+            f"the database in {directory} knows block {recorded.number} of another or a longer chain than the node's: "
+            "start afresh with --reset"
+        )
+
+
 async def _until_payable(installation: Installation, stop: asyncio.Event) -> None:
     """Wait until every token is on offer and the watcher reads the chain. Raises `ConfigurationError` in the end."""
     chain = installation.chains[True]
@@ -322,7 +339,8 @@ async def _until_payable(installation: Installation, stop: asyncio.Event) -> Non
         priced = all(installation.quotes.price(chain.chain_id, token) for token in chain.tokens if token.feed)
         async with installation.store.read() as uow:
             cursor = await uow.chain.cursor(chain.chain_id)
-        if priced and cursor is not None and cursor.seen_head - cursor.number < chain.confirmations:
+        head = read_quantity((await installation.pools[chain.chain_id].call(reads.header("latest"))).number)
+        if priced and cursor is not None and head - cursor.number < chain.confirmations:
             return
         if asyncio.get_running_loop().time() > deadline:
             what = "the price feed has no final round" if not priced else "the watcher does not reach the chain's head"
