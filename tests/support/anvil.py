@@ -66,58 +66,11 @@ ACCOUNTS = tuple(
 )
 
 
-class Anvil:
-    """A running anvil. It mines a block for each transaction, and on ``mine``; never on a timer, unless told to."""
+class Node:
+    """A development node that somebody runs, driven over its endpoint."""
 
-    def __init__(self, *, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-        self.process = process
-        self.port = port
-        self.log = log
-        self.rpc_url = f"http://127.0.0.1:{port}"
-        self.ws_url = f"ws://127.0.0.1:{port}"
-
-    @classmethod
-    def start(cls, *options: str, port: int = 0, defaults: tuple[str, ...] = DEFAULT_OPTIONS) -> Anvil:
-        """Start on a free port (or on ``port``); ``options`` are added to ``defaults`` and are anvil's own."""
-        executable = find_executable("anvil", TOOLS_BIN)
-        if executable is None:
-            raise FileNotFoundError("anvil is neither on PATH nor in .tools/bin: run scripts/setup")
-        directory = Path(tempfile.mkdtemp(prefix="openpay-anvil-"))
-        log = directory / "log"
-        command = [executable, "--host", "127.0.0.1", "--port", str(port), *defaults, *options]
-        process = spawn(command, log=log, directories=(directory,))
-        # With port 0 the operating system chooses, and anvil prints what it got: no race for a port is possible.
-        listening = re.compile(rb"Listening on 127\.0\.0\.1:(\d+)")
-
-        def is_listening_or_gone() -> bool:
-            return listening.search(log.read_bytes()) is not None or process.poll() is not None
-
-        wait_until(is_listening_or_gone, timeout_s=START_TIMEOUT_S, what="anvil listens", interval_s=0.01)
-        found = listening.search(log.read_bytes())
-        if found is None:
-            raise RuntimeError(f"anvil ended with status {process.returncode}: {log.read_text()[-2000:]}")
-        return cls(process=process, port=int(found.group(1)), log=log)
-
-    def stop(self) -> None:
-        """End it as SIGTERM does, and remove its log. May be called twice."""
-        self.resume()
-        stop(self.process)
-        self.log.unlink(missing_ok=True)
-        if self.log.parent.is_dir():
-            self.log.parent.rmdir()
-
-    def kill(self) -> None:
-        """End it without warning (SIGKILL)."""
-        stop(self.process, signal.SIGKILL)
-
-    def pause(self) -> None:
-        """Freeze it: connections are accepted and never answered, as by a node that hangs."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Undo ``pause``."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
+    def __init__(self, rpc_url: str) -> None:
+        self.rpc_url = rpc_url
 
     def rpc(self, method: str, *params: Any) -> Any:
         """The result of one JSON-RPC call; raises RpcError with the node's own error."""
@@ -187,3 +140,57 @@ class Anvil:
         """Back to a snapshot. No new head is announced until the next block."""
         if not self.rpc("evm_revert", snapshot):
             raise LookupError(f"snapshot {snapshot} is unknown or was used")
+
+
+class Anvil(Node):
+    """A running anvil. It mines a block for each transaction, and on ``mine``; never on a timer, unless told to."""
+
+    def __init__(self, *, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        super().__init__(f"http://127.0.0.1:{port}")
+        self.process = process
+        self.port = port
+        self.log = log
+        self.ws_url = f"ws://127.0.0.1:{port}"
+
+    @classmethod
+    def start(cls, *options: str, port: int = 0, defaults: tuple[str, ...] = DEFAULT_OPTIONS) -> Anvil:
+        """Start on a free port (or on ``port``); ``options`` are added to ``defaults`` and are anvil's own."""
+        executable = find_executable("anvil", TOOLS_BIN)
+        if executable is None:
+            raise FileNotFoundError("anvil is neither on PATH nor in .tools/bin: run scripts/setup")
+        directory = Path(tempfile.mkdtemp(prefix="openpay-anvil-"))
+        log = directory / "log"
+        command = [executable, "--host", "127.0.0.1", "--port", str(port), *defaults, *options]
+        process = spawn(command, log=log, directories=(directory,))
+        # With port 0 the operating system chooses, and anvil prints what it got: no race for a port is possible.
+        listening = re.compile(rb"Listening on 127\.0\.0\.1:(\d+)")
+
+        def is_listening_or_gone() -> bool:
+            return listening.search(log.read_bytes()) is not None or process.poll() is not None
+
+        wait_until(is_listening_or_gone, timeout_s=START_TIMEOUT_S, what="anvil listens", interval_s=0.01)
+        found = listening.search(log.read_bytes())
+        if found is None:
+            raise RuntimeError(f"anvil ended with status {process.returncode}: {log.read_text()[-2000:]}")
+        return cls(process=process, port=int(found.group(1)), log=log)
+
+    def stop(self) -> None:
+        """End it as SIGTERM does, and remove its log. May be called twice."""
+        self.resume()
+        stop(self.process)
+        self.log.unlink(missing_ok=True)
+        if self.log.parent.is_dir():
+            self.log.parent.rmdir()
+
+    def kill(self) -> None:
+        """End it without warning (SIGKILL)."""
+        stop(self.process, signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Freeze it: connections are accepted and never answered, as by a node that hangs."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undo ``pause``."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
