@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from openpay.api import docs_page, openapi
+from openpay.api.authentication import Authenticator
 from openpay.api.deps import ApiDeps
 from openpay.api.endpoint import endpoint
 from openpay.api.monitoring import ApiMetrics, live, ready
@@ -26,10 +27,12 @@ def build_app(deps: ApiDeps) -> web.Application:
     app = new_application(deps.http, limited_by_key=f"{PREFIX}/")
     metrics = ApiMetrics(deps.registry)
     app.middlewares.insert(0, metrics.middleware())
+    authenticator = Authenticator(deps.db)
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, endpoint(route, deps))
+        handler = endpoint(route, deps, authenticator)
+        app.router.add_route(route.method, route.path, handler)
         if route.method == "GET":
-            app.router.add_route("HEAD", route.path, endpoint(route, deps))
+            app.router.add_route("HEAD", route.path, handler)
     described = openapi.document(public_url=deps.public_url, version=version("openpay"))
     app.router.add_get("/openapi.json", _constant(json.dumps(described, indent=1), "application/json"))
     app.router.add_get("/docs", _docs(docs_page.page(described)))

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
+from openpay.api.authentication import Authenticator
 from openpay.api.deps import ApiDeps
 from openpay.app.idempotency import Answer, Claim, Seals, once
 from openpay.app.merchants import Caller
@@ -23,6 +24,7 @@ class Call(Generic[QueryT, BodyT]):
     """A parsed request of a merchant. `path` holds the ids in its path; `seals` keeps an answer that shows a secret."""
 
     deps: ApiDeps
+    authenticator: Authenticator
     caller: Caller
     path: Mapping[str, str]
     query: QueryT

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
+from openpay.api.authentication import Authenticator
 from openpay.api.call import Call
 from openpay.api.deps import ApiDeps
 from openpay.api.parse import parse_body, parse_query
 from openpay.api.routes import Route
 from openpay.app.idempotency import Answer, claim_for, parse_key
-from openpay.app.merchants import Caller, authenticate
+from openpay.app.merchants import Caller
 from openpay.errors import Malformed, NotFound, Unauthorized
 from openpay.http.application import LIMITERS
 from openpay.http.bodies import read_json_object
@@ -22,27 +23,24 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 
 _ID = re.compile(r"[0-9A-Za-z_]{1,64}", re.ASCII)
-_BEARER = re.compile(r"bearer +(\S+) *", re.ASCII | re.IGNORECASE)
 
 
-def endpoint(route: Route, deps: ApiDeps) -> Handler:
+def endpoint(route: Route, deps: ApiDeps, authenticator: Authenticator) -> Handler:
     """The aiohttp handler of one route."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        caller = await _caller(request, deps)
-        call = await _parse(request, route, deps, caller)
+        caller = await _caller(request, authenticator)
+        call = await _parse(request, route, deps, authenticator, caller)
         return _response(await route.handler(call))
 
     return handle
 
 
-async def _caller(request: web.Request, deps: ApiDeps) -> Caller:
+async def _caller(request: web.Request, authenticator: Authenticator) -> Caller:
     """Whose request this is, counted against its quota. Raises `Unauthorized`, `RateLimited`."""
     limiters = request.app[LIMITERS]
     try:
-        secret = _bearer(request)
-        async with deps.db.read() as uow:
-            caller = await authenticate(uow, secret)
+        caller = await authenticator.caller(request)
     except Unauthorized:
         # Counted by address, so that guessing keys is not free.
         limiters.take_address(request)
@@ -51,21 +49,9 @@ async def _caller(request: web.Request, deps: ApiDeps) -> Caller:
     return caller
 
 
-def _bearer(request: web.Request) -> str:
-    given = request.headers.get(hdrs.AUTHORIZATION)
-    if given is None:
-        raise Unauthorized(
-            "No API key: send the header Authorization: Bearer sk_live_… (or sk_test_…)", code="missing_api_key"
-        )
-    match = _BEARER.fullmatch(given)
-    if match is None:
-        raise Unauthorized(
-            "The Authorization header must read: Bearer, a space, your API key", code="malformed_authorization"
-        )
-    return match[1]
-
-
-async def _parse(request: web.Request, route: Route, deps: ApiDeps, caller: Caller) -> Call[BaseModel, BaseModel]:
+async def _parse(
+    request: web.Request, route: Route, deps: ApiDeps, authenticator: Authenticator, caller: Caller
+) -> Call[BaseModel, BaseModel]:
     path = request.match_info
     for value in path.values():
         if not _ID.fullmatch(value):
@@ -79,6 +65,7 @@ async def _parse(request: web.Request, route: Route, deps: ApiDeps, caller: Call
             claim = claim_for(caller, key, method=route.method, path=request.path, body=raw)
     return Call(
         deps=deps,
+        authenticator=authenticator,
         caller=caller,
         path=path,
         query=query,

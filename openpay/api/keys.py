@@ -38,7 +38,9 @@ async def revoke_key(call: Call[NoQuery, NoBody]) -> Answer:
         revoked = await merchants.revoke_key(uow, call.caller.merchant.id, key_id, now=call.deps.wall_clock.now())
         return json_answer(render.api_key(revoked))
 
-    return await call.write(work)
+    answer = await call.write(work)
+    call.authenticator.forget(key_id)
+    return answer
 
 
 async def _own(uow: UnitOfWork, caller: Caller) -> list[ApiKey]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from openpay.domain.keccak import keccak
 from openpay.errors import Invalid
@@ -12,6 +13,7 @@ ZERO_ADDRESS = bytes(20)
 _HEX_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
+@lru_cache(maxsize=1024)
 def to_checksum(address: bytes) -> str:
     """Write a 20-byte address with its EIP-55 capitals."""
     digits = address.hex()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from openpay.api.authentication import REMEMBER_S, Authenticator
+from openpay.app.merchants import revoke_key
 from openpay.app.sealing import Sealer
 from openpay.domain.ids import new_api_key
+from openpay.errors import Unauthorized
 from openpay.store import Store
-from tests.api.shop import LIVE, Shop, open_shop, problem
+from tests.api.shop import LIVE, NOW, Shop, open_shop, problem
 
 PROTECTED = [
     ("POST", "/v1/payments"),
@@ -106,3 +112,26 @@ async def test_mode_without_a_chain_is_forbidden(store: Store, sealer: Sealer) -
         problem(await shop.get("/v1/balances", key="test"), 403, "mode_not_configured")
         problem(await shop.post("/v1/withdrawals", {"token": "USDT"}, key="test"), 403, "mode_not_configured")
         assert (await shop.pay()).status == 201
+
+
+async def test_key_revoked_elsewhere_stops_working_within_a_second(store: Store, shop: Shop) -> None:
+    """Another process, or the command line, revokes it; this one learns of it by asking again."""
+    moment = 50.0
+    authenticator = Authenticator(store, monotonic=lambda: moment)
+    request = make_mocked_request("GET", "/", headers={"Authorization": f"Bearer {shop.live_key}"})
+    caller = await authenticator.caller(request)
+    async with store.write() as uow:
+        await revoke_key(uow, caller.merchant.id, caller.key_id, now=NOW)
+
+    moment += REMEMBER_S - 0.01
+    assert (await authenticator.caller(request)).key_id == caller.key_id
+    moment += 0.01
+    with pytest.raises(Unauthorized):
+        await authenticator.caller(request)
+
+
+async def test_key_revoked_here_stops_working_at_once(shop: Shop) -> None:
+    (key,) = (await shop.get("/v1/api_keys")).body["data"]
+
+    assert (await shop.post(f"/v1/api_keys/{key['id']}/revoke")).status == 200
+    problem(await shop.get("/v1/api_keys"), 401, "revoked_api_key")
