@@ -21,7 +21,6 @@ from openpay.domain.keccak import keccak
 TRANSFER_TOPIC = keccak(b"Transfer(address,address,uint256)")
 TRANSFER_SELECTOR = keccak(b"transfer(address,uint256)")[:4]
 _SUCCESS = 1
-_ADDRESS_PADDING = "00" * 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +37,24 @@ class Matcher:
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
         self._tokens = {token.contract: token for token in chain.tokens}
+        self._escrow = "0x" + chain.escrow.hex()
 
     def match(self, block: ProvenBlock, watched: Mapping[bytes, str]) -> Matches:
         """Find everything in `block` that concerns the addresses in `watched` (address to payment id) or the escrow."""
-        deposits = [*self._native(block, watched), *self._transfers(block, watched)]
-        return Matches(deposits=tuple(deposits), escrow_logs=tuple(self._escrow_logs(block)))
+        deposits = list(self._native(block, watched))
+        escrow_logs: list[EscrowLog] = []
+        position = 0
+        for index, receipt in enumerate(block.receipts):
+            for log in receipt.logs:
+                # The receiver first: nearly every log is somebody else's transfer, and this rules it out. Decoded,
+                # because hex may come in either case.
+                topics = log.topics
+                if len(topics) == 3 and bytes.fromhex(topics[2][26:]) in watched:
+                    deposits += self._transfer(block, watched, index, position, log)
+                if log.address.lower() == self._escrow:
+                    escrow_logs += self._escrow_log(block, index, position, log)
+                position += 1
+        return Matches(deposits=tuple(deposits), escrow_logs=tuple(escrow_logs))
 
     def _native(self, block: ProvenBlock, watched: Mapping[bytes, str]) -> Iterator[Deposit]:
         token = self._tokens.get(None)
@@ -55,22 +67,18 @@ class Matcher:
             if units > 0 and _succeeded(block, index):
                 yield self._deposit(block, watched[to], token, units, Source.TRANSACTION, index, transaction=index)
 
-    def _transfers(self, block: ProvenBlock, watched: Mapping[bytes, str]) -> Iterator[Deposit]:
-        for position, index, log in _logs(block):
-            # The receiver first: nearly every log is somebody else's transfer, and this rules them out.
-            if len(log.topics) != 3 or (to := read_bytes(log.topics[2])[12:]) not in watched:
-                continue
-            token = self._tokens.get(read_bytes(log.address))
-            if token is None or read_bytes(log.topics[0]) != TRANSFER_TOPIC or len(log.data) != 66:
-                continue
-            if any(topic[2:26] != _ADDRESS_PADDING for topic in log.topics[1:]):
-                continue
-            units = read_quantity(log.data)
-            if units > 0:
-                payer = read_bytes(log.topics[1])[12:]
-                yield self._deposit(
-                    block, watched[to], token, units, Source.LOG, position, transaction=index, payer=payer
-                )
+    def _transfer(
+        self, block: ProvenBlock, watched: Mapping[bytes, str], index: int, position: int, log: Log
+    ) -> Iterator[Deposit]:
+        token = self._tokens.get(read_bytes(log.address))
+        signature, payer, to = (read_bytes(topic) for topic in log.topics)
+        if token is None or signature != TRANSFER_TOPIC or len(log.data) != 66 or any(payer[:12] + to[:12]):
+            return
+        units = read_quantity(log.data)
+        if units > 0:
+            yield self._deposit(
+                block, watched[to[12:]], token, units, Source.LOG, position, transaction=index, payer=payer[12:]
+            )
 
     def _deposit(
         self,
@@ -100,25 +108,25 @@ class Matcher:
             block_time=block.timestamp,
         )
 
-    def _escrow_logs(self, block: ProvenBlock) -> Iterator[EscrowLog]:
-        for position, index, log in _logs(block):
-            if read_bytes(log.address) != self._chain.escrow or (event := decode_log(log)) is None:
-                continue
-            token = self._tokens.get(event.contract)
-            yield EscrowLog(
-                chain_id=self._chain.chain_id,
-                name=event.name,
-                payment_id=None,  # resolved from the terms when the block is committed
-                terms_id=event.terms_id,
-                account=event.account,
-                token=None if token is None else token.symbol,
-                units=event.units,
-                tx_hash=block.transaction_hash(index),
-                log_index=position,
-                block_number=block.number,
-                block_hash=block.hash,
-                block_time=block.timestamp,
-            )
+    def _escrow_log(self, block: ProvenBlock, index: int, position: int, log: Log) -> Iterator[EscrowLog]:
+        event = decode_log(log)
+        if event is None:
+            return
+        token = self._tokens.get(event.contract)
+        yield EscrowLog(
+            chain_id=self._chain.chain_id,
+            name=event.name,
+            payment_id=None,  # resolved from the terms when the block is committed
+            terms_id=event.terms_id,
+            account=event.account,
+            token=None if token is None else token.symbol,
+            units=event.units,
+            tx_hash=block.transaction_hash(index),
+            log_index=position,
+            block_number=block.number,
+            block_hash=block.hash,
+            block_time=block.timestamp,
+        )
 
     def reverted_attempt(
         self, block: ProvenBlock, report: Report, watched: Mapping[bytes, str]
@@ -157,12 +165,3 @@ def contains(block: ProvenBlock, tx_hash: bytes) -> bool:
 
 def _succeeded(block: ProvenBlock, index: int) -> bool:
     return read_quantity(block.receipts[index].status) == _SUCCESS
-
-
-def _logs(block: ProvenBlock) -> Iterator[tuple[int, int, Log]]:
-    """Every log with its position in the block and the index of its transaction."""
-    position = 0
-    for index, receipt in enumerate(block.receipts):
-        for log in receipt.logs:
-            yield position, index, log
-            position += 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from openpay.chain import rlp_hex
 from openpay.chain.blocks import AccessListItem, Authorization, Header, Log, Receipt, Transaction, read_quantity
 from openpay.chain.rlp_hex import address, data, list_of, quantity, word
 
@@ -48,20 +47,22 @@ def header(h: Header) -> str:
 
 def receipt(r: Receipt) -> str:
     """EIP-2718: the type's byte, then status, gas used so far, bloom and logs."""
-    logs = "".join([_log(log) for log in r.logs])
-    # `data` would do for the bloom, but its 256 bytes are the same header every time.
+    logs: list[str] = []
+    for log in r.logs:
+        if len(log.topics) == 3:
+            # Nearly every log is a transfer or looks like one: three topics and one word of data, 155 bytes in all.
+            a, b, c = log.topics
+            if len(a) == len(b) == len(c) == len(log.data) == 66 and len(log.address) == 42:
+                logs.append(f"f89b94{log.address[2:]}f863a0{a[2:]}a0{b[2:]}a0{c[2:]}a0{log.data[2:]}")
+                continue
+        logs.append(_log(log))
     if len(r.logs_bloom) != 514:
         raise ValueError(f"not a bloom filter of 256 bytes: {r.logs_bloom[:80]}")
-    body = f"{quantity(r.status)}{quantity(r.cumulative_gas_used)}b90100{r.logs_bloom[2:]}{list_of(logs)}"
+    body = f"{quantity(r.status)}{quantity(r.cumulative_gas_used)}b90100{r.logs_bloom[2:]}{list_of(''.join(logs))}"
     return _type_prefix(r.type) + list_of(body)
 
 
 def _log(log: Log) -> str:
-    if len(log.topics) == 3:
-        # Nearly every log is a transfer or looks like one: three topics and one word of data, 155 bytes in all.
-        a, b, c = log.topics
-        if len(a) == len(b) == len(c) == len(log.data) == 66 and len(log.address) == 42:
-            return f"f89b94{log.address[2:]}f863a0{a[2:]}a0{b[2:]}a0{c[2:]}a0{log.data[2:]}"
     topics = "".join([word(topic) for topic in log.topics])
     return list_of(address(log.address) + list_of(topics) + data(log.data))
 
@@ -75,7 +76,9 @@ def signing_payload(t: Transaction) -> str:
     """What the sender signed: its keccak is the hash that the signature recovers from (EIP-155 for legacy)."""
     if t.type != "0x0":
         return _type_prefix(t.type) + list_of(_unsigned_body(t))
-    v = read_quantity(_required(t.v, "v"))
+    if t.v is None:
+        raise ValueError("legacy transaction without v")
+    v = read_quantity(t.v)
     replay_protection = quantity(hex((v - 35) // 2)) + "8080" if v >= 35 else ""
     return list_of(_unsigned_body(t) + replay_protection)
 
@@ -83,25 +86,22 @@ def signing_payload(t: Transaction) -> str:
 def _unsigned_body(t: Transaction) -> str:
     to = "80" if t.to is None else address(t.to)
     call = f"{quantity(t.gas)}{to}{quantity(t.value)}{data(t.input)}"
-    nonce = quantity(t.nonce)
     if t.type == "0x0":
-        return f"{nonce}{_number(t.gas_price, 'gasPrice')}{call}"
-    chain_id = _number(t.chain_id, "chainId")
-    access_list = _access_list(t.access_list)
+        return f"{quantity(t.nonce)}{quantity(t.gas_price)}{call}"
+    start = quantity(t.chain_id) + quantity(t.nonce)
+    access_list = _access_list(t.access_list) if t.access_list else "c0"
     if t.type == "0x1":
-        return f"{chain_id}{nonce}{_number(t.gas_price, 'gasPrice')}{call}{access_list}"
-    fees = _number(t.max_priority_fee_per_gas, "maxPriorityFeePerGas") + _number(t.max_fee_per_gas, "maxFeePerGas")
-    body = f"{chain_id}{nonce}{fees}{call}{access_list}"
+        return f"{start}{quantity(t.gas_price)}{call}{access_list}"
+    body = f"{start}{quantity(t.max_priority_fee_per_gas)}{quantity(t.max_fee_per_gas)}{call}{access_list}"
     if t.type == "0x3":
-        blob_hashes = list_of("".join(map(word, t.blob_versioned_hashes)))
-        return f"{body}{_number(t.max_fee_per_blob_gas, 'maxFeePerBlobGas')}{blob_hashes}"
+        return body + quantity(t.max_fee_per_blob_gas) + list_of("".join(map(word, t.blob_versioned_hashes)))
     if t.type == "0x4":
         return body + list_of("".join(map(_authorization, t.authorization_list)))
     return body
 
 
 def _signature(parity: str | None, r: str, s: str) -> str:
-    return _number(parity, "v") + quantity(r) + quantity(s)
+    return quantity(parity) + quantity(r) + quantity(s)
 
 
 def _access_list(items: Iterable[AccessListItem]) -> str:
@@ -119,13 +119,3 @@ def _type_prefix(transaction_type: str) -> str:
         return _TYPE_PREFIX[transaction_type]
     except KeyError:
         raise ValueError(f"unknown transaction type {transaction_type[:20]}") from None
-
-
-def _number(text: str | None, name: str) -> str:
-    return rlp_hex.quantity(_required(text, name))
-
-
-def _required(text: str | None, name: str) -> str:
-    if text is None:
-        raise ValueError(f"transaction without {name}")
-    return text

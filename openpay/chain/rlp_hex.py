@@ -9,6 +9,8 @@ Ethereum Yellow Paper, appendix B.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _QUANTITY_PREFIX = tuple(
     # By the length of the text, prefix `0x` included: the header for its bytes, and the nibble that evens the digits.
     f"{0x80 + (length - 1) // 2:02x}" + ("0" if length % 2 else "")
@@ -17,20 +19,16 @@ _QUANTITY_PREFIX = tuple(
 _SMALL_QUANTITY = {"0x0": "80"} | {f"0x{n:x}": f"{n:02x}" if n < 0x80 else f"81{n:02x}" for n in range(1, 0x100)}
 
 
-def quantity(text: str) -> str:
+def quantity(text: str | None) -> str:
     """Encode a JSON-RPC quantity (`0x0`, `0x1f`: at most 256 bits, no leading zeros).
 
-    Raises `ValueError` when it is not written like that.
+    Raises `ValueError` when it is not written like that, or missing.
     """
-    if len(text) > 4:
-        try:
-            return _QUANTITY_PREFIX[len(text)] + text[2:]
-        except IndexError:
-            raise ValueError(f"a quantity of more than 256 bits: {text[:80]}") from None
     try:
-        return _SMALL_QUANTITY[text]
-    except KeyError:
-        raise ValueError(f"not a quantity as JSON-RPC writes it: {text!r}") from None
+        size = len(text)  # type: ignore[arg-type]
+        return _QUANTITY_PREFIX[size] + text[2:] if size > 4 else _SMALL_QUANTITY[text]  # type: ignore[index]
+    except (TypeError, IndexError, KeyError):
+        raise ValueError(f"not a quantity as JSON-RPC writes it: {text!r:.80}") from None
 
 
 def data(text: str) -> str:
@@ -62,11 +60,13 @@ def list_of(payload: str) -> str:
     return list_header(len(payload) // 2) + payload
 
 
+@lru_cache(maxsize=4096)
 def string_header(size: int) -> str:
     """The header of a byte string of `size` bytes (not for single bytes below 0x80, which have none)."""
     return _header(0x80, size)
 
 
+@lru_cache(maxsize=4096)
 def list_header(size: int) -> str:
     """The header of a list whose encoded items take `size` bytes."""
     return _header(0xC0, size)

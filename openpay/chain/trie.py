@@ -26,8 +26,13 @@ def index_trie_root(values: Sequence[str]) -> bytes:
     if not values:
         return EMPTY_ROOT
     plan = _plan(len(values))
-    leaves = [_leaf(path, value) for path, value in zip(plan.leaf_paths, values, strict=True)]
-    return keccak(_node(plan.root, leaves))
+    leaves = [
+        unhexlify(_leaf_prefix(path, len(value) // 2, value[0] < "8") + value)
+        for path, value in zip(plan.leaf_paths, values, strict=True)
+    ]
+    if isinstance(plan.root, int):
+        return keccak(leaves[0])
+    return keccak(_inner_node(plan.root, [_reference(leaf) for leaf in leaves]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +57,24 @@ class _Plan:
     """The encoded rest of the key that each leaf holds, by position, as hex digits."""
 
 
-def _leaf(path: str, value: str) -> bytes:
-    size = len(value) // 2
-    string = rlp_hex.string_header(size) if size > 1 or value[0] >= "8" else ""
-    return unhexlify(f"{rlp_hex.list_header((len(path) + len(string)) // 2 + size)}{path}{string}{value}")
+@lru_cache(maxsize=8192)
+def _leaf_prefix(path: str, size: int, starts_low: bool) -> str:
+    """All of a leaf's encoding before its value of `size` bytes. `starts_low`: the first byte is below 0x80."""
+    string = "" if size == 1 and starts_low else rlp_hex.string_header(size)
+    return rlp_hex.list_header((len(path) + len(string)) // 2 + size) + path + string
 
 
-def _node(node: int | _Branch | _Extension, leaves: Sequence[bytes]) -> bytes:
-    """The encoding of a node, given those of all leaves by position."""
-    if isinstance(node, int):
-        return leaves[node]
+def _inner_node(node: _Branch | _Extension, leaves: Sequence[bytes]) -> bytes:
+    """The encoding of a node that is no leaf, given the references to all leaves by position."""
+
+    def reference(child: int | _Branch | _Extension | None) -> bytes:
+        if isinstance(child, int):
+            return leaves[child]
+        return b"\x80" if child is None else _reference(_inner_node(child, leaves))
+
     if isinstance(node, _Extension):
-        return _list(node.path + _reference(_node(node.child, leaves)))
-    references = (b"\x80" if child is None else _reference(_node(child, leaves)) for child in node.children)
-    return _list(b"".join(references) + b"\x80")
+        return _list(node.path + reference(node.child))
+    return _list(b"".join([reference(child) for child in node.children]) + b"\x80")
 
 
 def _reference(node: bytes) -> bytes:

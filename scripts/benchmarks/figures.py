@@ -1,25 +1,55 @@
-"""What a benchmark returns."""
+"""What a benchmark returns, and how figures are taken so that a busy machine does not decide them."""
 
 from __future__ import annotations
 
+import gc
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One line of the table. `aim`: the least (or, with `lower_is_better`, the most) this project wants; None for
-    figures that only stand beside others. Speeds depend on the machine; ratios of one run are what to trust.
+    """One line of the table. `aim`: the least this project wants, None for figures that only stand beside others.
+    Speeds depend on the machine; ratios of one run are what to trust.
     """
 
     name: str
     value: float
     unit: str
     aim: float | None = None
-    lower_is_better: bool = False
 
     @property
     def met(self) -> bool | None:
         """Whether the aim is met; None without one."""
-        if self.aim is None:
-            return None
-        return self.value <= self.aim if self.lower_is_better else self.value >= self.aim
+        return None if self.aim is None else self.value >= self.aim
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One way of doing the work. `run(count)` does it `count` times; fewer for the slow ones, who need no more."""
+
+    count: int
+    run: Callable[[int], Awaitable[object]]
+
+
+async def rates(contenders: Mapping[str, Contender], *, rounds: int) -> dict[str, list[float]]:
+    """Times per second of each contender in each round. They take turns within a round, so that whatever else the
+    machine does falls on all of them; compare figures of the same round."""
+    measured: dict[str, list[float]] = {name: [] for name in contenders}
+    for name, contender in contenders.items():
+        await contender.run(1)  # what is done only once is not measured
+        measured[name].clear()
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            gc.collect()
+            began = time.perf_counter()
+            await contender.run(contender.count)
+            measured[name].append(contender.count / (time.perf_counter() - began))
+    return measured
+
+
+def median_ratio(over: list[float], under: list[float]) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(over, under, strict=True))

@@ -1,0 +1,43 @@
+"""Runs one benchmark by name and prints its figures: `python -m scripts.benchmarks NAME [--json]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+from dataclasses import asdict
+from pathlib import Path
+
+from scripts.benchmarks.figures import Figure
+
+NOT_BENCHMARKS = {"__init__", "__main__", "figures", "samples"}
+
+
+def main() -> None:
+    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in NOT_BENCHMARKS)
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=f"Benchmarks: {', '.join(names)}.")
+    parser.add_argument("name", choices=names)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    arguments = parser.parse_args()
+    figures: list[Figure] = importlib.import_module(f"scripts.benchmarks.{arguments.name}").run()
+    print(_json(arguments.name, figures) if arguments.json else _table(figures))
+
+
+def _json(name: str, figures: list[Figure]) -> str:
+    machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
+    rows = [asdict(figure) | {"met": figure.met} for figure in figures]
+    return json.dumps({"benchmark": name, "machine": machine, "figures": rows}, indent=2)
+
+
+def _table(figures: list[Figure]) -> str:
+    width = max(len(figure.name) for figure in figures)
+    lines = []
+    for figure in figures:
+        verdict = "" if figure.aim is None else f"  aim {figure.aim:g}: {'met' if figure.met else 'MISSED'}"
+        lines.append(f"{figure.name:<{width}}  {figure.value:>10.4g} {figure.unit:<10}{verdict}".rstrip())
+    return "\n".join(lines)
+
+
+main()
