@@ -244,6 +244,8 @@ async def test_the_success_page_goes_on_by_itself_unless_stopped(
         await visit.open(payment)
         await page.get_by_role("button", name="Stay here").click()
         await expect(page.get_by_role("link", name="Return to Blue Door Coffee")).to_be_focused()
+        await shop.pay(payment, WHOLE, "USDC")
+        await expect(page.get_by_text("more than was asked for")).to_be_visible()  # an update starts nothing again
         await page.clock.run_for(60_000)
         await heading(page, "Paid. Thank you!")
         await visit.open(payment)
