@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from openpay.domain.deposit import Deposit, Source
 from openpay.domain.terms import Terms
 from openpay.domain.vaults import vault_address
@@ -163,16 +161,19 @@ async def deposit(shop: Shop, payment_id: str, *, units: int) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["Order <script>alert(1)</script>", "Tea 🍵 & cake 🍰", "שלום ‮RTL‬ مرحبا", "two\nlines", "x" * 500],
-)
-async def test_description_keeps_html_emoji_and_right_to_left_text_as_they_are(shop: Shop, text: str) -> None:
-    created = await shop.pay(description=text)
+async def test_description_keeps_html_emoji_and_right_to_left_text_as_they_are(shop: Shop) -> None:
+    for text in (
+        "Order <script>alert(1)</script>",
+        "Tea 🍵 & cake 🍰",
+        "שלום \u202eRTL\u202c مرحبا",
+        "two\nlines",
+        "x" * 500,
+    ):
+        created = await shop.pay(description=text)
 
-    assert created.status == 201
-    assert created.body["description"] == text
-    assert (await shop.get(f"/v1/payments/{created.body['id']}")).body["description"] == text
+        assert created.status == 201
+        assert created.body["description"] == text
+        assert (await shop.get(f"/v1/payments/{created.body['id']}")).body["description"] == text
 
 
 async def test_fullest_metadata_is_kept(shop: Shop) -> None:
