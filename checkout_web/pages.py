@@ -73,7 +73,7 @@ class Pages:
         words = vars(template.make_module(_state_context(checkout, selection, links)))
         heading = str(words["heading"])
         html = self._environment.get_template("state.html").render(
-            checkout=checkout, heading=heading, body=words["body"](), ended=is_ended(checkout)
+            checkout=checkout, heading=heading, body=words["body"]()
         )
         tag = hashlib.sha256(html.encode()).hexdigest()[:16]
         return StatePart(html=html, title=heading, tag=tag)

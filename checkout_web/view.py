@@ -116,7 +116,6 @@ class Checkout:
     wait_s: int | None
     """About how long until enough confirmations, in seconds; None when only the network's finality is missing."""
     tx_hash: str | None
-    paid_token: str | None
     catching_up: bool
     can_cancel: bool
     success_url: str | None
@@ -165,7 +164,6 @@ def present(view: PaymentView, *, merchant: str, chain: Chain, now: int, wall_no
         required_confirmations=payment.required_confirmations,
         wait_s=ceil(missing * chain.block_interval_s) if missing else None,
         tx_hash=None if completion is None or completion.tx_hash is None else "0x" + completion.tx_hash.hex(),
-        paid_token=None if completion is None else completion.token,
         catching_up=payment.status in OPEN and is_catching_up(cursor, chain, now=now, wall_now=wall_now),
         can_cancel=payment.status in WAITING and not view.deposits,
         success_url=return_url(payment.success_url, payment.id),
