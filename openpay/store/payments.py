@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, exists, false, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, exists, func, insert, or_, select, update
 
 from openpay.app.records import Page, PaymentFilter, Watched
 from openpay.domain.payment import (
@@ -165,8 +165,6 @@ class SqlPayments(Repository):
 
     def _metadata_has(self, name: str, value: str) -> ColumnElement[bool]:
         """Names are compared as values, never written into a JSON path: they may hold quotes and dots."""
-        if "\0" in name or "\0" in value:
-            return false()  # no stored text holds it, and PostgreSQL refuses to look for it
         unfold = func.json_each_text if self._connection.dialect.name == "postgresql" else func.json_each
         entries = unfold(payments.c.metadata).table_valued("key", "value")
         return exists().where(entries.c.key == name, entries.c.value == value)

@@ -1,0 +1,143 @@
+"""A database that is busy or away is told apart from a bug; SQLite is set up to be safe."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+
+import pytest
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from openpay.domain.payment import Payment
+from openpay.errors import RetryableError
+from openpay.store import Store, engine
+from openpay.store.store import DatabaseBusy
+from tests.app.worlds import World
+from tests.domain.builders import make_payment
+from tests.support.postgres import PostgresCluster
+from tests.support.process import free_port
+
+
+async def add(store: Store, payment: Payment) -> None:
+    async with store.write() as uow:
+        await uow.payments.add(payment)
+
+
+async def read(store: Store) -> None:
+    async with store.read() as uow:
+        await uow.merchants.all()
+
+
+def test_a_busy_database_is_worth_another_try() -> None:
+    assert issubclass(DatabaseBusy, RetryableError)
+
+
+async def test_server_that_is_away_is_busy() -> None:
+    store = Store.open(f"postgresql://openpay@127.0.0.1:{free_port()}/openpay")
+    with pytest.raises(DatabaseBusy):
+        await read(store)
+    await store.close()
+
+
+async def test_connection_that_is_cut_in_the_middle_is_busy_and_the_next_one_works(
+    postgres_world: World, postgres_cluster: PostgresCluster
+) -> None:
+    world = postgres_world
+
+    async def cut_off() -> None:
+        async with world.store.write() as uow:
+            await uow.merchants.all()
+            database = world.url.rpartition("/")[2]
+            postgres_cluster.execute(
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+            )
+            await uow.payments.add(make_payment(merchant_id=world.merchant.id))
+
+    with pytest.raises(DatabaseBusy):
+        await cut_off()
+    await read(world.store)
+
+
+async def test_deadlock_is_busy_for_one_and_nothing_for_the_other(postgres_world: World) -> None:
+    world = postgres_world
+    for payment_id in ("pay_1", "pay_2"):
+        await world.add(payment_id)
+    meet = asyncio.Barrier(2)
+
+    async def lock(*payment_ids: str) -> bool:
+        try:
+            async with world.store.write() as uow:
+                for payment_id in payment_ids:
+                    await uow.payments.lock([payment_id])
+                    if payment_id == payment_ids[0]:
+                        await meet.wait()
+        except DatabaseBusy:
+            return False
+        return True
+
+    assert sorted(await asyncio.gather(lock("pay_1", "pay_2"), lock("pay_2", "pay_1"))) == [False, True]
+
+
+async def test_locks_taken_together_are_taken_in_one_order(postgres_world: World) -> None:
+    world = postgres_world
+    ids = [(await world.add(f"pay_{number}")).id for number in range(10)]
+
+    async def lock(wanted: list[str]) -> None:
+        async with world.store.write() as uow:
+            assert len(await uow.payments.lock(wanted)) == 10
+
+    await asyncio.gather(*(lock(ids if turn % 2 else ids[::-1]) for turn in range(10)))
+
+
+async def test_sqlite_file_that_another_process_writes_is_busy(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "SQLITE_LOCK_WAIT_S", 0)
+    store = Store.open(sqlite_url)
+    await read(store)
+    other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseBusy):
+        await add(store, make_payment())
+    await read(store)  # readers are not held up
+    other.execute("ROLLBACK")
+    other.close()
+    await store.close()
+
+
+async def test_broken_rule_of_the_schema_is_a_bug_and_not_a_busy_database(world: World) -> None:
+    with pytest.raises(IntegrityError):
+        await add(world.store, make_payment(merchant_id="mer_nobody"))
+
+
+async def test_server_without_our_database_is_no_matter_of_patience(postgres_cluster: PostgresCluster) -> None:
+    store = Store.open(postgres_cluster.url("no_such_database"))
+    with pytest.raises(Exception, match="does not exist") as failed:
+        await read(store)
+    assert not isinstance(failed.value, RetryableError)
+    await store.close()
+
+
+async def test_reader_cannot_write(world: World) -> None:
+    async def write_by_reading() -> None:
+        async with world.store.read() as uow:
+            await uow.payments.add(make_payment(merchant_id=world.merchant.id))
+
+    if world.url.startswith("postgresql"):
+        with pytest.raises(DBAPIError, match="read-only"):
+            await write_by_reading()
+    else:
+        await write_by_reading()  # never committed
+    assert (await world.rows())["payments"] == []
+
+
+async def test_sqlite_survives_a_power_cut_by_its_settings(sqlite_url: str) -> None:
+    store = Store.open(sqlite_url)
+    for opened in (store.read(), store.write()):
+        async with opened as uow:
+            found = {
+                name: (await uow.connection.exec_driver_sql(f"PRAGMA {name}")).scalar()
+                for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+            }
+        assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+    await store.close()

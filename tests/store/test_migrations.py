@@ -1,0 +1,77 @@
+"""Migrations make exactly the schema that the code believes in."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, inspect
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from openpay.errors import ConfigurationError
+from openpay.store import migrate
+from openpay.store.engine import async_url
+from openpay.store.tables import metadata
+
+
+async def on(url: str, look: Any) -> Any:
+    engine = create_async_engine(async_url(url))
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(look)
+    finally:
+        await engine.dispose()
+
+
+def differences(connection: Connection) -> list[Any]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    return list(compare_metadata(context, metadata))
+
+
+def unique_keys(connection: Connection) -> dict[str, list[list[str]]]:
+    found = inspect(connection)
+    return {
+        table: sorted(key["column_names"] for key in found.get_unique_constraints(table))
+        for table in found.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+async def test_migrations_make_the_tables_of_the_code(empty_database_url: str) -> None:
+    assert await on(empty_database_url, differences) != []
+    await asyncio.to_thread(migrate.upgrade, empty_database_url)
+    assert await on(empty_database_url, differences) == []
+
+
+async def test_migrations_make_the_same_unique_keys_as_the_tables(empty_database_url: str) -> None:
+    # "Once" rests on these, and comparing metadata does not look at all of them on every database.
+    def created(connection: Connection) -> dict[str, list[list[str]]]:
+        metadata.create_all(connection)
+        return unique_keys(connection)
+
+    by_code = await on(empty_database_url, created)  # rolled back with its connection, or dropped below
+    await on(empty_database_url, lambda connection: (metadata.drop_all(connection), connection.commit()))
+    await asyncio.to_thread(migrate.upgrade, empty_database_url)
+    assert await on(empty_database_url, unique_keys) == by_code
+
+
+async def test_upgrade_may_be_repeated_and_keeps_what_is_there(empty_database_url: str) -> None:
+    for _ in range(2):
+        await asyncio.to_thread(migrate.upgrade, empty_database_url)
+        await migrate.check(empty_database_url)
+
+
+async def test_database_of_another_version_is_named_before_anything_is_written(empty_database_url: str) -> None:
+    with pytest.raises(ConfigurationError, match="openpay migrate"):
+        await migrate.check(empty_database_url)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "sqlite://", "sqlite:///:memory:", "mysql://localhost/openpay", "not a url", "postgres"]
+)
+def test_url_of_no_usable_database_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="OPENPAY_DATABASE_URL"):
+        migrate.upgrade(url)
