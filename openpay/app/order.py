@@ -29,7 +29,7 @@ MAX_URL = 2_048
 
 @dataclass(frozen=True, kw_only=True)
 class RequestedLine:
-    """A line item as asked for; `amount` a decimal string in USD."""
+    """A line item as asked for; `amount` is the whole line's, whatever its quantity: a decimal string in USD."""
 
     name: str
     amount: str

@@ -88,7 +88,7 @@ class Offer:
 
 @dataclass(frozen=True, kw_only=True)
 class LineItem:
-    """A line of the order, shown on the page only. `amount_usd` in micros."""
+    """A line of the order, shown on the page only. `amount_usd`: the whole line, whatever its quantity, in micros."""
 
     name: str
     quantity: int
