@@ -37,7 +37,9 @@ class Matcher:
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
         self._tokens = {token.contract: token for token in chain.tokens}
-        self._escrow = "0x" + chain.escrow.hex()
+        self._escrow = chain.escrow.hex()
+        self._contracts = {self._escrow} | {contract.hex() for contract in self._tokens if contract is not None}
+        """Whose logs are looked at."""
 
     def match(self, block: ProvenBlock, watched: Mapping[bytes, str]) -> Matches:
         """Find everything in `block` that concerns the addresses in `watched` (address to payment id) or the escrow."""
@@ -46,13 +48,12 @@ class Matcher:
         position = 0
         for index, receipt in enumerate(block.receipts):
             for log in receipt.logs:
-                # The receiver first: nearly every log is somebody else's transfer, and this rules it out. Decoded,
-                # because hex may come in either case.
-                topics = log.topics
-                if len(topics) == 3 and bytes.fromhex(topics[2][26:]) in watched:
-                    deposits += self._transfer(block, watched, index, position, log)
-                if log.address.lower() == self._escrow:
-                    escrow_logs += self._escrow_log(block, index, position, log)
+                # Nearly every log is rejected here. The proofs read neither the prefix nor the case: nor does this.
+                if (contract := log.address[2:].lower()) in self._contracts:
+                    if contract == self._escrow:
+                        escrow_logs += self._escrow_log(block, index, position, log)
+                    elif len(log.topics) == 3 and bytes.fromhex(log.topics[2][26:]) in watched:
+                        deposits += self._transfer(block, watched, index, position, log)
                 position += 1
         return Matches(deposits=tuple(deposits), escrow_logs=tuple(escrow_logs))
 
@@ -70,12 +71,12 @@ class Matcher:
     def _transfer(
         self, block: ProvenBlock, watched: Mapping[bytes, str], index: int, position: int, log: Log
     ) -> Iterator[Deposit]:
-        token = self._tokens.get(read_bytes(log.address))
         signature, payer, to = (read_bytes(topic) for topic in log.topics)
-        if token is None or signature != TRANSFER_TOPIC or len(log.data) != 66 or any(payer[:12] + to[:12]):
+        if signature != TRANSFER_TOPIC or len(log.data) != 66 or any(payer[:12] + to[:12]):
             return
         units = read_quantity(log.data)
         if units > 0:
+            token = self._tokens[read_bytes(log.address)]
             yield self._deposit(
                 block, watched[to[12:]], token, units, Source.LOG, position, transaction=index, payer=payer[12:]
             )

@@ -62,12 +62,12 @@ def prove(block: Block, receipts: Sequence[Receipt], *, block_hash: bytes, endpo
     check(
         "transactions root",
         expected=read_bytes(block.transactions_root),
-        compute=lambda: index_trie_root([encoding.transaction(transaction) for transaction in block.transactions]),
+        compute=lambda: index_trie_root(map(encoding.transaction, block.transactions), count=len(block.transactions)),
     )
     check(
         "receipts root",
         expected=read_bytes(block.receipts_root),
-        compute=lambda: index_trie_root([encoding.receipt(receipt) for receipt in receipts]),
+        compute=lambda: index_trie_root(map(encoding.receipt, receipts), count=len(receipts)),
     )
     return ProvenBlock(hash=block_hash, header=block, transactions=block.transactions, receipts=tuple(receipts))
 

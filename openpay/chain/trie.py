@@ -7,7 +7,7 @@ values alone, so the shape is planned once per count; per block there is only ha
 from __future__ import annotations
 
 from binascii import unhexlify
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -18,21 +18,22 @@ from openpay.domain.keccak import keccak
 EMPTY_ROOT = keccak(b"\x80")
 
 
-def index_trie_root(values: Sequence[str]) -> bytes:
-    """Return the 32-byte root over `values`, each given as hex digits without `0x` and not empty.
+def index_trie_root(values: Iterable[str], *, count: int) -> bytes:
+    """Return the 32-byte root over `count` values, each given as hex digits without `0x` and not empty.
 
-    Raises `ValueError` when a value is not hex.
+    Values are taken one by one and let go, so that a generator keeps no second copy of a block in memory. Raises
+    `ValueError` when a value is not hex, or their number is not `count`.
     """
-    if not values:
+    plan = _plan(count)
+    leaves: list[bytes] = []
+    for path, value in zip(plan.leaf_paths, values, strict=True):
+        leaf = unhexlify(_leaf_prefix(path, len(value) // 2, value[0] < "8") + value)
+        leaves.append(leaf if len(leaf) < 32 else b"\xa0" + keccak(leaf))
+    if plan.root is None:
         return EMPTY_ROOT
-    plan = _plan(len(values))
-    leaves = [
-        unhexlify(_leaf_prefix(path, len(value) // 2, value[0] < "8") + value)
-        for path, value in zip(plan.leaf_paths, values, strict=True)
-    ]
     if isinstance(plan.root, int):
-        return keccak(leaves[0])
-    return keccak(_inner_node(plan.root, [_reference(leaf) for leaf in leaves]))
+        return keccak(leaf)
+    return keccak(_inner_node(plan.root, leaves))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class _Extension:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    root: int | _Branch | _Extension
+    root: int | _Branch | _Extension | None
     leaf_paths: tuple[str, ...]
     """The encoded rest of the key that each leaf holds, by position, as hex digits."""
 
@@ -107,7 +108,8 @@ def _plan(count: int) -> _Plan:
             children[int(nibble, 16)] = build([(key[1:], position) for key, position in group])
         return _Branch(tuple(children))
 
-    root = build(sorted((rlp_hex.quantity(hex(position)), position) for position in range(count)))
+    keys = sorted((rlp_hex.quantity(hex(position)), position) for position in range(count))
+    root = build(keys) if keys else None
     return _Plan(root, tuple(leaf_paths[position] for position in range(count)))
 
 

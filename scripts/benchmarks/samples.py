@@ -26,6 +26,7 @@ TRANSACTIONS = 150
 LOGS = 1_000
 TRANSFER_TOPIC = "0x" + keccak(b"Transfer(address,address,uint256)").hex()
 TOKEN = "0x" + "55" * 20
+"""The first log of every transaction is a transfer of this token; the others are of other contracts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +108,13 @@ def _receipt(chance: random.Random, logs: int, index: int) -> dict[str, Any]:
         "status": "0x1",
         "cumulativeGasUsed": hex(100_000 * (index + 1)),
         "logsBloom": _hex(chance, 256),
-        "logs": [_transfer(chance) for _ in range(logs)],
+        "logs": [_transfer(chance, TOKEN if place == 0 else _hex(chance, 20)) for place in range(logs)],
     }
 
 
-def _transfer(chance: random.Random) -> dict[str, Any]:
+def _transfer(chance: random.Random, token: str) -> dict[str, Any]:
     topics = [TRANSFER_TOPIC, "0x" + "00" * 12 + _hex(chance, 20)[2:], "0x" + "00" * 12 + _hex(chance, 20)[2:]]
-    return {"address": TOKEN, "topics": topics, "data": "0x" + "00" * 22 + _hex(chance, 10)[2:]}
+    return {"address": token, "topics": topics, "data": "0x" + "00" * 22 + _hex(chance, 10)[2:]}
 
 
 def _header(chance: random.Random, number: int, parent: str) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def _header(chance: random.Random, number: int, parent: str) -> dict[str, Any]:
 
 
 def _root(rows: list[dict[str, Any]], kind: Any, encode: Any) -> str:
-    return "0x" + index_trie_root([encode(msgspec.convert(row, kind)) for row in rows]).hex()
+    return "0x" + index_trie_root((encode(msgspec.convert(row, kind)) for row in rows), count=len(rows)).hex()
 
 
 def _hex(chance: random.Random, size: int) -> str:

@@ -64,13 +64,19 @@ def test_header_of_every_fork_is_encoded_like_its_specification(served: dict[str
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=300))
 def test_trie_root_equals_the_naive_one(values: list[bytes]) -> None:
-    assert index_trie_root([value.hex() for value in values]) == naive.index_trie_root(values)
+    assert index_trie_root((value.hex() for value in values), count=len(values)) == naive.index_trie_root(values)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 16, 17, 127, 128, 129, 130, 255, 256, 257, 1000])
 def test_trie_root_is_right_where_keys_grow_longer(count: int) -> None:
     values = [b"\x80" + i.to_bytes(40, "big") for i in range(count)]
-    assert index_trie_root([value.hex() for value in values]) == naive.index_trie_root(values)
+    assert index_trie_root((value.hex() for value in values), count=len(values)) == naive.index_trie_root(values)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_wrong_count_is_refused(count: int) -> None:
+    with pytest.raises(ValueError):
+        index_trie_root(["aa" * 40, "bb" * 40], count=count)
 
 
 def test_yparity_and_its_older_name_v_mean_the_same() -> None:

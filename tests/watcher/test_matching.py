@@ -136,14 +136,19 @@ def test_what_only_looks_like_a_deposit_is_none(log: Log) -> None:
     assert logged(log) == []
 
 
-def test_upper_case_hex_hides_nothing() -> None:
-    log = transfer()
+@pytest.mark.parametrize("prefix", ["0x", "0X", "0b", "zz"])
+def test_neither_upper_case_nor_another_prefix_hides_a_deposit(prefix: str) -> None:
+    """The proofs read neither, so a node could write hex in any of these ways."""
+    tether = bytes.fromhex("55d398326f99059ff775485246999027b3197955")
+    log = transfer(contract=tether)
     shouted = Log(
-        address="0x" + log.address[2:].upper(),
-        topics=tuple("0x" + topic[2:].upper() for topic in log.topics),
-        data="0x" + log.data[2:].upper(),
+        address=prefix + log.address[2:].upper(),
+        topics=tuple(prefix + topic[2:].upper() for topic in log.topics),
+        data=prefix + log.data[2:].upper(),
     )
-    assert logged(shouted) == [("pay_a", "USDT", 5)]
+    matcher = Matcher(replace(CHAIN, tokens=(replace(CHAIN.tokens[0], contract=tether),)))
+    (deposit,) = matcher.match(block((transaction(), receipt(shouted))), WATCHED).deposits
+    assert deposit.units == 5
 
 
 def test_bnb_sent_by_the_transaction_itself_is_a_deposit() -> None:
