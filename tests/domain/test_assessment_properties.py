@@ -67,7 +67,7 @@ def head(number: int) -> Head:
 
 @st.composite
 def stories(draw: st.DrawFn, *, deadline_block: int | None = None) -> Story:
-    """The deadline is any block's time unless given. Amounts are such that one, two or three deposits suffice, or none do."""
+    """The deadline is any block's time unless given. Sometimes one deposit suffices, or two or three, or none."""
     places = draw(st.lists(st.integers(1, BLOCKS - 1), max_size=6))
     tokens = {"USDT": [1, 30, 50, 99, 100, 250], "USDC": [40, 55, 94, 95], "BNB": [400, 590, 989, 990]}
     deposits = []
