@@ -195,7 +195,9 @@ class Follower:
         if heads.finalized is not None and heads.finalized > at:
             at = heads.finalized
         return {
-            question.payment_id: await self._escrow.check(question.terms, question.asset_index, block=max(0, at))
+            question.payment_id: await self._escrow.check(
+                question.terms, question.asset_index, block=max(0, at), escrow=question.escrow
+            )
             for question in asked
         }
 
