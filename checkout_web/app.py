@@ -51,6 +51,7 @@ def build_app(deps: Deps) -> web.Application:
             web.get(_PAYMENT + "/state", handlers.state, name="state"),
             web.get(_PAYMENT + "/events", handlers.events, name="events", allow_head=False),
             web.post(_PAYMENT + "/cancel", handlers.cancel, name="cancel"),
+            web.post(_PAYMENT + "/retry", handlers.retry, name="retry"),
             web.post(_PAYMENT + "/transactions", handlers.report_transaction, name="transactions"),
         ]
     )
@@ -151,6 +152,20 @@ class _Handlers:
         location = checkout.cancel_url or self._links(request).page
         return web.Response(status=303, headers={hdrs.LOCATION: location})
 
+    async def retry(self, request: web.Request) -> web.Response:
+        """Start a new payment for the same order, and go to its page. Shows why where that is not possible."""
+        self._refuse_strangers(request)
+        payment_id = request.match_info["payment_id"]
+        try:
+            async with self._deps.db.write() as uow:
+                retried = await self._deps.payments.retry(uow, payment_id)
+        except (Conflict, Invalid) as refusal:
+            status, notice = _RETRY_REFUSED[type(refusal)]
+            return self._page_response(request, await self._load(request), status=status, notice=notice)
+        self._deps.signals.notify("payments")
+        page = request.app.router["page"].url_for(payment_id=retried.id)
+        return web.Response(status=303, headers={hdrs.LOCATION: str(page)})
+
     async def report_transaction(self, request: web.Request) -> web.Response:
         """The wallet on the page sent a transaction: look for it by its hash, even if it fails on the chain."""
         self._refuse_strangers(request)
@@ -226,7 +241,7 @@ class _Handlers:
         payment_id = request.match_info["payment_id"]
         urls = {
             name: str(request.app.router[name].url_for(payment_id=payment_id))
-            for name in ("page", "state", "events", "cancel")
+            for name in ("page", "state", "events", "cancel", "retry")
         }
         return Links(**urls, static=self._static_base(request))
 
@@ -255,6 +270,12 @@ _WORDS: Mapping[int, tuple[str, str]] = {
 }
 
 
+_RETRY_REFUSED: Mapping[type[CallerError], tuple[int, str]] = {
+    Conflict: (409, "This payment cannot be tried again. Start again in the shop."),
+    Invalid: (422, "There is no fresh price for this payment's tokens at the moment. Try again in a minute."),
+}
+
+
 def selection_of(query: Mapping[str, str]) -> Selection:
     """What `?token=` and `?qr=` choose; unknown values choose nothing."""
     kind = query.get("qr", "")
@@ -264,7 +285,7 @@ def selection_of(query: Mapping[str, str]) -> Selection:
 def _is_for_a_person(request: web.Request) -> bool:
     resource = request.match_info.route.resource
     name = None if resource is None else resource.name
-    return name in {"page", "cancel"} or (name is None and "text/html" in request.headers.get(hdrs.ACCEPT, ""))
+    return name in {"page", "cancel", "retry"} or (name is None and "text/html" in request.headers.get(hdrs.ACCEPT, ""))
 
 
 def _html(html: str, *, status: int = 200, form_target: str | None = None) -> web.Response:

@@ -32,6 +32,7 @@ class Links:
     state: str
     events: str
     cancel: str
+    retry: str
     static: str
 
 

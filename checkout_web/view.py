@@ -118,6 +118,7 @@ class Checkout:
     tx_hash: str | None
     catching_up: bool
     can_cancel: bool
+    can_retry: bool
     success_url: str | None
     cancel_url: str | None
 
@@ -166,6 +167,7 @@ def present(view: PaymentView, *, merchant: str, chain: Chain, now: int, wall_no
         tx_hash=None if completion is None or completion.tx_hash is None else "0x" + completion.tx_hash.hex(),
         catching_up=payment.status in OPEN and is_catching_up(cursor, chain, now=now, wall_now=wall_now),
         can_cancel=payment.status in WAITING and not view.deposits,
+        can_retry=payment.can_be_retried,
         success_url=return_url(payment.success_url, payment.id),
         cancel_url=return_url(payment.cancel_url, payment.id),
     )

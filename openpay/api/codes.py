@@ -62,6 +62,7 @@ CODES: Mapping[str, Code] = {
             "endpoint_disabled": "The delivery's endpoint is disabled: configure its URL again first.",
             "no_webhook_endpoint": "There is no active endpoint to send a test to.",
             "too_many_endpoints": "No more active endpoints fit.",
+            "retry_not_allowed": "The payment has not failed or expired, or its merchant does not allow another try.",
             "too_many_reports": "The checkout page reported as many transactions as a payment may have.",
             "idempotency_mismatch": "The Idempotency-Key was used for another request within 24 hours.",
             "idempotency_in_progress": "The first request with this Idempotency-Key is still running.",

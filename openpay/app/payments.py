@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from openpay.app.merchants import Caller
-from openpay.app.order import CreatePayment, parse_order
+from openpay.app.order import CreatePayment, RequestedLine, parse_order
 from openpay.app.outbox import tell
 from openpay.app.ports import Clock, Quotes, UnitOfWork
 from openpay.app.records import Cursor, Merchant, PriceQuote, Report
@@ -15,10 +15,11 @@ from openpay.domain.chains import Chain, Token
 from openpay.domain.deposit import Deposit, RevertedAttempt
 from openpay.domain.events import Draft, EventType
 from openpay.domain.ids import is_payment_id, new_id
-from openpay.domain.payment import WAITING, Offer, Payment, Status, Trigger
+from openpay.domain.money import format_usd
+from openpay.domain.payment import RETRYABLE, WAITING, Offer, Payment, Status, Trigger
 from openpay.domain.terms import Terms, min_units_up, payment_key, peg_full_units_up, price_full_units_up
 from openpay.domain.vaults import vault_address
-from openpay.errors import ConfigurationError, Conflict, Invalid, NotFound
+from openpay.errors import ConfigurationError, Conflict, Invalid, InvariantViolated, NotFound
 
 MAX_REPORTS = 20
 """Transactions that the page may report for one payment: a person retries a few times, a script for ever."""
@@ -56,14 +57,16 @@ class PaymentService:
     clock: Clock
     wall: Clock
 
-    def plan(self, caller: Caller, command: CreatePayment) -> Payment:
+    def plan(
+        self, merchant: Merchant, command: CreatePayment, *, livemode: bool, retry_of: str | None = None
+    ) -> Payment:
         """Decide a new payment without storing it. Raises `Invalid`.
 
         Tokens without a fresh price, or off their peg, are left out and named; `token_unavailable` when none is left.
         """
-        chain = self.chains.get(caller.livemode)
+        chain = self.chains.get(livemode)
         if chain is None:
-            mode = "live" if caller.livemode else "test"
+            mode = "live" if livemode else "test"
             raise ConfigurationError(f"no chain is configured for {mode} mode: set OPENPAY_{mode.upper()}_CHAIN")
         order = parse_order(command, chain)
         now = self.clock.now()
@@ -79,11 +82,11 @@ class PaymentService:
         round_ = next((quote for token in offered if (quote := quotes.get(token.symbol))), None)
         payment_id = new_id("pay")
         terms = Terms(
-            merchant=caller.merchant.address,
+            merchant=merchant.address,
             operator=self.operators[chain.chain_id],
             usd=order.amount_usd,
-            slippage_bps=caller.merchant.slippage_bps,
-            underpayment_bps=caller.merchant.underpayment_bps,
+            slippage_bps=merchant.slippage_bps,
+            underpayment_bps=merchant.underpayment_bps,
             # The escrow refuses a price newer than the quote; the server's clock may be behind the chain's.
             quoted_at=now if round_ is None else max(now, round_.updated_at),
             expiry=now + order.expires_in,
@@ -93,13 +96,11 @@ class PaymentService:
         )
         return Payment(
             id=payment_id,
-            merchant_id=caller.merchant.id,
-            livemode=caller.livemode,
+            merchant_id=merchant.id,
+            livemode=livemode,
             chain_id=chain.chain_id,
             amount_usd=order.amount_usd,
-            offers=tuple(
-                make_offer(token, order.amount_usd, caller.merchant, quotes.get(token.symbol)) for token in offered
-            ),
+            offers=tuple(make_offer(token, order.amount_usd, merchant, quotes.get(token.symbol)) for token in offered),
             unavailable_tokens=tuple(token.symbol for token in order.tokens if token not in offered),
             terms=terms,
             escrow=chain.escrow,
@@ -114,11 +115,12 @@ class PaymentService:
             success_url=order.success_url,
             cancel_url=order.cancel_url,
             allow_retry=order.allow_retry,
+            retry_of=retry_of,
         )
 
     async def create(self, uow: UnitOfWork, caller: Caller, command: CreatePayment) -> Payment:
         """Plan a payment and store it. Raises `Invalid`."""
-        payment = self.plan(caller, command)
+        payment = self.plan(caller.merchant, command, livemode=caller.livemode)
         await uow.payments.add(payment)
         return payment
 
@@ -173,6 +175,25 @@ class PaymentService:
             )
         return await self._move(uow, payment, Trigger.CANCELED, EventType.CANCELED, ended_at=self.clock.now())
 
+    async def retry(self, uow: UnitOfWork, payment_id: str) -> Payment:
+        """A new payment for the same order, after one that failed or expired and whose merchant allows it.
+
+        Asked for again while that one is still alive (two tabs), it is the same one. Raises `NotFound`, `Conflict`
+        (`retry_not_allowed`), and what `create` raises.
+        """
+        payment = await self._lock(uow, payment_id)
+        if not payment.can_be_retried:
+            raise Conflict(f"a payment that is {payment.status} cannot be tried again", code="retry_not_allowed")
+        latest = await uow.payments.latest_retry(payment.id)
+        if latest is not None and latest.status not in RETRYABLE | {Status.CANCELED}:
+            return latest
+        merchant = await uow.merchants.get(payment.merchant_id)
+        if merchant is None:
+            raise InvariantViolated(f"{payment.id} belongs to no merchant: {payment.merchant_id}")
+        retried = self.plan(merchant, same_order(payment), livemode=payment.livemode, retry_of=payment.id)
+        await uow.payments.add(retried)
+        return retried
+
     async def report_transaction(self, uow: UnitOfWork, payment_id: str, tx_hash: bytes) -> None:
         """Remember a transaction that the page's wallet says it sent; the watcher looks it up.
 
@@ -224,6 +245,24 @@ def make_offer(token: Token, amount_usd: int, merchant: Merchant, quote: PriceQu
         decimals=token.decimals,
         full_units=full,
         min_units=min_units_up(full, tolerance_bps),
+    )
+
+
+def same_order(payment: Payment) -> CreatePayment:
+    """The request that would make this payment again, at today's price."""
+    return CreatePayment(
+        amount=format_usd(payment.amount_usd),
+        accepted_tokens=(*(offer.token for offer in payment.offers), *payment.unavailable_tokens),
+        description=payment.description,
+        metadata=payment.metadata,
+        expires_in=payment.expires_at - payment.created_at,
+        success_url=payment.success_url,
+        cancel_url=payment.cancel_url,
+        line_items=tuple(
+            RequestedLine(name=item.name, quantity=item.quantity, amount=format_usd(item.amount_usd))
+            for item in payment.line_items
+        ),
+        allow_retry=payment.allow_retry,
     )
 
 

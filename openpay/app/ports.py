@@ -70,6 +70,10 @@ class Payments(Protocol):
         """Store the moving fields and return the value with its new version. Raises `ConcurrentChange`."""
 
     async def page(self, wanted: PaymentFilter) -> Page[Payment]: ...
+
+    async def latest_retry(self, payment_id: str) -> Payment | None:
+        """The newest payment made by trying this one again."""
+
     async def versions(self, payment_ids: Collection[str]) -> Mapping[str, int]: ...
     async def ids_by_terms(self, chain_id: int, terms_ids: Collection[bytes]) -> Mapping[bytes, str]: ...
     async def ids_past_deadline(self, chain_id: int, final_time: int, *, limit: int) -> list[str]:

@@ -64,6 +64,7 @@ TRANSITIONS: Mapping[tuple[Status, Trigger], Status] = {
 WAITING = frozenset({Status.INITIATED, Status.PENDING})
 OPEN = WAITING | {Status.CONFIRMING}
 ENDED = frozenset(Status) - OPEN
+RETRYABLE = frozenset({Status.FAILED, Status.EXPIRED})
 
 
 def next_status(status: Status, trigger: Trigger) -> Status:
@@ -170,6 +171,11 @@ class Payment:
 
     def offer(self, token: str) -> Offer | None:
         return next((offer for offer in self.offers if offer.token == token), None)
+
+    @property
+    def can_be_retried(self) -> bool:
+        """Whether its page may offer a new payment for the same order."""
+        return self.allow_retry and self.status in RETRYABLE
 
     def moved(self, trigger: Trigger, **changes: object) -> Payment:
         """This payment after `trigger`, with `changes` to its moving fields. Raises `InvariantViolated`."""

@@ -94,6 +94,11 @@ class SqlPayments(Repository):
         )
         return Page(items=tuple(_payment(row) for row in rows), has_more=has_more)
 
+    async def latest_retry(self, payment_id: str) -> Payment | None:
+        query = select(payments).where(payments.c.retry_of == payment_id).order_by(payments.c.seq.desc()).limit(1)
+        row = (await self._connection.execute(query)).first()
+        return None if row is None else _payment(row)
+
     async def versions(self, payment_ids: Collection[str]) -> Mapping[str, int]:
         query = select(payments.c.id, payments.c.version).where(payments.c.id.in_(payment_ids))
         return {row.id: row.version for row in await self._connection.execute(query)}

@@ -94,7 +94,7 @@ payments = Table(
     Column("success_url", Text),
     Column("cancel_url", Text),
     Column("allow_retry", Boolean, nullable=False),
-    Column("retry_of", Id),
+    Column("retry_of", Id, index=True),
     # Below: what changes.
     Column("status", String(16), nullable=False),
     Column("deadline", BigInteger, nullable=False),

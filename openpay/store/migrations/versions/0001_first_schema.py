@@ -195,6 +195,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("payments", schema=None) as batch_op:
         batch_op.create_index("ix_payments_list", ["merchant_id", "livemode", "seq"], unique=False)
+        batch_op.create_index(batch_op.f("ix_payments_retry_of"), ["retry_of"], unique=False)
         batch_op.create_index("ix_payments_settlement", ["chain_id", "settlement_status"], unique=False)
         batch_op.create_index("ix_payments_status", ["chain_id", "status", "deadline"], unique=False)
 
@@ -374,6 +375,7 @@ def downgrade() -> None:
     with op.batch_alter_table("payments", schema=None) as batch_op:
         batch_op.drop_index("ix_payments_status")
         batch_op.drop_index("ix_payments_settlement")
+        batch_op.drop_index(batch_op.f("ix_payments_retry_of"))
         batch_op.drop_index("ix_payments_list")
 
     op.drop_table("payments")
