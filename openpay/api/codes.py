@@ -25,7 +25,6 @@ CODES: Mapping[str, Code] = {
     **_rows(
         400,
         {
-            "bad_request": "Not a request that HTTP allows.",
             "malformed_json": "The body is not one JSON object that every reader understands alike.",
             "invalid_idempotency_key": "Idempotency-Key is not 1 to 255 printable ASCII characters, sent once.",
         },
@@ -54,6 +53,7 @@ CODES: Mapping[str, Code] = {
         },
     ),
     **_rows(405, {"method_not_allowed": "The path exists; Allow names its methods."}),
+    **_rows(408, {"request_timeout": "The body did not arrive in time."}),
     **_rows(
         409,
         {
@@ -70,7 +70,6 @@ CODES: Mapping[str, Code] = {
     ),
     **_rows(413, {"body_too_large": "The body has more bytes than the server reads."}),
     **_rows(415, {"unsupported_media_type": "The body is not application/json in UTF-8, uncompressed."}),
-    **_rows(417, {"expectation_failed": "The Expect header asks for something other than 100-continue."}),
     **_rows(421, {"unknown_host": "This server does not answer to that Host."}),
     **_rows(
         422,

@@ -55,7 +55,7 @@ class Route:
     def common_errors(self) -> tuple[int, ...]:
         """401 without a good key, 422 for unknown parameters, 429 over the limit, 503 when the database is away."""
         reading = (401, 422, 429, 500, 503)
-        return (400, 409, 413, 415, *reading) if self.idempotent else reading
+        return (400, 408, 409, 413, 415, *reading) if self.idempotent else reading
 
 
 ROUTES: tuple[Route, ...] = (

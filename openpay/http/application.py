@@ -15,7 +15,10 @@ from openpay.http.rates import RateLimit, RateLimiter, allowance
 from openpay.http.request_ids import request_id
 
 MAX_BODY_BYTES = 512 * 1024
-"""The largest request body. The fullest sensible payment (50 metadata values, 100 line items) needs about half."""
+"""The largest request body. The fullest sensible payment (50 metadata values, 50 line items) needs about half."""
+
+BODY_TIMEOUT_S = 30.0
+"""How long a body may take to arrive; a caller that stalls would otherwise keep its request open for ever."""
 
 DEFAULT_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -41,6 +44,7 @@ class HttpSettings:
     """
 
     max_body_bytes: int = MAX_BODY_BYTES
+    body_timeout_s: float = BODY_TIMEOUT_S
     hosts: frozenset[str] = frozenset()
     per_key: RateLimit | None = None
     per_address: RateLimit | None = None
@@ -65,6 +69,7 @@ class Limiters:
             self.per_address.take(request, request.remote or "")
 
 
+SETTINGS: web.AppKey[HttpSettings] = web.AppKey("openpay.http", HttpSettings)
 LIMITERS: web.AppKey[Limiters] = web.AppKey("openpay.limiters", Limiters)
 
 
@@ -86,6 +91,7 @@ def new_application(
     if limiters.per_address is not None:
         middlewares.append(_address_middleware(limiters, limited_by_key))
     app = web.Application(middlewares=middlewares, client_max_size=settings.max_body_bytes)
+    app[SETTINGS] = settings
     app[LIMITERS] = limiters
     headers = dict(DEFAULT_HEADERS)
     if settings.https:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 
@@ -18,10 +19,11 @@ _MAX_INTEGER_DIGITS = 18
 """No field takes a longer number; Python itself takes quadratic time over one of a million digits."""
 
 
-async def read_json_object(request: web.Request, *, optional: bool) -> dict[str, Json]:
+async def read_json_object(request: web.Request, *, optional: bool, timeout_s: float) -> dict[str, Json]:
     """The request's body as a JSON object; `optional` allows no body at all, which reads as an empty object.
 
-    Raises `Malformed` (`malformed_json` and its kin), `Invalid` (`invalid_string`), or aiohttp's 413 and 415.
+    Raises `Malformed` (`malformed_json`), `Invalid` (`invalid_string`), or aiohttp's 408 (nothing more came within
+    `timeout_s`), 413 and 415.
     """
     limit = request.client_max_size
     if request.content_length is not None and request.content_length > limit:
@@ -31,7 +33,10 @@ async def read_json_object(request: web.Request, *, optional: bool) -> dict[str,
         return {}
     _check_media_type(request)
     try:
-        body = await request.read()
+        async with asyncio.timeout(timeout_s):
+            body = await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"The body did not arrive within {timeout_s:g} s") from None
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(limit) from None
     if not body and optional:

@@ -6,9 +6,12 @@ import asyncio
 
 import pytest
 
-from openpay.app.idempotency import parse_key
+from openpay.app.idempotency import claim_for, parse_key
+from openpay.app.merchants import Caller
+from openpay.app.sealing import Sealer
 from openpay.errors import Malformed
-from tests.api.shop import Shop, add_merchant, problem
+from openpay.store import Store
+from tests.api.shop import Shop, add_merchant, open_shop, problem
 
 KEY = {"Idempotency-Key": "order-1042"}
 
@@ -58,6 +61,19 @@ async def test_twice_at_once_makes_one_payment(shop: Shop) -> None:
     assert len({reply.raw for reply in replies}) == 1
     assert sum("Idempotency-Replayed" in reply.headers for reply in replies) == 7
     assert await payments(shop) == 1
+
+
+async def test_key_still_in_use_elsewhere_after_two_seconds_is_in_progress(postgres_url: str, sealer: Sealer) -> None:
+    """Another process holds it. (On SQLite all writers are in one queue, and a busy queue is a 503.)"""
+    store = Store.open(postgres_url)
+    async with open_shop(store, sealer) as shop, store.write() as elsewhere:
+        caller = Caller(merchant=shop.merchant, livemode=True, key_id="key_1")
+        claim = claim_for(caller, KEY["Idempotency-Key"], method="POST", path="/v1/payments", body={})
+        await elsewhere.idempotency.claim(claim.key_hash, fingerprint=claim.fingerprint, now=shop.clock.now())
+
+        problem(await shop.pay(headers=KEY), 409, "idempotency_in_progress")
+        assert (await shop.pay(headers={"Idempotency-Key": "another"})).status == 201
+    await store.close()
 
 
 async def test_failed_request_leaves_the_key_free(shop: Shop) -> None:
