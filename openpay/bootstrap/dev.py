@@ -25,7 +25,7 @@ from openpay.chain import reads
 from openpay.chain.blocks import read_bytes, read_quantity
 from openpay.chain.clock import ChainClock
 from openpay.chain.pool import Pool, connect
-from openpay.config import Settings
+from openpay.config import load_settings
 from openpay.devnet import demo
 from openpay.devnet.accounts import DevAccount
 from openpay.devnet.deployment import Deployment, deploy
@@ -103,7 +103,7 @@ async def _run_on(
     except ChainUnavailable as error:
         raise ConfigurationError(f"the contracts could not be deployed on {', '.join(rpc_urls)}: {error}") from error
     kept = _load_kept(options.state_dir)
-    settings = Settings(
+    settings = load_settings(
         database_url=f"sqlite:///{options.state_dir.resolve() / 'openpay.db'}",
         host=HOST,
         port=options.port,

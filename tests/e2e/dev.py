@@ -18,7 +18,7 @@ from tests.support.process import spawn, stop, wait_until
 
 OPENPAY = str(Path(sys.executable).with_name("openpay"))
 READY_TIMEOUT_S = 60.0
-FAST = ("--block-time", "0.3")
+FAST = ("--block-time", "0.15")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,9 @@ class Dev(Installation):
 
     def children(self) -> list[int]:
         """Process ids of its children: the node."""
-        return [int(each) for each in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+        return [
+            int(each) for each in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
 
 
 def launch(state_dir: Path, *options: str) -> tuple[subprocess.Popen[bytes], Path]:
@@ -49,7 +51,13 @@ def start(state_dir: Path, *options: str) -> Dev:
     """Start and wait until it is ready; `options` come after the usual ones, and win."""
     process, log = launch(state_dir, *options)
     ready = state_dir / "dev.json"
-    wait_until(lambda: ready.exists() or process.poll() is not None, timeout_s=READY_TIMEOUT_S, what=f"ready: {log}")
+    # Looked for so often that a half-written file would be seen.
+    wait_until(
+        lambda: ready.exists() or process.poll() is not None,
+        timeout_s=READY_TIMEOUT_S,
+        interval_s=0.002,
+        what=f"ready: {log}",
+    )
     assert process.poll() is None, log.read_text()
     facts: dict[str, Any] = json.loads(ready.read_text())
     return Dev(facts=facts, state_dir=state_dir, log=log, process=process)

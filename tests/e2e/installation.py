@@ -35,7 +35,10 @@ class Installation:
     # --- the merchant ------------------------------------------------------------------------------------------------
 
     def create(self, *tokens: str, amount: str = "25.00") -> Payment:
-        return self.api.payments.create(amount=amount, currency="USD", accepted_tokens=list(tokens) or None)
+        """Ask for a payment in `tokens`, by default all there are."""
+        if not tokens:
+            return self.api.payments.create(amount=amount, currency="USD")
+        return self.api.payments.create(amount=amount, currency="USD", accepted_tokens=tokens)
 
     def now(self, payment: Payment) -> Payment:
         return self.api.payments.retrieve(payment["id"])

@@ -1,4 +1,4 @@
-"""Payments from the API call to the merchant's wallet, through a running `openpay dev` and its HTTP interfaces alone."""
+"""Payments from the API call to the merchant's wallet, over HTTP and the chain alone."""
 
 from __future__ import annotations
 
