@@ -16,7 +16,7 @@ from openpay.api.routes import Route
 from openpay.app.idempotency import Answer, claim_for, parse_key
 from openpay.app.merchants import Caller
 from openpay.errors import Malformed, NotFound, Unauthorized
-from openpay.http.application import LIMITERS, SETTINGS
+from openpay.http.application import LIMITERS
 from openpay.http.bodies import read_json_object
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -60,8 +60,7 @@ async def _parse(
     claim, raw = None, {}
     if route.method == "POST":
         key = _idempotency_key(request)
-        timeout_s = request.app[SETTINGS].body_timeout_s
-        raw = await read_json_object(request, optional=not route.body.model_fields, timeout_s=timeout_s)
+        raw = await read_json_object(request, optional=not route.body.model_fields)
         if key is not None:
             claim = claim_for(caller, key, method=route.method, path=request.path, body=raw)
     return Call(

@@ -9,6 +9,7 @@ import math
 from aiohttp import web
 
 from openpay.errors import Invalid, Malformed
+from openpay.http.application import SETTINGS
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -19,12 +20,13 @@ _MAX_INTEGER_DIGITS = 18
 """No field takes a longer number; Python itself takes quadratic time over one of a million digits."""
 
 
-async def read_json_object(request: web.Request, *, optional: bool, timeout_s: float) -> dict[str, Json]:
+async def read_json_object(request: web.Request, *, optional: bool) -> dict[str, Json]:
     """The request's body as a JSON object; `optional` allows no body at all, which reads as an empty object.
 
-    Raises `Malformed` (`malformed_json`), `Invalid` (`invalid_string`), or aiohttp's 408 (nothing more came within
-    `timeout_s`), 413 and 415.
+    Raises `Malformed` (`malformed_json`), `Invalid` (`invalid_string`), or aiohttp's 408 (it did not arrive in
+    `HttpSettings.body_timeout_s`), 413 and 415.
     """
+    timeout_s = request.config_dict[SETTINGS].body_timeout_s
     limit = request.client_max_size
     if request.content_length is not None and request.content_length > limit:
         # Answered before a byte of it is read.
