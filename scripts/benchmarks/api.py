@@ -116,7 +116,9 @@ async def _floor(url: str) -> tuple[web.Application, Mapping[str, str]]:
 
     from openpay.store.engine import create_engines
 
-    rows = Table("rows", MetaData(), Column("seq", Integer, primary_key=True), Column("id", String), Column("body", Text))
+    rows = Table(
+        "rows", MetaData(), Column("seq", Integer, primary_key=True), Column("id", String), Column("body", Text)
+    )
     _, writer = create_engines(url)
     async with writer.begin() as connection:
         await connection.run_sync(rows.metadata.create_all)
@@ -149,7 +151,9 @@ async def _api(url: str) -> tuple[web.Application, Mapping[str, str]]:
 
     class Quotes:
         def price(self, chain_id: int, token: Token) -> PriceQuote | None:
-            return PriceQuote(round=7, price=600 * 10**8, decimals=8, updated_at=int(time.time())) if token.feed else None
+            return (
+                PriceQuote(round=7, price=600 * 10**8, decimals=8, updated_at=int(time.time())) if token.feed else None
+            )
 
         def on_peg(self, chain_id: int, token: Token) -> bool:
             return True
