@@ -105,6 +105,24 @@ async def test_sqlite_file_that_another_process_writes_is_busy(
     await store.close()
 
 
+async def test_sqlite_writer_that_begins_by_reading_can_still_write(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two processes. Without the lock from its beginning, the first could no longer write once the second has.
+    monkeypatch.setattr(engine, "SQLITE_LOCK_WAIT_S", 0)
+    one, two = await World.opened(sqlite_url), Store.open(sqlite_url)
+    await read(two)
+    async with one.store.write() as uow:
+        await uow.merchants.all()
+        with pytest.raises(DatabaseBusy):
+            await add(two, make_payment("pay_2", merchant_id=one.merchant.id))
+        await uow.payments.add(make_payment("pay_1", merchant_id=one.merchant.id))
+    await add(two, make_payment("pay_2", merchant_id=one.merchant.id))
+    assert len((await one.rows())["payments"]) == 2
+    await two.close()
+    await one.close()
+
+
 async def test_broken_rule_of_the_schema_is_a_bug_and_not_a_busy_database(world: World) -> None:
     with pytest.raises(IntegrityError):
         await add(world.store, make_payment(merchant_id="mer_nobody"))
