@@ -21,7 +21,7 @@ IDEMPOTENCY_PARAMETER = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "The same key and request within 24 hours get the first answer again.",
+    "description": "The same key and request within 24 hours get the first answer again",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]{1,255}$"},
 }
 

@@ -15,6 +15,9 @@ from aiohttp import web
 
 from openpay.errors import RateLimited
 
+_ROUNDING_S = 1e-6
+"""Sums of intervals are rarely whole binary fractions: without it the quota's last request would be refused."""
+
 _FORGET_ABOVE = 10_000
 """With more clients than this in memory, those whose quota is whole again are forgotten."""
 
@@ -64,12 +67,11 @@ class RateLimiter:
         now = self._monotonic()
         whole_at = max(self._whole_at.get(client, now), now)
         wait_s = whole_at + self._interval_s - now - self._limit.window_s
-        # An interval is rarely a whole binary fraction: without the tolerance the quota's last request would fail.
-        if wait_s > 1e-6:
+        if wait_s > _ROUNDING_S:
             request[_ALLOWANCE] = self._allowance(whole_at - now)
             raise RateLimited(
                 f"More than {self._limit.requests} requests in {self._limit.window_s} s",
-                retry_after_s=math.ceil(wait_s),
+                retry_after_s=math.ceil(wait_s - _ROUNDING_S),
             )
         if len(self._whole_at) > _FORGET_ABOVE:
             self._whole_at = {name: at for name, at in self._whole_at.items() if at > now}
@@ -81,8 +83,8 @@ class RateLimiter:
         return Allowance(
             name=self._name,
             limit=self._limit,
-            remaining=max(0, math.floor((self._limit.window_s - used_s) / self._interval_s + 1e-6)),
-            reset_s=math.ceil(used_s),
+            remaining=max(0, math.floor((self._limit.window_s - used_s) / self._interval_s + _ROUNDING_S)),
+            reset_s=math.ceil(used_s - _ROUNDING_S),
         )
 
 

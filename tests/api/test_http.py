@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from aiohttp import ClientSession, web
@@ -12,11 +14,14 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 import openpay.errors
+from openpay.api import ApiDeps, build_app
+from openpay.app.ports import UnitOfWork
 from openpay.app.sealing import Sealer
 from openpay.errors import CallerError, FatalError, OpenPayError, RateLimited, RetryableError
 from openpay.http import STATUS_OF, HttpSettings, RateLimit, new_application, status_of
 from openpay.http.rates import RateLimiter
 from openpay.store import Store
+from openpay.store.store import DatabaseBusy
 from tests.api.shop import Shop, add_merchant, open_shop, problem
 
 
@@ -271,20 +276,32 @@ async def read_to(shop: Shop, *, number: int, seen_head: int) -> None:
         await uow.chain.move_cursor(None, cursor)
 
 
-async def test_not_ready_without_its_database(tmp_path, sealer: Sealer, sqlite_url: str) -> None:  # type: ignore[no-untyped-def]
-    store = Store.open(sqlite_url)
-    async with open_shop(store, sealer) as shop:
-        await store.close()
-        for name in ("openpay.db", "openpay.db-wal", "openpay.db-shm"):
-            (tmp_path / name).unlink(missing_ok=True)
-        (tmp_path / "openpay.db").mkdir()
+async def test_not_ready_without_its_database(shop: Shop) -> None:
+    class Away:
+        @asynccontextmanager
+        async def read(self) -> AsyncIterator[UnitOfWork]:
+            raise DatabaseBusy("postgresql://openpay:secret@db refused the connection")
+            yield
 
-        reply = await shop.get("/readyz")
+        write = read
+
+    async with serving(replace(shop.deps, db=Away(), registry=CollectorRegistry())) as base_url:
+        down = replace(shop, base_url=base_url)
+        reply = await down.get("/readyz")
 
         assert (reply.status, reply.body["status"], reply.body["database"]) == (503, "unavailable", "down")
-        assert (await shop.get("/livez")).status == 200
-        problem(await shop.get("/v1/payments"), 503, "database_busy")
-    await store.close()
+        assert (await down.get("/livez")).status == 200
+        refused = await down.get("/v1/payments")
+        problem(refused, 503, "database_busy")
+        assert b"secret" not in refused.raw
+
+
+@asynccontextmanager
+async def serving(deps: ApiDeps) -> AsyncIterator[str]:
+    server = TestServer(build_app(deps))
+    await server.start_server()
+    yield str(server.make_url("")).rstrip("/")
+    await server.close()
 
 
 async def test_metrics_count_requests_by_route_and_tell_the_chains_lag(shop: Shop) -> None:
