@@ -155,7 +155,12 @@ async def _connect(settings: Settings, chains: Mapping[bool, Chain], stack: Asyn
             )
     return {
         chain_id: await stack.enter_async_context(
-            connect(list(dict.fromkeys(nodes[chain_id])), chain_id=chain_id, has_finalized_tag=chain.has_finalized_tag)
+            connect(
+                list(dict.fromkeys(nodes[chain_id])),
+                chain_id=chain_id,
+                has_finalized_tag=chain.has_finalized_tag,
+                stalled_finality_confirmations=chain.stalled_finality_confirmations,
+            )
         )
         for chain_id, chain in facts.items()
     }
