@@ -96,15 +96,16 @@ async def _server(name: str, directory: str) -> AsyncIterator[Mapping[str, str]]
     """This module in another process; yields where to post to and with which key."""
     command = (sys.executable, "-m", "scripts.benchmarks.api", name, str(Path(directory) / f"{name}.db"))
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, cwd=ROOT)
+    pipe_in, pipe_out = process.stdin, process.stdout
+    if pipe_in is None or pipe_out is None:
+        raise RuntimeError("the pipes that were asked for are missing")
     try:
-        assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), 60)
+        line = await asyncio.wait_for(pipe_out.readline(), 60)
         if not line:
             raise RuntimeError(f"the {name} server did not start")
         yield json.loads(line)
     finally:
-        assert process.stdin is not None
-        process.stdin.close()
+        pipe_in.close()
         await process.wait()
 
 
