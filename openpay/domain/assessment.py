@@ -183,12 +183,13 @@ def _step_waiting(payment: Payment, evidence: Evidence, head: Head) -> tuple[Pay
 
 def _step_confirming(payment: Payment, evidence: Evidence, head: Head) -> tuple[Payment, Draft] | None:
     completion = _completion(payment, evidence)
-    if completion is None:
+    if completion is None or (completion.reverted and not _is_reverted(payment)):
         since = head.tip_time if payment.confirming_since is None else payment.confirming_since
         moved = payment.moved(
             Trigger.RETRACTED,
             completion=None,
             confirming_since=None,
+            retracted_at=payment.retracted_at if _is_reverted(payment) else head.tip_time,
             deadline=max(payment.deadline + max(0, head.tip_time - since), head.tip_time + RETRACTION_GRACE_S),
         )
         return moved, Draft(type=EventType.PENDING)
@@ -215,6 +216,10 @@ def _step_confirming(payment: Payment, evidence: Evidence, head: Head) -> tuple[
             return None
 
 
+def _is_reverted(payment: Payment) -> bool:
+    return payment.completion is not None and payment.completion.reverted
+
+
 def _escrow_answer(evidence: Evidence, head: Head) -> EscrowAnswer:
     """A final `Settled` log is the escrow's own word, whoever caused it; otherwise what it answered when asked."""
     if evidence.settled is not None and head.is_final(evidence.settled.block_number):
@@ -232,7 +237,8 @@ def _completion(payment: Payment, evidence: Evidence) -> Completion | None:
             block_number=deposit.block_number,
             block_hash=deposit.block_hash,
         )
-    attempts = [a for a in evidence.attempts if a.block_time <= payment.deadline]
+    after = -1 if payment.retracted_at is None else payment.retracted_at
+    attempts = [a for a in evidence.attempts if after < a.block_time <= payment.deadline]
     if not attempts:
         return None
     first = min(attempts, key=lambda a: (a.block_number, a.tx_hash))

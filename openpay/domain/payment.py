@@ -160,6 +160,9 @@ class Payment:
     completion: Completion | None = None
     confirming_since: int | None = None
     """Block time at which it became confirming; the clock stands still from then on."""
+    retracted_at: int | None = None
+    """Block time at which a reorg last took a sufficient transfer away. Reverted attempts up to then are history: the
+    customer paid after them, and the transfer may well return in the new branch."""
     paid_at: int | None = None
     paid_confirmations: int | None = None
     ended_at: int | None = None

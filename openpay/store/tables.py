@@ -100,6 +100,7 @@ payments = Table(
     Column("deadline", BigInteger, nullable=False),
     Column("completion", JSON(none_as_null=True)),
     Column("confirming_since", BigInteger),
+    Column("retracted_at", BigInteger),
     Column("paid_at", BigInteger),
     Column("paid_confirmations", Integer),
     Column("ended_at", BigInteger),

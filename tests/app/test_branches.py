@@ -121,8 +121,8 @@ async def test_wrong_branches_leave_no_trace(world: World, story: Sequence[Turn]
         stored = await world.get(payment.id)
         straight = judged(payment, chain)
         # What a retraction is meant to leave: more time for the customer, and a new version for whoever looks.
-        same = {"deadline": stored.deadline, "confirming_since": stored.confirming_since, "version": stored.version}
-        assert stored == replace(straight, **same)  # type: ignore[arg-type]
+        names = ("deadline", "confirming_since", "retracted_at", "version")
+        assert stored == replace(straight, **{name: getattr(stored, name) for name in names})
         assert stored.deadline >= payment.deadline
 
         async with world.store.read() as uow:

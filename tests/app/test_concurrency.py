@@ -45,7 +45,7 @@ async def test_cancel_waits_for_a_deposit_that_is_being_committed_and_refuses(wo
     commit = asyncio.create_task(
         world.mine(1, deposits=[make_deposit(40, payment_id=PAYMENT_ID)], db=pause.of(world.store))
     )
-    await pause.reached.wait()
+    await pause.reached_by(commit)
     canceling = asyncio.create_task(cancel(world))
     await until_it_waits(world, canceling)
     pause.resume.set()
@@ -60,7 +60,7 @@ async def test_deposit_waits_for_a_cancel_that_is_being_committed_and_is_late(wo
     await world.add(PAYMENT_ID)
     pause = Pause("payments.save")
     canceling = asyncio.create_task(cancel(world, pause))
-    await pause.reached.wait()
+    await pause.reached_by(canceling)
     commit = asyncio.create_task(world.mine(1, deposits=[make_deposit(payment_id=PAYMENT_ID)]))
     await until_it_waits(world, commit)
     pause.resume.set()
@@ -81,7 +81,7 @@ async def test_opening_the_page_while_a_deposit_arrives_loses_neither(world: Wor
     commit = asyncio.create_task(
         world.mine(1, deposits=[make_deposit(payment_id=PAYMENT_ID)], db=pause.of(world.store))
     )
-    await pause.reached.wait()
+    await pause.reached_by(commit)
     opening = asyncio.create_task(open_page())
     await until_it_waits(world, opening)
     pause.resume.set()

@@ -257,11 +257,18 @@ def failing(db: Database, *, at: int) -> InterceptedDatabase:
 
 @dataclass
 class Pause:
-    """Holds a transaction after its call of `name`: `reached` is set there, and it waits for `resume`."""
+    """Holds a transaction after its call of `name` until `resume` is set."""
 
     name: str
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     resume: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def reached_by(self, task: asyncio.Task[Any]) -> None:
+        """Return when the task is held; fail when it ended without that call."""
+        reached = asyncio.create_task(self.reached.wait())
+        await asyncio.wait({task, reached}, return_when=asyncio.FIRST_COMPLETED)
+        reached.cancel()
+        assert self.reached.is_set(), f"{task} never called {self.name}"
 
     def of(self, db: Database) -> InterceptedDatabase:
         async def nothing(_name: str) -> None: ...

@@ -362,6 +362,21 @@ def test_successful_transfer_wins_over_a_reverted_one_that_is_confirming(reverte
     assert told(advance(outcome.payment, both, head_at(block + 12, final=block + 1))) == []
 
 
+def test_reorg_of_the_successful_transfer_does_not_fall_back_on_the_reverted_one() -> None:
+    # The transfer may return in the new branch; a failure before it must not end the payment in between.
+    attempts = [make_attempt(block=10)]
+    payment = advance(make_payment(), evidence(make_deposit(block=12), attempts=attempts), head_at(20, final=9)).payment
+    outcome = advance(payment, evidence(attempts=attempts), head_at(11, final=10, tip=21))
+    assert (outcome.payment.status, told(outcome)) == (Status.PENDING, ["pending"])
+    outcome = advance(outcome.payment, evidence(attempts=attempts), head_at(22, final=11))
+    assert outcome.payment.status is Status.PENDING
+    returned = make_deposit(block=23, branch="other")
+    assert told(advance(outcome.payment, evidence(returned, attempts=attempts), head_at(23))) == ["confirming"]
+    # One that fails afterwards counts as ever.
+    again = [*attempts, make_attempt(block=24)]
+    assert told(advance(outcome.payment, evidence(attempts=again), head_at(24))) == ["confirming"]
+
+
 # --- after the end -----------------------------------------------------------------------------------------------
 
 

@@ -67,7 +67,7 @@ async def test_second_request_waits_for_the_first_and_gets_its_answer(world: Wor
             return await claim(uow)
 
     one = asyncio.create_task(first())
-    await claimed.wait()
+    await asyncio.wait({one, asyncio.create_task(claimed.wait())}, return_when=asyncio.FIRST_COMPLETED)
     two = asyncio.create_task(second())
     for _ in range(20):
         await asyncio.sleep(0)

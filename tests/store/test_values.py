@@ -62,6 +62,7 @@ async def test_payment_with_every_field_set_comes_back_equal(world: World) -> No
         status=Status.PAID,
         completion=Completion(token="BNB", tx_hash=None, block_number=2**40, block_hash=block_hash(1), reverted=True),
         confirming_since=1,
+        retracted_at=2,
         paid_at=2**33,
         paid_confirmations=12,
         ended_at=2**33,

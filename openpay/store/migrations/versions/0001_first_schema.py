@@ -178,6 +178,7 @@ def upgrade() -> None:
         sa.Column("deadline", sa.BigInteger(), nullable=False),
         sa.Column("completion", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("confirming_since", sa.BigInteger(), nullable=True),
+        sa.Column("retracted_at", sa.BigInteger(), nullable=True),
         sa.Column("paid_at", sa.BigInteger(), nullable=True),
         sa.Column("paid_confirmations", sa.Integer(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
