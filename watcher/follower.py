@@ -26,7 +26,7 @@ from openpay.chain.proofs import ProvenBlock, prove_header
 from openpay.chain.rpc import Endpoint
 from openpay.domain.assessment import EscrowAnswer
 from openpay.domain.chains import Chain
-from openpay.errors import ChainUnavailable, ReorgBelowFinality
+from openpay.errors import ChainUnavailable, ReorgBelowFinality, RetryableError
 from watcher.backfill import read_blocks
 from watcher.facts import FactFinder
 from watcher.finality import final_candidate, vouched_number
@@ -79,6 +79,14 @@ class Follower:
         Raises `RetryableError` when a node or the database gave no answer: take the step again, later. Raises
         `FatalError` when going on would risk money.
         """
+        try:
+            return await self._step()
+        except RetryableError:
+            # A commit whose outcome was never heard may have happened: ask the database where we stand.
+            self._record = None
+            raise
+
+    async def _step(self) -> bool:
         heads = await self._heads()
         if self._record is None:
             cursor = await follow.read_cursor(self._db, self._chain.chain_id)

@@ -10,7 +10,14 @@ Hex text may come in either case; compare bytes (`read_bytes`), never text.
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+# For what is read although no proof covers it. A text of another form makes the whole answer a bad one.
+HexQuantity = Annotated[str, Meta(pattern=r"\A0x[0-9a-fA-F]{1,64}\Z")]
+HexBytes = Annotated[str, Meta(pattern=r"\A0x([0-9a-fA-F]{2})*\Z")]
+HexWord = Annotated[str, Meta(pattern=r"\A0x[0-9a-fA-F]{64}\Z")]
 
 
 def read_quantity(text: str) -> int:
@@ -97,8 +104,8 @@ class Header(Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     `hash` is the node's claim, and the one field here that is not hashed.
     """
 
-    hash: str
-    parent_hash: str
+    hash: HexWord
+    parent_hash: HexWord
     sha3_uncles: str
     miner: str
     state_root: str
@@ -106,10 +113,10 @@ class Header(Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     receipts_root: str
     logs_bloom: str
     difficulty: str
-    number: str
+    number: HexQuantity
     gas_limit: str
     gas_used: str
-    timestamp: str
+    timestamp: HexQuantity
     extra_data: str
     mix_hash: str
     nonce: str

@@ -24,6 +24,7 @@ from openpay.chain.errors import (
     JsonRpcError,
     Missing,
     NoEndpointAnswered,
+    Throttled,
     Unreachable,
     WrongChain,
 )
@@ -79,7 +80,7 @@ class Agreement:
 
 @dataclass(kw_only=True)
 class _Member:
-    """An endpoint's standing. `aside_until` is in the pool's own clock; a success forgets all faults."""
+    """An endpoint's standing. `aside_until` is in the pool's own clock."""
 
     endpoint: Endpoint
     faults_in_a_row: int = 0
@@ -87,6 +88,11 @@ class _Member:
     aside_until: float = float("-inf")
     chain_checked: bool = False
     """Whether its chain id was seen since the last (re)connection. An unchecked endpoint answers nothing."""
+
+    def restore(self) -> None:
+        """Back in good standing, for an answer that passed its check. A mere word as a witness does not count."""
+        self.faults_in_a_row = 0
+        self.aside_until = float("-inf")
 
 
 class Pool:
@@ -129,13 +135,16 @@ class Pool:
         refusal: JsonRpcError | None = None
         for member in self._in_order():
             try:
-                return await self._ask_member(member, question)
+                answer = await self._ask_member(member, question)
             except JsonRpcError as error:
                 if error.is_revert:
                     raise
                 refusal = error
             except EndpointFault as fault:
                 faults[member.endpoint.name] = fault
+            else:
+                member.restore()
+                return answer
         raise refusal or NoEndpointAnswered(faults)
 
     async def call(self, call: Call[T]) -> T:
@@ -206,15 +215,12 @@ class Pool:
         try:
             if not member.chain_checked:
                 await self._check_chain(member)
-            answer = await question(member.endpoint)
+            return await question(member.endpoint)
         except Missing:
             raise  # not knowing a transaction is no fault, and a lagging node says so itself
         except EndpointFault as fault:
             self._put_aside(member, fault)
             raise
-        member.faults_in_a_row = 0
-        member.aside_until = float("-inf")
-        return answer
 
     async def _check_chain(self, member: _Member) -> None:
         got = read_quantity(await member.endpoint.call(reads.chain_id()))
@@ -223,7 +229,8 @@ class Pool:
         member.chain_checked = True
 
     def _put_aside(self, member: _Member, fault: EndpointFault) -> None:
-        cool_down_s = min(FIRST_COOL_DOWN_S * 2**member.faults_in_a_row, LONGEST_COOL_DOWN_S)
+        wished_s = (fault.retry_after_s or 0.0) if isinstance(fault, Throttled) else 0.0
+        cool_down_s = min(max(FIRST_COOL_DOWN_S * 2**member.faults_in_a_row, wished_s), LONGEST_COOL_DOWN_S)
         member.faults_in_a_row += 1
         member.last_fault_at = self._clock()
         member.aside_until = member.last_fault_at + cool_down_s

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from openpay.chain.blocks import Block, Header, Receipt
+from openpay.chain.blocks import Block, Header, HexBytes, HexQuantity, HexWord, Receipt
 from openpay.chain.rpc import Call
 
 Tag = Literal["latest", "pending", "safe", "finalized", "earliest"]
@@ -20,22 +20,22 @@ BlockName = int | bytes | Tag
 class MinedReceipt(Struct, frozen=True, gc=False, rename="camel"):
     """What a node says of one mined transaction. Nothing proves it: fit for showing, not for deciding about money."""
 
-    block_hash: str
-    block_number: str
-    status: str
-    gas_used: str
+    block_hash: HexWord
+    block_number: HexQuantity
+    status: HexQuantity
+    gas_used: HexQuantity
 
 
 class KnownTransaction(Struct, frozen=True, gc=False, rename="camel"):
     """Where a node says that a transaction is; `block_hash` is None while it waits in the pool."""
 
-    nonce: str
-    block_hash: str | None = None
-    block_number: str | None = None
+    nonce: HexQuantity
+    block_hash: HexWord | None = None
+    block_number: HexQuantity | None = None
 
 
 def chain_id() -> Call[str]:
-    return Call(str, "eth_chainId")
+    return Call(HexQuantity, "eth_chainId")
 
 
 def header(block: int | Tag) -> Call[Header]:
@@ -58,20 +58,20 @@ def receipts(block_hash: bytes) -> Call[tuple[Receipt, ...]]:
 
 def balance(address: bytes, at: BlockName) -> Call[str]:
     """Wei, as a quantity."""
-    return Call(str, "eth_getBalance", (hex_text(address), state_at(at)))
+    return Call(HexQuantity, "eth_getBalance", (hex_text(address), state_at(at)))
 
 
 def code(address: bytes, at: BlockName) -> Call[str]:
-    return Call(str, "eth_getCode", (hex_text(address), state_at(at)))
+    return Call(HexBytes, "eth_getCode", (hex_text(address), state_at(at)))
 
 
 def transaction_count(address: bytes, at: BlockName) -> Call[str]:
     """The next nonce; at `pending` it counts what waits in the node's pool."""
-    return Call(str, "eth_getTransactionCount", (hex_text(address), state_at(at)))
+    return Call(HexQuantity, "eth_getTransactionCount", (hex_text(address), state_at(at)))
 
 
 def gas_price() -> Call[str]:
-    return Call(str, "eth_gasPrice")
+    return Call(HexQuantity, "eth_gasPrice")
 
 
 def eth_call(*, to: bytes | None, data: bytes, at: BlockName, sender: bytes | None = None) -> Call[str]:
@@ -81,12 +81,12 @@ def eth_call(*, to: bytes | None, data: bytes, at: BlockName, sender: bytes | No
         request["to"] = hex_text(to)
     if sender is not None:
         request["from"] = hex_text(sender)
-    return Call(str, "eth_call", (request, state_at(at)))
+    return Call(HexBytes, "eth_call", (request, state_at(at)))
 
 
 def send_raw_transaction(signed: bytes) -> Call[str]:
     """Answers the transaction's hash."""
-    return Call(str, "eth_sendRawTransaction", (hex_text(signed),))
+    return Call(HexWord, "eth_sendRawTransaction", (hex_text(signed),))
 
 
 def transaction(transaction_hash: bytes) -> Call[KnownTransaction]:

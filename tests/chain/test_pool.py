@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from openpay.chain import reads
 from openpay.chain.errors import BadAnswer, JsonRpcError, NoEndpointAnswered, Unreachable, WrongChain
@@ -169,6 +170,40 @@ async def test_node_that_is_down_at_the_start_is_no_error() -> None:
     async with connect([f"http://127.0.0.1:{free_port()}"], chain_id=56) as pool:
         with pytest.raises(NoEndpointAnswered):
             await pool.call(NUMBER)
+
+
+async def test_throttled_endpoint_is_left_alone_as_long_as_it_asks() -> None:
+    clock, busy, other = ManualClock(), node(), node("0x2")
+    async with pool_of(busy, other, clock=clock) as pool:
+        busy.respond = lambda question: web.Response(status=429, headers={"Retry-After": "60"})
+        await pool.call(NUMBER)
+        requests = busy.requests
+        clock.now = 59
+        await pool.call(NUMBER)
+        assert busy.requests == requests
+
+
+async def test_word_as_a_witness_does_not_end_a_cool_down() -> None:
+    liar, good = node(), node("0x2")
+
+    async def distrusting(endpoint: Endpoint) -> str:
+        answer = await endpoint.call(NUMBER)
+        if answer == "0x1":
+            raise BadAnswer(endpoint.name, "not believable")
+        return answer
+
+    async with pool_of(liar, good) as pool:
+        await pool.ask(distrusting)
+        await pool.ask_hosts(lambda endpoint: endpoint.call(NUMBER))
+        assert await pool.call(NUMBER) == "0x2"
+        good.results["eth_blockNumber"] = 5
+        assert await pool.call(NUMBER) == "0x1"
+
+
+@pytest.mark.parametrize("junk", ["soon", "0x", "0xzz", " 0x1", "0x1\n", "0b11"])
+async def test_number_that_is_none_is_a_bad_answer(junk: str) -> None:
+    async with pool_of(FakeNode(eth_gasPrice=junk), FakeNode(eth_gasPrice="0x7")) as pool:
+        assert await pool.call(reads.gas_price()) == "0x7"
 
 
 # --- two hosts ---------------------------------------------------------------------------------------------------

@@ -219,7 +219,7 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
     "parent changed": ("header hash", lambda b, r: b.update(parentHash="0x" + "12" * 32)),
     "number changed": ("header hash", lambda b, r: b.update(number="0x12")),
     "time changed": ("header hash", lambda b, r: b.update(timestamp="0x12")),
-    "time not a number": ("header hash", lambda b, r: b.update(timestamp="soon")),
+    "gas not a number": ("header hash", lambda b, r: b.update(gasUsed="soon")),
     "both roots changed": ("header hash", lambda b, r: b.update(receiptsRoot=b["transactionsRoot"])),
     "header field left out": ("header hash", lambda b, r: b.pop("requestsHash")),
 }

@@ -10,8 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import pytest
+
 from openpay.domain.payment import Payment, Status
 from openpay.store import Store
+from openpay.store.store import DatabaseBusy
 from tests.support.anvil import Anvil
 from tests.watcher.scene import Scene, Setting, due, open_scene
 
@@ -110,3 +113,25 @@ def test_watcher_killed_at_every_commit_boundary_loses_and_repeats_nothing(anvil
         assert (await scene.cursor()).number == anvil.block_number()
 
     story.tell(judge)
+
+
+async def test_commit_whose_outcome_was_never_heard_is_not_taken_for_another_watcher(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = await scene.create("USDT")
+    scene.pay(payment, "USDT", due(payment, "USDT")[0])
+    write = scene.store.write
+
+    @asynccontextmanager
+    async def losing_the_connection() -> AsyncIterator[Any]:
+        async with write() as uow:
+            yield uow
+        monkeypatch.undo()
+        raise DatabaseBusy("the connection was lost while committing")
+
+    monkeypatch.setattr(scene.store, "write", losing_the_connection)
+    with pytest.raises(DatabaseBusy):
+        await scene.watch()
+    await scene.mine(11)
+    assert await scene.status(payment) is Status.PAID
+    assert len(await scene.deposits(payment)) == 1
