@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
 
 from openpay.chain import reads
-from openpay.chain.blocks import read_bytes
+from openpay.chain.blocks import read_bytes, read_quantity
+from openpay.chain.errors import BadAnswer
 from openpay.chain.fetch import fetch_proven_block
 from openpay.chain.pool import Pool
 from openpay.chain.proofs import ProvenBlock
+from openpay.chain.rpc import Endpoint
 
 HASHES_PER_REQUEST = 50
 BLOCKS_IN_FLIGHT = 8
@@ -43,6 +46,13 @@ async def read_blocks(
 async def _hashes(pool: Pool, first: int, last: int) -> AsyncIterator[bytes]:
     for start in range(first, last + 1, HASHES_PER_REQUEST):
         numbers = range(start, min(start + HASHES_PER_REQUEST, last + 1))
-        headers = await pool.batch([reads.header(number) for number in numbers])
-        for header in headers:
-            yield read_bytes(header.hash)
+        for block_hash in await pool.ask(partial(_hashes_at, numbers=numbers)):
+            yield block_hash
+
+
+async def _hashes_at(endpoint: Endpoint, *, numbers: range) -> list[bytes]:
+    headers = await endpoint.batch([reads.header(number) for number in numbers])
+    for number, header in zip(numbers, headers, strict=True):
+        if read_quantity(header.number) != number:
+            raise BadAnswer(endpoint.name, f"asked for block {number}, answered with {header.number}")
+    return [read_bytes(header.hash) for header in headers]

@@ -199,6 +199,19 @@ async def test_cursor_never_passes_a_block_that_nobody_can_prove(scene: Scene) -
         assert await scene.status(payment) is Status.CONFIRMING
 
 
+async def test_node_that_answers_with_another_height_is_caught_and_another_is_asked(scene: Scene) -> None:
+    async with behind(scene, 2) as (confused, _):
+        payment = await paid_up(scene)
+        scene.anvil.mine(3)
+        old = scene.anvil.block(5)
+        confused.lie = lambda method, params, result: (
+            old if method == "eth_getBlockByNumber" and params[0].startswith("0x") else result
+        )
+        await scene.watch()
+        assert (await scene.cursor()).number == scene.anvil.block_number()
+        assert await scene.status(payment) is Status.CONFIRMING
+
+
 async def test_invented_head_takes_nothing_back(scene: Scene) -> None:
     async with behind(scene, 1) as (liar,):
         payment = await paid_up(scene)
