@@ -214,8 +214,7 @@ def keys_create(
     """Make an API key. It is printed once and cannot be shown again."""
 
     async def work(uow: UnitOfWork, _settings: Settings, now: int) -> str:
-        if await uow.merchants.get(merchant) is None:
-            raise NotFound(f"no merchant {merchant}: see openpay merchants list", code="merchant_not_found")
+        await _require_merchant(uow, merchant)
         _, secret = await issue_key(uow, merchant, livemode=not test, now=now)
         return secret
 
@@ -228,6 +227,7 @@ def keys_list(merchant: MerchantId) -> None:
     """A merchant's keys: id, first and last characters, since when, and whether revoked."""
 
     async def work(uow: UnitOfWork, _settings: Settings, _now: int) -> list[str]:
+        await _require_merchant(uow, merchant)
         return [
             f"{key.id}  {key.prefix}…{key.last4}  {format_time(key.created_at)}  "
             + ("active" if key.revoked_at is None else f"revoked {format_time(key.revoked_at)}")
@@ -247,6 +247,11 @@ def keys_revoke(key_id: Annotated[str, typer.Argument(help="key_…")], merchant
         return f"{key.prefix}…{key.last4}"
 
     typer.echo(f"revoked {_in_database(work)}")
+
+
+async def _require_merchant(uow: UnitOfWork, merchant_id: str) -> None:
+    if await uow.merchants.get(merchant_id) is None:
+        raise NotFound(f"no merchant {merchant_id}: see openpay merchants list", code="merchant_not_found")
 
 
 # --- running -------------------------------------------------------------------------------------------------------

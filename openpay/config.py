@@ -19,7 +19,10 @@ MIN_SECRET_LENGTH = 16
 class Settings(BaseSettings):
     """What an installation is told. Lists are comma-separated; chains are names shipped with Open Pay or files."""
 
-    model_config = SettingsConfigDict(env_prefix="OPENPAY_", env_file=".env", extra="ignore", frozen=True)
+    # An empty value means the same as none: what is left blank in a .env is not set.
+    model_config = SettingsConfigDict(
+        env_prefix="OPENPAY_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     database_url: str = "sqlite:///openpay.db"
     """`sqlite:///file.db`, or `postgresql://user:password@host/name` for more than one machine."""

@@ -78,28 +78,41 @@ def configured_chains(settings: Settings) -> dict[bool, Chain]:
 
 
 def operator_signer(settings: Settings) -> Signer:
-    """The key that settles. Raises `ConfigurationError`."""
+    """The key that settles. Raises `ConfigurationError`, also when it is not the key of the operator's address."""
     if settings.operator_key is None:
         raise ConfigurationError("OPENPAY_OPERATOR_KEY is missing: the settler pays gas with this key")
     try:
-        key = bytes.fromhex(settings.operator_key.get_secret_value().removeprefix("0x"))
-    except ValueError:
+        signer = Signer(bytes.fromhex(settings.operator_key.get_secret_value().removeprefix("0x")))
+    except (ValueError, ConfigurationError):  # whose words may quote the key
         raise ConfigurationError("OPENPAY_OPERATOR_KEY is no private key: write 0x and 64 hex digits") from None
-    return Signer(key)
+    named = _named_operator(settings)
+    if named not in (None, signer.address):
+        raise ConfigurationError(
+            f"OPENPAY_OPERATOR_KEY is the key of {to_checksum(signer.address)}, "
+            f"but OPENPAY_OPERATOR_ADDRESS is {settings.operator_address}"
+        )
+    return signer
 
 
 def operator_address(settings: Settings) -> bytes:
     """The address that terms name as operator. Raises `ConfigurationError`."""
-    if settings.operator_address is not None:
-        try:
-            return parse_address(settings.operator_address, param="OPENPAY_OPERATOR_ADDRESS")
-        except Invalid as error:
-            raise ConfigurationError(f"OPENPAY_OPERATOR_ADDRESS: {error}") from error
     if settings.operator_key is not None:
         return operator_signer(settings).address
-    raise ConfigurationError(
-        "set OPENPAY_OPERATOR_ADDRESS (or OPENPAY_OPERATOR_KEY): every payment's terms name who may settle it late"
-    )
+    named = _named_operator(settings)
+    if named is None:
+        raise ConfigurationError(
+            "set OPENPAY_OPERATOR_ADDRESS (or OPENPAY_OPERATOR_KEY): every payment's terms name who may settle it late"
+        )
+    return named
+
+
+def _named_operator(settings: Settings) -> bytes | None:
+    if settings.operator_address is None:
+        return None
+    try:
+        return parse_address(settings.operator_address, param="OPENPAY_OPERATOR_ADDRESS")
+    except Invalid as error:
+        raise ConfigurationError(f"OPENPAY_OPERATOR_ADDRESS: {error}") from error
 
 
 @asynccontextmanager

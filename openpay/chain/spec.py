@@ -7,6 +7,7 @@ from a copy of the file with the address written into it.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -15,28 +16,35 @@ from openpay.domain.chains import Chain, Token
 from openpay.errors import ConfigurationError, Invalid
 
 SPECS = Path(__file__).parent / "specs"
+MAX_ASSETS = 32
+"""As many as the escrow lists."""
+MAX_DECIMALS = 36
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class _TokenFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    symbol: str
-    asset_index: int
+    symbol: Annotated[str, msgspec.Meta(min_length=1)]
+    asset_index: Annotated[int, msgspec.Meta(ge=0, lt=MAX_ASSETS)]
     contract: str | None
-    decimals: int
+    decimals: Annotated[int, msgspec.Meta(ge=0, le=MAX_DECIMALS)]
     feed: str | None = None
-    max_feed_age_s: int = 0
+    max_feed_age_s: _Count = 0
     peg_feed: str | None = None
 
 
 class _ChainFile(msgspec.Struct, forbid_unknown_fields=True):
-    chain_id: int
+    chain_id: _Positive
     name: str
     escrow: str | None
-    tokens: list[_TokenFile]
-    start_block: int | None = None
-    confirmations: int = 12
+    tokens: Annotated[list[_TokenFile], msgspec.Meta(min_length=1)]
+    start_block: _Count | None = None
+    confirmations: _Positive = 12
     has_finalized_tag: bool = True
-    stalled_finality_confirmations: int = 240
-    block_interval_s: float = 0.45
+    stalled_finality_confirmations: _Positive = 240
+    block_interval_s: Annotated[float, msgspec.Meta(gt=0)] = 0.45
 
 
 def load_chain(name: str, *, escrow: str | None = None) -> Chain:
@@ -90,11 +98,15 @@ def _chain(file: _ChainFile, path: Path, *, escrow: str | None) -> Chain:
         raise ConfigurationError(
             f"{path.name} names no escrow: set OPENPAY_LIVE_ESCROW or OPENPAY_TEST_ESCROW to the address of yours"
         )
+    tokens = tuple(_token(token) for token in file.tokens)
+    for fact in ("symbol", "asset_index", "contract"):
+        if len({getattr(token, fact) for token in tokens}) < len(tokens):
+            raise ConfigurationError(f"the chain file {path} is wrong: two tokens have the same `{fact}`")
     return Chain(
         chain_id=file.chain_id,
         name=file.name,
         escrow=parse_address(address, param="escrow"),
-        tokens=tuple(_token(token) for token in file.tokens),
+        tokens=tokens,
         confirmations=file.confirmations,
         has_finalized_tag=file.has_finalized_tag,
         stalled_finality_confirmations=file.stalled_finality_confirmations,

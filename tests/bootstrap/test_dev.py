@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from openpay.bootstrap.dev import DevOptions, run_dev
-from openpay.devnet import node
 from openpay.errors import ConfigurationError
 from tests.support.anvil import Anvil
 
@@ -51,7 +51,7 @@ async def test_port_that_is_taken_is_named_before_a_node_is_started(tmp_path: Pa
 
 
 async def test_missing_node_program_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     assert "run scripts/setup" in await refusal(options(tmp_path))
 
 

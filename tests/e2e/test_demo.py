@@ -10,12 +10,19 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from openpay import cli
 from openpay.cli import app
 from openpay.devnet import demo as scenario
 from tests.e2e.dev import OPENPAY, Dev
 
 ANOTHER_KEY = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="
 STEPS = ["create", "open", "pay", "confirm", "paid", "webhook", "settle", "withdraw"]
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    # It is the whole process's, and would keep writing to where a single command's output went.
+    monkeypatch.setattr(cli, "configure_logging", lambda **_: None)
 
 
 def test_demo_without_anything_running_shows_every_step_for_both_tokens() -> None:

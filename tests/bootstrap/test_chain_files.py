@@ -1,0 +1,135 @@
+"""Chain files: those shipped agree with what is known of the chains, and a wrong one says what is wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openpay.chain.spec import load_chain, save_chain
+from openpay.domain.address import to_checksum
+from openpay.domain.chains import Chain, Token
+from openpay.errors import ConfigurationError
+
+ESCROW = "0x" + "22" * 20
+CHAIN = Chain(
+    chain_id=31337,
+    name="local",
+    escrow=b"\x22" * 20,
+    tokens=(
+        Token(symbol="USDT", asset_index=0, contract=b"\x01" * 20, decimals=6, peg_feed=b"\x02" * 20),
+        Token(symbol="BNB", asset_index=3, contract=None, decimals=18, feed=b"\x03" * 20, max_feed_age_s=300),
+    ),
+    confirmations=7,
+    has_finalized_tag=False,
+    stalled_finality_confirmations=100,
+    block_interval_s=0.75,
+    start_block=5,
+)
+
+
+def test_written_chain_reads_back_the_same(tmp_path: Path) -> None:
+    for chain in (CHAIN, replace(CHAIN, start_block=None, has_finalized_tag=True)):
+        save_chain(chain, tmp_path / "chain.json")
+        assert load_chain(str(tmp_path / "chain.json")) == chain
+
+
+@pytest.mark.parametrize(
+    ("name", "chain_id", "usdt", "usdc", "feed"),
+    [
+        (
+            "bsc",
+            56,
+            "0x55d398326f99059fF775485246999027B3197955",
+            "0x8AC76a51cc950d9822D68b83fE1Ad97B32Cd580d",
+            "0x0567F2323251f0Aab15c8dFb1967E4e8A7D42aeE",
+        ),
+        (
+            "bsc-testnet",
+            97,
+            "0x337610d27c682E347C9cD60BD4b3b107C9d34dDd",
+            "0x64544969ed7EBf5f083679233325356EbE738930",
+            "0x2514895c72f50D8bd4B4F9b1110F0D6bD2c97526",
+        ),
+    ],
+)
+def test_shipped_chains_name_the_known_contracts(name: str, chain_id: int, usdt: str, usdc: str, feed: str) -> None:
+    chain = load_chain(name, escrow=ESCROW)
+    tokens = {token.symbol: token for token in chain.tokens}
+    assert (chain.chain_id, chain.confirmations, chain.has_finalized_tag) == (chain_id, 12, True)
+    assert list(tokens) == ["USDT", "USDC", "BNB"]
+    assert {symbol: token.contract and to_checksum(token.contract) for symbol, token in tokens.items()} == {
+        "USDT": usdt,
+        "USDC": usdc,
+        "BNB": None,
+    }
+    assert to_checksum(tokens["BNB"].feed or b"") == feed
+    assert all(token.decimals == 18 for token in chain.tokens)
+
+
+def test_shipped_chain_needs_the_operators_own_escrow() -> None:
+    with pytest.raises(ConfigurationError, match=r"OPENPAY_LIVE_ESCROW.*OPENPAY_TEST_ESCROW"):
+        load_chain("bsc")
+
+
+def test_escrow_of_the_settings_wins_over_the_files(tmp_path: Path) -> None:
+    save_chain(CHAIN, tmp_path / "chain.json")
+    assert load_chain(str(tmp_path / "chain.json"), escrow="0x" + "44" * 20).escrow == b"\x44" * 20
+
+
+def test_unknown_chain_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ConfigurationError, match=r"no chain 'bnb': use bsc, bsc-testnet or the path"):
+        load_chain("bnb", escrow=ESCROW)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"escrow": "0x12"}, "0x12"),
+        ({"escrow": None}, "names no escrow"),
+        ({"chain_id": "56"}, "chain_id"),
+        ({"confirmation": 12}, "confirmation"),
+        ({"tokens": []}, "token"),
+        ({"confirmations": 0}, "confirmations"),
+        ({"token": {"symbol": "USDC"}}, "token"),
+    ],
+)
+def test_wrong_file_says_what_is_wrong(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    assert words in refusal(tmp_path, change)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"asset_index": 0}, "two tokens have the same `asset_index`"),
+        ({"asset_index": 32}, "asset_index"),
+        ({"symbol": "USDT"}, "two tokens have the same `symbol`"),
+        ({"contract": "0x" + "01" * 20}, "two tokens have the same `contract`"),
+        ({"max_feed_age_s": 0}, "max_feed_age_s"),
+        ({"feed": None}, "feed"),
+        ({"decimals": -1}, "decimals"),
+    ],
+)
+def test_wrong_token_says_what_is_wrong(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    save_chain(CHAIN, tmp_path / "chain.json")
+    usdt, bnb = json.loads((tmp_path / "chain.json").read_text())["tokens"]
+    assert words in refusal(tmp_path, {"tokens": [usdt, bnb | change]})
+
+
+def test_file_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "chain.json").write_text("{")
+    with pytest.raises(ConfigurationError, match=r"the chain file .*chain\.json is wrong"):
+        load_chain(str(tmp_path / "chain.json"))
+
+
+def refusal(directory: Path, change: dict[str, Any]) -> str:
+    """What is said about the usual chain file with a change."""
+    path = directory / "chain.json"
+    save_chain(CHAIN, path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ConfigurationError) as caught:
+        load_chain(str(path))
+    return str(caught.value)

@@ -1,0 +1,209 @@
+"""The operator's commands: what they change, what they print, and how they fail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from openpay import cli
+from openpay.cli import app
+from openpay.config import Settings
+
+ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+OPERATOR_KEY = "0x" + "11" * 32
+OPERATOR_ADDRESS = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def settings(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """The environment of the commands; a value of None removes a variable. Nothing of this machine's is left."""
+    monkeypatch.chdir(tmp_path)
+    # It is the whole process's, and would keep writing to where a single command's output went.
+    monkeypatch.setattr(cli, "configure_logging", lambda **_: None)
+    return {
+        **{f"OPENPAY_{name}".upper(): None for name in Settings.model_fields},
+        "OPENPAY_DATABASE_URL": empty_database_url,
+        "OPENPAY_SECRET": "a passphrase of some length",
+        "OPENPAY_OPERATOR_KEY": OPERATOR_KEY,
+    }
+
+
+@pytest.fixture
+def bare(settings: dict[str, str | None]) -> Command:
+    """Run a command against a database without tables."""
+
+    def run(*arguments: str, **changes: str | None) -> Result:
+        result = CliRunner(env={**settings, **changes}).invoke(app, arguments)
+        assert OPERATOR_KEY.removeprefix("0x") not in result.output
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture
+def openpay(bare: Command) -> Command:
+    """Run a command against a migrated database."""
+    assert bare("migrate").exit_code == 0
+    return bare
+
+
+def merchant(openpay: Command, *options: str) -> str:
+    """The id of a new merchant."""
+    made = openpay("merchants", "create", "--name", "Shop", "--address", ADDRESS, *options)
+    assert made.exit_code == 0, made.output
+    return made.stdout.split()[0]
+
+
+def test_migrating_twice_is_the_same_as_once(bare: Command) -> None:
+    first, second = bare("migrate"), bare("migrate")
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert first.stdout == second.stdout == "The database is at the current schema.\n"
+
+
+@pytest.mark.parametrize("command", [("merchants", "list"), ("api",), ("watcher",), ("webhooks",), ("settler",)])
+def test_database_that_was_not_migrated_is_refused(bare: Command, command: tuple[str, ...]) -> None:
+    result = bare(*command)
+    assert result.exit_code == 2
+    assert "run `openpay migrate`" in result.stderr
+
+
+def test_new_merchant_is_printed_and_listed(openpay: Command) -> None:
+    made = openpay("merchants", "create", "--name", "Café Ω", "--address", ADDRESS.lower(), "--slippage-bps", "50")
+    id_ = made.stdout.split()[0]
+    assert re.fullmatch(r"mer_\w{24}", id_)
+    assert made.stdout == f"{id_}  Café Ω  {ADDRESS}\n"
+    assert openpay("merchants", "list").stdout == f"{id_}  {ADDRESS}  slippage 50 bps  underpayment 0 bps  Café Ω\n"
+
+
+def test_merchants_tolerances_and_name_can_be_changed_and_its_address_cannot(openpay: Command) -> None:
+    id_ = merchant(openpay)
+    changed = openpay("merchants", "set", id_, "--name", "New", "--slippage-bps", "0", "--underpayment-bps", "500")
+    assert changed.stdout == f"{id_}  slippage 0 bps  underpayment 500 bps  New\n"
+    assert "slippage 0 bps  underpayment 500 bps  New" in openpay("merchants", "list").stdout
+    assert openpay("merchants", "set", id_, "--address", ADDRESS).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--name", "Shop", "--address", "0x1234"), "0x1234"),
+        (("--name", "Shop", "--address", ADDRESS.replace("f39F", "F39F")), "checksum"),
+        (("--name", "Shop", "--address", "0x" + "00" * 20), "address"),
+        (("--name", " ", "--address", ADDRESS), "name"),
+        (("--name", "Shop", "--address", ADDRESS, "--slippage-bps", "501"), "500"),
+        (("--name", "Shop", "--address", ADDRESS, "--underpayment-bps", "-1"), "-1"),
+    ],
+)
+def test_merchant_that_cannot_be_paid_is_refused_by_name(
+    openpay: Command, options: tuple[str, ...], words: str
+) -> None:
+    result = openpay("merchants", "create", *options)
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert openpay("merchants", "list").stdout == ""
+
+
+def test_unknown_merchant_is_named_by_every_command(openpay: Command) -> None:
+    unknown = "mer_" + "0" * 24
+    for command in (
+        ("merchants", "set", unknown, "--name", "New"),
+        ("keys", "create", "--merchant", unknown),
+        ("keys", "list", "--merchant", unknown),
+        ("keys", "revoke", "key_" + "0" * 24, "--merchant", unknown),
+    ):
+        result = openpay(*command)
+        assert (result.exit_code, result.stdout) == (1, ""), command
+        assert "openpay: no " in result.stderr, command
+
+
+def test_key_is_printed_once_and_listed_by_its_ends(openpay: Command) -> None:
+    id_ = merchant(openpay)
+    live = openpay("keys", "create", "--merchant", id_)
+    test = openpay("keys", "create", "--merchant", id_, "--test")
+    assert re.fullmatch(r"sk_live_\w+\n", live.stdout)
+    assert re.fullmatch(r"sk_test_\w+\n", test.stdout)
+    assert "stored only as a hash" in live.stderr
+    listed = openpay("keys", "list", "--merchant", id_).stdout
+    assert len(listed.splitlines()) == 2
+    for secret in (live.stdout.strip(), test.stdout.strip()):
+        assert secret not in listed
+        assert secret[-4:] in listed
+
+
+def test_revoked_key_is_listed_as_such_and_may_be_revoked_again(openpay: Command) -> None:
+    id_ = merchant(openpay)
+    openpay("keys", "create", "--merchant", id_)
+    key_id = openpay("keys", "list", "--merchant", id_).stdout.split()[0]
+    for _ in range(2):
+        assert openpay("keys", "revoke", key_id, "--merchant", id_).stdout.startswith("revoked sk_live_")
+    assert " revoked 20" in openpay("keys", "list", "--merchant", id_).stdout
+
+
+def test_key_of_another_merchant_is_not_revoked(openpay: Command) -> None:
+    owner, other = merchant(openpay), merchant(openpay)
+    openpay("keys", "create", "--merchant", owner)
+    key_id = openpay("keys", "list", "--merchant", owner).stdout.split()[0]
+    assert openpay("keys", "revoke", key_id, "--merchant", other).exit_code == 1
+    assert "active" in openpay("keys", "list", "--merchant", owner).stdout
+
+
+def test_merchant_needs_the_passphrase_because_its_webhook_keys_are_sealed(openpay: Command) -> None:
+    for secret in (None, "short"):
+        result = openpay("merchants", "create", "--name", "Shop", "--address", ADDRESS, OPENPAY_SECRET=secret)
+        assert result.exit_code == 2
+        assert "OPENPAY_SECRET" in result.stderr
+    assert openpay("merchants", "list").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "variable"),
+    [
+        ({}, "OPENPAY_LIVE_CHAIN"),
+        ({"OPENPAY_LIVE_CHAIN": "bsc"}, "OPENPAY_LIVE_RPC_URLS"),
+        ({"OPENPAY_LIVE_CHAIN": "bsc", "OPENPAY_LIVE_RPC_URLS": "http://127.0.0.1:1"}, "OPENPAY_LIVE_ESCROW"),
+        ({"OPENPAY_PORT": "http"}, "OPENPAY_PORT"),
+        ({"OPENPAY_DATABASE_URL": "mysql://host/name"}, "OPENPAY_DATABASE_URL"),
+        ({"OPENPAY_DATABASE_URL": "postgresql://openpay:hush@127.0.0.1:1/openpay"}, "OPENPAY_DATABASE_URL"),
+    ],
+)
+def test_starting_without_a_setting_names_the_variable(
+    openpay: Command, changes: dict[str, str], variable: str
+) -> None:
+    result = openpay("up", **changes)
+    assert result.exit_code == 2
+    assert variable in result.stderr
+    assert "hush" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("role", "removed"),
+    [("settler", "OPENPAY_OPERATOR_KEY"), ("api", "OPENPAY_SECRET"), ("webhooks", "OPENPAY_SECRET")],
+)
+def test_role_names_the_secret_that_it_misses(openpay: Command, role: str, removed: str) -> None:
+    chain = {
+        "OPENPAY_LIVE_CHAIN": "bsc",
+        "OPENPAY_LIVE_ESCROW": ADDRESS,
+        "OPENPAY_LIVE_RPC_URLS": "http://127.0.0.1:1",
+        "OPENPAY_OPERATOR_ADDRESS": OPERATOR_ADDRESS,
+        "OPENPAY_PORT": "0",
+    }
+    result = openpay(role, **chain, **{removed: None})
+    assert result.exit_code == 2
+    assert removed in result.stderr
+
+
+def test_operator_key_that_is_none_is_not_repeated(openpay: Command) -> None:
+    wrong = "0x" + "5a" * 31 + "zz"
+    result = openpay("up", OPENPAY_OPERATOR_KEY=wrong, OPENPAY_LIVE_CHAIN="bsc", OPENPAY_LIVE_ESCROW=ADDRESS,
+                     OPENPAY_LIVE_RPC_URLS="http://127.0.0.1:1")  # fmt: skip
+    assert result.exit_code == 2
+    assert "OPENPAY_OPERATOR_KEY" in result.stderr
+    assert wrong not in result.output
