@@ -10,10 +10,12 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
 
 from openpay.errors import ConfigurationError
 
@@ -26,13 +28,15 @@ SLOTS_IN_AN_EPOCH = 5
 """anvil calls head - 2 × this its finalized block: reorgs up to 10 deep stay above it, and 12 confirmations are not
 held up."""
 
+_log = structlog.get_logger(__name__)
+
 _LISTENING = re.compile(rb"Listening on 127\.0\.0\.1:(\d+)")
 _PR_SET_PDEATHSIG = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class LocalNode:
-    """A running anvil and its endpoint."""
+    """A running anvil and its endpoint. `process` is another one after it ended by itself and was started again."""
 
     rpc_url: str
     process: asyncio.subprocess.Process
@@ -49,22 +53,21 @@ async def run_node(state_dir: Path, *, block_time_s: float = 1.0, port: int = 0)
     # anvil inherits the lock, so that one left behind by a killed program keeps it until it has ended too.
     with (state_dir / "chain.lock").open("w") as lock:
         await _lock(lock.fileno(), state_dir)
-        log = state_dir / "anvil.log"
-        with log.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                *_command(state_dir, block_time_s=block_time_s, port=port),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=asyncio.subprocess.STDOUT,
-                pass_fds=(lock.fileno(),),
-                start_new_session=True,  # Ctrl-C is ours to handle: the node goes last
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-            )
+
+        async def start(port: int) -> tuple[asyncio.subprocess.Process, int]:
+            command = _command(state_dir, block_time_s=block_time_s, port=port)
+            return await _start(command, log=state_dir / "anvil.log", lock=lock.fileno())
+
+        process, listening_port = await start(port)
+        node = LocalNode(rpc_url=f"http://127.0.0.1:{listening_port}", process=process)
+        keeping = asyncio.create_task(_keep_running(node, lambda: start(listening_port)))
         try:
-            listening_port = await _listening_port(process, log)
-            yield LocalNode(rpc_url=f"http://127.0.0.1:{listening_port}", process=process)
+            yield node
         finally:
-            await _stop(process)
+            keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeping
+            await _stop(node.process)
 
 
 def find_anvil() -> str:
@@ -110,6 +113,39 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() == 1:
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _start(command: list[str], *, log: Path, lock: int) -> tuple[asyncio.subprocess.Process, int]:
+    """A process that listens, and its port. Raises `ConfigurationError` in anvil's own words."""
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            pass_fds=(lock,),
+            start_new_session=True,  # Ctrl-C is ours to handle: the node goes last
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        )
+    try:
+        return process, await _listening_port(process, log)
+    except BaseException:
+        await _stop(process)
+        raise
+
+
+async def _keep_running(
+    node: LocalNode, start_again: Callable[[], Awaitable[tuple[asyncio.subprocess.Process, int]]]
+) -> None:
+    """Start the node again, on the same port, whenever it ends by itself: what it loses is a reorg like any other."""
+    while True:
+        status = await node.process.wait()
+        _log.error("the local chain ended by itself and is started again", status=status)
+        try:
+            node.process, _ = await start_again()
+        except ConfigurationError as error:
+            _log.error("the local chain cannot be started again: stop and start everything", reason=str(error))
+            return
 
 
 async def _listening_port(process: asyncio.subprocess.Process, log: Path) -> int:

@@ -39,6 +39,19 @@ async def test_chain_continues_after_a_stop_with_balances_of_older_blocks(tmp_pa
         assert read_quantity(await pool.call(reads.balance(SOMEBODY, 5))) == 9
 
 
+async def test_node_that_is_killed_is_started_again_on_its_port_and_chain(tmp_path: Path) -> None:
+    async with run_node(tmp_path, block_time_s=60) as local, connect([local.rpc_url], chain_id=CHAIN_ID) as pool:
+        await mine(pool, 3)
+        before = await block_hash(pool, 3)
+        await asyncio.sleep(2)  # its state is on disk after one
+        killed = local.process
+        killed.kill()
+        async with asyncio.timeout(30):
+            while local.process is killed:
+                await asyncio.sleep(0.02)
+        assert await block_hash(pool, 3) == before
+
+
 async def test_finalized_block_is_ten_behind_the_head(tmp_path: Path) -> None:
     async with run_node(tmp_path, block_time_s=60) as local, connect([local.rpc_url], chain_id=CHAIN_ID) as pool:
         await mine(pool, 25)
