@@ -12,7 +12,7 @@ from openpay.chain.blocks import read_bytes, read_quantity
 from openpay.chain.errors import BadAnswer
 from openpay.chain.fetch import fetch_proven_block
 from openpay.chain.pool import Pool
-from openpay.chain.proofs import ProvenBlock
+from openpay.chain.proofs import ProvenBlock, prove_header
 from openpay.chain.rpc import Endpoint
 
 HASHES_PER_REQUEST = 50
@@ -51,8 +51,11 @@ async def _hashes(pool: Pool, first: int, last: int) -> AsyncIterator[bytes]:
 
 
 async def _hashes_at(endpoint: Endpoint, *, numbers: range) -> list[bytes]:
-    headers = await endpoint.batch([reads.header(number) for number in numbers])
-    for number, header in zip(numbers, headers, strict=True):
+    hashes = []
+    for number, header in zip(numbers, await endpoint.batch([reads.header(n) for n in numbers]), strict=True):
+        block_hash = read_bytes(header.hash)
+        prove_header(header, block_hash=block_hash, endpoint=endpoint.name)
         if read_quantity(header.number) != number:
-            raise BadAnswer(endpoint.name, f"asked for block {number}, answered with {header.number}")
-    return [read_bytes(header.hash) for header in headers]
+            raise BadAnswer(endpoint.name, f"asked for block {number}, answered with {read_quantity(header.number)}")
+        hashes.append(block_hash)
+    return hashes
