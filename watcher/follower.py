@@ -36,8 +36,8 @@ from watcher.record import Record
 FAR_BEHIND = 64
 """Blocks. Further behind than this, final blocks share a transaction."""
 BLOCKS_PER_TRANSACTION = 50
-BLOCKS_PER_STEP = 500
-"""How much is read before the head is looked at again."""
+BLOCKS_PER_STEP = 100
+"""How much is read before the head, and whether to stop, are looked at again."""
 
 _log = structlog.get_logger(__name__)
 
