@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eth_account import Account
-
 from openpay.chain import reads
+from openpay.chain.account import Account
 from openpay.chain.blocks import read_quantity
 from openpay.chain.pool import Pool
 from openpay.domain.address import to_checksum

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 
 from aiohttp import web
 
@@ -15,6 +16,8 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 MAX_DEPTH = 8
 """Objects and arrays inside one another. The deepest request of ours has three."""
+
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 _MAX_INTEGER_DIGITS = 18
 """No field takes a longer number; Python itself takes quadratic time over one of a million digits."""
@@ -71,32 +74,41 @@ def parse_json(body: bytes) -> Json:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise Malformed(f"The body is not UTF-8: byte {error.start} fits no character", code="malformed_json") from None
+    # Before decoding: the decoder recurses in C, and how deep it may go is not ours alone to say.
+    if _nests_deeper_than(MAX_DEPTH, text):
+        raise _too_deep()
     try:
         value: Json = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise Malformed(
             f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}", code="malformed_json"
         ) from None
-    except RecursionError:
-        raise _too_deep() from None
-    _check(value, 1, "")
+    _check(value, "")
     return value
 
 
-def _check(value: Json, depth: int, path: str) -> None:
+def _nests_deeper_than(limit: int, text: str) -> bool:
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        if match[0] in "[{":
+            depth += 1
+            if depth > limit:
+                return True
+        elif match[0] in "]}":
+            depth -= 1
+    return False
+
+
+def _check(value: Json, path: str) -> None:
     if isinstance(value, str):
         _check_text(value, path)
     elif isinstance(value, dict):
-        if depth > MAX_DEPTH:
-            raise _too_deep()
         for name, item in value.items():
             _check_text(name, path)
-            _check(item, depth + 1, f"{path}.{name}" if path else name)
+            _check(item, f"{path}.{name}" if path else name)
     elif isinstance(value, list):
-        if depth > MAX_DEPTH:
-            raise _too_deep()
         for index, item in enumerate(value):
-            _check(item, depth + 1, f"{path}.{index}" if path else str(index))
+            _check(item, f"{path}.{index}" if path else str(index))
 
 
 def _check_text(text: str, path: str) -> None:
