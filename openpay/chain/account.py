@@ -1,6 +1,6 @@
 """eth_account, without its side effect. Import it from here only.
 
-One of its libraries (py_ecc) raises Python's recursion limit a hundredfold for the whole process. Then no RecursionError
+One of its libraries (py_ecc) raises Python's recursion limit a hundredfold for the whole process. Then no error
 stops a deeply nested answer of a hostile node in time: decoding it overflows the C stack, and the process is gone.
 """
 
