@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import json
-import secrets
-import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -15,12 +11,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
-
 from openpay.app.merchants import Caller, authenticate, create_merchant, issue_key
 from openpay.app.webhooks import ensure_signing_key, public_key
 from openpay.bootstrap.installation import Installation, installed
 from openpay.bootstrap.roles import Role, run
+from openpay.bootstrap.state_dir import (
+    Kept,
+    alone_in,
+    load_kept,
+    read_dev_json,
+    remove_state,
+    save_kept,
+    write_atomically,
+)
 from openpay.chain import reads
 from openpay.chain.blocks import read_bytes, read_quantity
 from openpay.chain.clock import ChainClock
@@ -39,7 +42,6 @@ Echo = Callable[[str], None]
 
 HOST = "127.0.0.1"
 CLOCK_REFRESH_S = 0.25
-LOCK_TIMEOUT_S = 5.0
 READY_TIMEOUT_S = 60.0
 
 
@@ -55,23 +57,15 @@ class DevOptions:
     reset: bool
 
 
-class _Kept(msgspec.Struct):
-    """What must outlive a restart besides chain and database: the keys, which the database keeps only as hashes."""
-
-    secret: str
-    api_key: str | None = None
-    test_api_key: str | None = None
-
-
 async def run_dev(options: DevOptions, stop: asyncio.Event, *, echo: Echo, ready: asyncio.Event | None = None) -> None:
     """Run until `stop` is set. `dev.json` exists (and `ready` is set) from when payments can be made until the end.
 
     Raises `ConfigurationError`.
     """
     directory = options.state_dir
-    async with _alone_in(directory):
+    async with alone_in(directory):
         if options.reset:
-            _remove_state(directory)
+            remove_state(directory)
         ready_file = directory / "dev.json"
         ready_file.unlink(missing_ok=True)
         try:
@@ -102,7 +96,7 @@ async def _run_on(
         await clock.refresh()
     except ChainUnavailable as error:
         raise ConfigurationError(f"the contracts could not be deployed on {', '.join(rpc_urls)}: {error}") from error
-    kept = _load_kept(options.state_dir)
+    kept = load_kept(options.state_dir)
     settings = load_settings(
         database_url=f"sqlite:///{options.state_dir.resolve() / 'openpay.db'}",
         host=HOST,
@@ -124,7 +118,7 @@ async def _run_on(
             await _until_payable(installation, stop)
             if stop.is_set():
                 return
-            _write_atomically(ready_file, _dev_json(url, rpc_urls, deployment, merchant))
+            write_atomically(ready_file, _dev_json(url, rpc_urls, deployment, merchant))
             echo(_greeting(url, rpc_urls, merchant.api_key, options.state_dir))
             ready.set()
 
@@ -147,7 +141,7 @@ async def run_demo(state_dir: Path | None, *, block_time_s: float, echo: Echo) -
     happened. Raises `ConfigurationError` when `state_dir` names no running one.
     """
     if state_dir is not None:
-        return await demo.run(_read_dev_json(state_dir), echo=echo)
+        return await demo.run(read_dev_json(state_dir), echo=echo)
     with tempfile.TemporaryDirectory(prefix="openpay-demo-") as directory:
         options = DevOptions(
             port=0,
@@ -162,7 +156,7 @@ async def run_demo(state_dir: Path | None, *, block_time_s: float, echo: Echo) -
         async def show() -> bool:
             await ready.wait()
             try:
-                return await demo.run(_read_dev_json(options.state_dir), echo=echo)
+                return await demo.run(read_dev_json(options.state_dir), echo=echo)
             finally:
                 stop.set()
 
@@ -170,14 +164,6 @@ async def run_demo(state_dir: Path | None, *, block_time_s: float, echo: Echo) -
             tasks.create_task(run_dev(options, stop, echo=lambda _: None, ready=ready))
             shown = tasks.create_task(show())
         return shown.result()
-
-
-def _read_dev_json(directory: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads((directory / "dev.json").read_bytes())
-    except FileNotFoundError:
-        raise ConfigurationError(f"{directory} holds no dev.json: is `openpay dev` running there?") from None
-    return content
 
 
 @asynccontextmanager
@@ -215,32 +201,6 @@ async def _interrupted_by(stop: asyncio.Event, *, unless: asyncio.Event) -> Asyn
         waiting.cancel()
 
 
-@asynccontextmanager
-async def _alone_in(directory: Path) -> AsyncIterator[None]:
-    """Hold the state directory, so that no second `openpay dev` removes or rewrites what this one uses.
-
-    One that is about to end is waited for. Raises `ConfigurationError`.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing else is running yet
-        lock = (directory / "dev.lock").open("w")
-    except OSError as error:
-        raise ConfigurationError(f"--state-dir {directory} cannot be used: {error.strerror}") from error
-    with lock:
-        deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise ConfigurationError(
-                        f"`openpay dev` runs in {directory} already: stop it, or choose another --state-dir"
-                    ) from None
-                await asyncio.sleep(0.05)
-        yield
-
-
 def _greeting(url: str, rpc_urls: tuple[str, ...], api_key: str, directory: Path) -> str:
     return f"""Open Pay is running.
 
@@ -266,7 +226,7 @@ class _DemoMerchant:
 
 
 async def _demo_merchant(
-    installation: Installation, deployment: Deployment, kept: _Kept, directory: Path
+    installation: Installation, deployment: Deployment, kept: Kept, directory: Path
 ) -> _DemoMerchant:
     """The merchant of an earlier run if its keys still open the database, else a new one."""
     now = installation.wall.now()
@@ -282,7 +242,7 @@ async def _demo_merchant(
             for livemode in (True, False):
                 await ensure_signing_key(uow, merchant.id, livemode, sealer=installation.sealer, now=now)
             # Before the commit: keys without a merchant are harmless, a merchant without keys could not be used.
-            _save_kept(directory, kept)
+            save_kept(directory, kept)
         live = await authenticate(uow, kept.api_key or "")
         document = await public_key(uow, live, now=now)
     return _DemoMerchant(
@@ -292,22 +252,6 @@ async def _demo_merchant(
         test_api_key=kept.test_api_key or "",
         webhook_public_key=str(document["public_key"]),
     )
-
-
-def _load_kept(directory: Path) -> _Kept:
-    path = directory / "keys.json"
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Kept)
-    except FileNotFoundError:
-        kept = _Kept(secret=secrets.token_urlsafe(32))
-        _save_kept(directory, kept)
-        return kept
-    except msgspec.DecodeError as error:
-        raise ConfigurationError(f"{path} is damaged ({error}): start afresh with --reset") from error
-
-
-def _save_kept(directory: Path, kept: _Kept) -> None:
-    _write_atomically(directory / "keys.json", msgspec.to_builtins(kept))
 
 
 # --- readiness -----------------------------------------------------------------------------------------------------
@@ -377,21 +321,6 @@ def _dev_json(
 
 def _account(account: DevAccount) -> dict[str, str]:
     return {"address": to_checksum(account.address), "private_key": "0x" + account.private_key.hex()}
-
-
-def _write_atomically(path: Path, content: object) -> None:
-    """Readers see the old file or the new one, never half of it; and it is nobody else's to read."""
-    temporary = path.with_suffix(".tmp")
-    temporary.touch(mode=0o600)
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
-
-
-def _remove_state(directory: Path) -> None:
-    """Remove what `openpay dev` keeps, and nothing else that may lie in the directory."""
-    shutil.rmtree(directory / "chain", ignore_errors=True)
-    for path in (*directory.glob("openpay.db*"), directory / "keys.json", directory / "dev.json"):
-        path.unlink(missing_ok=True)
 
 
 def _usable_port(port: int) -> int:

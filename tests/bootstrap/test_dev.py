@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from openpay.bootstrap import state_dir
 from openpay.bootstrap.dev import DevOptions, run_dev
 from openpay.errors import ConfigurationError
 from tests.support.anvil import Anvil
 
 
-def options(state_dir: Path, **changes: object) -> DevOptions:
+def options(directory: Path, **changes: object) -> DevOptions:
     usual: dict[str, object] = {
-        "port": 0, "state_dir": state_dir, "block_time_s": 0.1, "rpc_urls": (), "confirmations": 12, "reset": False,
+        "port": 0, "state_dir": directory, "block_time_s": 0.1, "rpc_urls": (), "confirmations": 12, "reset": False,
     }  # fmt: skip
     return DevOptions(**(usual | changes))  # type: ignore[arg-type]
 
@@ -89,6 +90,19 @@ async def test_database_of_another_chain_is_refused(start_anvil: Callable[..., A
     first, second = start_anvil("--block-time", "0.1"), start_anvil("--block-time", "0.1")
     await run_until_ready(options(tmp_path, rpc_urls=(first.rpc_url,)))
     assert "start afresh with --reset" in await refusal(options(tmp_path, rpc_urls=(second.rpc_url,)))
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_second_one_in_a_directory_is_refused_and_leaves_the_first_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reset: bool
+) -> None:
+    monkeypatch.setattr(state_dir, "LOCK_TIMEOUT_S", 0.1)
+    keys = tmp_path / "keys.json"
+    async with state_dir.alone_in(tmp_path):
+        keys.write_text("the first one's")
+        with pytest.raises(ConfigurationError, match=r"runs in .* already: stop it, or choose another --state-dir"):
+            await run_dev(options(tmp_path, reset=reset), asyncio.Event(), echo=lambda _: None)
+        assert keys.read_text() == "the first one's"
 
 
 async def test_reset_removes_what_it_made_and_nothing_else(tmp_path: Path) -> None:

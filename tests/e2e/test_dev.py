@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 import stat
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from openpay.client import OpenPay
-from tests.e2e.dev import OPENPAY, Dev, is_running, launch, running, start
+from tests.e2e.dev import Dev, is_running, launch, running, start
 from tests.support.anvil import Anvil
 from tests.support.process import stop, wait_until
 
@@ -54,19 +53,6 @@ def test_it_says_where_it_runs_and_how_to_go_on(dev: Dev) -> None:
         assert expected in said
     assert len(said.splitlines()) < 15, said
     assert dev.facts["merchant"]["private_key"] not in said
-
-
-def test_second_one_in_the_same_directory_is_refused_and_leaves_the_first_alone(dev: Dev) -> None:
-    before = (dev.state_dir / "dev.json").read_bytes()
-    command = [OPENPAY, "dev", "--port", "0", "--state-dir", str(dev.state_dir), "--reset"]
-    second = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (second.returncode, second.stdout, second.stderr) == (
-        2,
-        "",
-        f"openpay: `openpay dev` runs in {dev.state_dir} already: stop it, or choose another --state-dir\n",
-    )
-    assert (dev.state_dir / "dev.json").read_bytes() == before
-    assert dev.create()["status"] == "initiated"
 
 
 def test_signal_during_start_up_stops_it_cleanly(tmp_path: Path) -> None:
