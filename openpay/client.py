@@ -457,9 +457,7 @@ class OpenPay:
     def _send(self, request: _Request) -> _Answer | ConnectionFailed:
         host, port = cast(str, self._base.hostname), self._base.port
         connection = (
-            http.client.HTTPSConnection(
-                host, port, timeout=self._timeout_s, context=ssl.create_default_context()
-            )
+            http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=ssl.create_default_context())
             if self._base.scheme == "https"
             else http.client.HTTPConnection(host, port, timeout=self._timeout_s)
         )

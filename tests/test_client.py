@@ -114,7 +114,12 @@ async def test_creating_a_payment_posts_its_fields_with_key_and_idempotency_key(
         (lambda c: c.webhooks.public_key(), "GET", "/v1/webhooks/public-key", None),
         (lambda c: c.webhooks.resend("del_1"), "POST", "/v1/webhooks/deliveries/del_1/resend", {}),
         (lambda c: c.webhooks.test(), "POST", "/v1/webhooks/test", {}),
-        (lambda c: c.webhooks.configure("https://a.example"), "POST", "/v1/webhooks/configure", {"url": "https://a.example"}),
+        (
+            lambda c: c.webhooks.configure("https://a.example"),
+            "POST",
+            "/v1/webhooks/configure",
+            {"url": "https://a.example"},
+        ),
         (
             lambda c: c.webhooks.configure("https://a.example", ["payment.completed"]),
             "POST",

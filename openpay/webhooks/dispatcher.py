@@ -68,9 +68,7 @@ class Dispatcher:
         self._poll_s = poll_s
         self._per_endpoint = per_endpoint
         self._max_in_flight = max_in_flight
-        self._sender = Sender(
-            allow_insecure=allow_insecure, timeout_s=timeout_s, wall_now=wall_now, resolver=resolver
-        )
+        self._sender = Sender(allow_insecure=allow_insecure, timeout_s=timeout_s, wall_now=wall_now, resolver=resolver)
         self._sending: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._fatal: BaseException | None = None
@@ -128,9 +126,7 @@ class Dispatcher:
         if due_at is None or due_at > now:  # the usual case: no need to take the writers' lock
             return []
         async with self._db.write() as uow:
-            claimed = await uow.webhooks.claim(
-                now=now, lease_s=LEASE_S, limit=limit, per_endpoint=self._per_endpoint
-            )
+            claimed = await uow.webhooks.claim(now=now, lease_s=LEASE_S, limit=limit, per_endpoint=self._per_endpoint)
         async with self._db.read() as uow:
             owners = {(due.event.merchant_id, due.event.livemode) for due in claimed}
             keys = {owner: live_keys(await uow.merchants.signing_keys(*owner), now=now) for owner in owners}

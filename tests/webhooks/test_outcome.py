@@ -65,17 +65,13 @@ def test_jitter_only_lengthens_a_wait_and_by_a_fifth_at_most() -> None:
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_any_2xx_is_a_success(status: int) -> None:
-    delivery = delivery_after(
-        DELIVERY, Reply(status=status, latency_ms=1), endpoint_active=True, now=NOW, jitter=0.0
-    )
+    delivery = delivery_after(DELIVERY, Reply(status=status, latency_ms=1), endpoint_active=True, now=NOW, jitter=0.0)
     assert (delivery.state, delivery.next_attempt_at) == (DeliveryState.SUCCEEDED, None)
 
 
 @pytest.mark.parametrize("status", [None, 301, 304, 400, 401, 404, 429, 500, 503])
 def test_anything_else_is_tried_again(status: int | None) -> None:
-    delivery = delivery_after(
-        DELIVERY, Reply(status=status, latency_ms=1), endpoint_active=True, now=NOW, jitter=0.0
-    )
+    delivery = delivery_after(DELIVERY, Reply(status=status, latency_ms=1), endpoint_active=True, now=NOW, jitter=0.0)
     assert (delivery.state, delivery.next_attempt_at) == (DeliveryState.PENDING, NOW + 5)
 
 
