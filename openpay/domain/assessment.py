@@ -150,7 +150,7 @@ def advance(payment: Payment, evidence: Evidence, head: Head) -> Outcome:
     events: list[Draft] = []
     while (step := _step(payment, evidence, head)) is not None:
         payment, draft = step
-        events.append(draft)
+        events.append(replace(draft, moment=payment))
     payment = replace(payment, settlement=_settlement(payment, evidence, head))
     events.extend(_reports(payment, evidence))
     return Outcome(payment=payment, events=tuple(events))

@@ -38,6 +38,8 @@ class Draft:
     type: EventType
     subject: str | None = None
     data: Mapping[str, str | int | None] = field(default_factory=dict)
+    moment: Payment | None = field(default=None, compare=False, repr=False)
+    """The payment when it happened; several things may happen in one commit. None: as the payment is stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,7 @@ class Event:
 
 def payment_event(payment: Payment, draft: Draft, *, event_id: str, now: int) -> Event:
     """Write the event. `payment.completed` has exactly nine fields; all others the same nine, then three more."""
+    payment = payment if draft.moment is None else draft.moment
     completion = payment.completion
     body: dict[str, object] = {
         "event": draft.type.value,

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from openpay.domain.assessment import Accepted, advance
 from openpay.domain.events import Draft, EventType, encode_body, payment_event, test_event
 from openpay.domain.payment import Completion, Status
-from tests.domain.builders import block_hash, make_payment
+from tests.domain.builders import block_hash, evidence, head_at, make_deposit, make_payment
 
 NINE = ["event", "payment_id", "status", "amount", "currency", "token", "tx_hash", "paid_at", "metadata"]
 
@@ -50,3 +51,19 @@ def test_text_travels_as_utf_8_and_survives() -> None:
     text = 'שלום <b>"naïve"</b> 🚪\n'
     assert json.loads(encode_body({"metadata": {"note": text}})) == {"metadata": {"note": text}}
     assert "🚪".encode() in encode_body({"note": text})
+
+
+def test_each_of_several_events_of_one_commit_shows_the_payment_as_it_was_then() -> None:
+    seen_late = advance(
+        make_payment(status=Status.INITIATED),
+        evidence(make_deposit(100, block=10), escrow_answer=Accepted()),
+        head_at(40, final=29),
+    )
+    bodies = [
+        json.loads(payment_event(seen_late.payment, draft, event_id="evt_1", now=0).body) for draft in seen_late.events
+    ]
+    assert [(body["event"], body["status"]) for body in bodies] == [
+        ("payment.confirming", "confirming"),
+        ("payment.completed", "paid"),
+    ]
+    assert [body["paid_at"] is None for body in bodies] == [True, False]
