@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,21 +61,29 @@ class Endpoint:
         result: T = answer
         return result
 
-    async def batch(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Ask several things in one request; answers in the order of `calls`. The first that failed is raised."""
-        return await self._exchange(calls, as_batch=True) if calls else []
+    async def batch(self, calls: Sequence[Call[Any]], *, turn: asyncio.Event | None = None) -> list[Any]:
+        """Ask several things in one request; answers in the order of `calls`. The first that failed is raised.
 
-    async def _exchange(self, calls: Sequence[Call[Any]], *, as_batch: bool) -> list[Any]:
+        With `turn`, an answer that has arrived is decoded only once that is set: until then it is bytes, a fraction of
+        the size.
+        """
+        return await self._exchange(calls, as_batch=True, turn=turn) if calls else []
+
+    async def _exchange(
+        self, calls: Sequence[Call[Any]], *, as_batch: bool, turn: asyncio.Event | None = None
+    ) -> list[Any]:
         ids = [next(self._ids) for _ in calls]
         requests = [
             {"jsonrpc": "2.0", "id": request_id, "method": call.method, "params": call.params}
             for request_id, call in zip(ids, calls, strict=True)
         ]
         body = await self._post(msgspec.json.encode(requests if as_batch else requests[0]))
+        if turn is not None:
+            await turn.wait()
         answers = self._decode(body, calls, ids, as_batch=as_batch)
         return [self._result(call, answer) for call, answer in zip(calls, answers, strict=True)]
 
-    async def _post(self, body: bytes) -> bytearray:
+    async def _post(self, body: bytes) -> bytes:
         try:
             async with self._session.post(
                 self._url,
@@ -86,11 +95,13 @@ class Endpoint:
             ) as response:
                 if response.status == 429:
                     raise Throttled(self.name, retry_after_s=_seconds(response.headers.get("Retry-After")))
-                received = bytearray()
+                chunks, size = [], 0
                 async for chunk in response.content.iter_any():
-                    received += chunk
-                    if len(received) > self._max_answer_bytes:
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > self._max_answer_bytes:
                         raise BadAnswer(self.name, f"the answer is larger than {self._max_answer_bytes} bytes")
+                received = b"".join(chunks)
                 if response.status != 200 and not received.lstrip().startswith((b"{", b"[")):
                     # Some nodes send JSON-RPC errors with an HTTP error status; anything else is a proxy talking.
                     raise BadAnswer(self.name, f"HTTP status {response.status}")
@@ -101,7 +112,7 @@ class Endpoint:
             raise Unreachable(self.name, str(error) or type(error).__name__) from error
 
     def _decode(
-        self, body: bytearray, calls: Sequence[Call[Any]], ids: list[int], *, as_batch: bool
+        self, body: bytes, calls: Sequence[Call[Any]], ids: list[int], *, as_batch: bool
     ) -> Sequence[_Answer[Any]]:
         """The answers in the order of `calls`, decoded in one pass when they come as every node sends them."""
         try:
@@ -113,11 +124,11 @@ class Endpoint:
             pass  # an error, a null, another order, or nonsense: find out which, slowly
         return self._decode_patiently(body, calls, ids)
 
-    def _decode_patiently(self, body: bytearray, calls: Sequence[Call[Any]], ids: list[int]) -> Sequence[_Answer[Any]]:
+    def _decode_patiently(self, body: bytes, calls: Sequence[Call[Any]], ids: list[int]) -> Sequence[_Answer[Any]]:
         try:
             rows = msgspec.json.decode(body, type=list[_Answer[Raw]] | _Answer[Raw])
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadAnswer(self.name, f"not JSON-RPC: {error}: {bytes(body[:80])!r}") from error
+            raise BadAnswer(self.name, f"not JSON-RPC: {error}: {body[:80]!r}") from error
         if isinstance(rows, _Answer):
             # One object in place of a batch is an error about all of it.
             rows = [_Answer(id=request_id, result=rows.result, error=rows.error) for request_id in ids]

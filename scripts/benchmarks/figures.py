@@ -34,22 +34,31 @@ class Contender:
     run: Callable[[int], Awaitable[object]]
 
 
-async def rates(contenders: Mapping[str, Contender], *, rounds: int) -> dict[str, list[float]]:
-    """Times per second of each contender in each round. They take turns within a round, so that whatever else the
-    machine does falls on all of them; compare figures of the same round."""
-    measured: dict[str, list[float]] = {name: [] for name in contenders}
-    for name, contender in contenders.items():
+@dataclass(frozen=True, kw_only=True)
+class Speeds:
+    """Times per second in each round: by the wall clock, and by the processor time of this process alone."""
+
+    wall: tuple[float, ...]
+    cpu: tuple[float, ...]
+
+
+async def race(contenders: Mapping[str, Contender], *, rounds: int) -> dict[str, Speeds]:
+    """The speeds of all contenders. They take turns within a round, so that whatever else the machine does falls on
+    all of them; compare speeds of the same round."""
+    wall: dict[str, list[float]] = {name: [] for name in contenders}
+    cpu: dict[str, list[float]] = {name: [] for name in contenders}
+    for contender in contenders.values():
         await contender.run(1)  # what is done only once is not measured
-        measured[name].clear()
     for _ in range(rounds):
         for name, contender in contenders.items():
             gc.collect()
-            began = time.perf_counter()
+            wall_began, cpu_began = time.perf_counter(), time.process_time()
             await contender.run(contender.count)
-            measured[name].append(contender.count / (time.perf_counter() - began))
-    return measured
+            wall[name].append(contender.count / (time.perf_counter() - wall_began))
+            cpu[name].append(contender.count / (time.process_time() - cpu_began))
+    return {name: Speeds(wall=tuple(wall[name]), cpu=tuple(cpu[name])) for name in contenders}
 
 
-def median_ratio(over: list[float], under: list[float]) -> float:
+def median_ratio(over: tuple[float, ...], under: tuple[float, ...]) -> float:
     """The median of the rounds' ratios."""
     return statistics.median(a / b for a, b in zip(over, under, strict=True))

@@ -30,13 +30,13 @@ from openpay.chain.rpc import READ_BUFFER_BYTES
 from openpay.domain.chains import Chain, Token
 from openpay.store import Store
 from openpay.store.migrate import upgrade
-from scripts.benchmarks.figures import Contender, Figure, median_ratio, rates
+from scripts.benchmarks.figures import Contender, Figure, Speeds, median_ratio, race
 from scripts.benchmarks.samples import CHAIN_ID, TOKEN, ServedBlock, make_chain, serving
 from watcher.backfill import BLOCKS_IN_FLIGHT, read_blocks
 from watcher.matching import Matcher
 
 CHAIN_LENGTH = 40
-ROUNDS = 5
+ROUNDS = 7
 WATCHED = {index.to_bytes(20, "big"): f"pay_{index}" for index in range(1, 10_001)}
 PAYING = list(WATCHED)[:CHAIN_LENGTH]
 CHAIN = Chain(
@@ -61,26 +61,28 @@ TRANSFER_ABI = {
 
 
 def run() -> list[Figure]:
+    """Race all contenders, then time commits apart."""
     chain = make_chain(CHAIN_LENGTH, watched=PAYING)
     with serving(chain) as url:
-        measured = asyncio.run(_race(chain, url))
+        speeds = asyncio.run(_race(chain, url))
     single, shared = asyncio.run(_commits())
-    proven, floor = measured["proven"], measured["floor"]
-    decoded, undecoded = measured["web3"], measured["web3 without events"]
+    proven, floor, web3, undecoded = (speeds[name] for name in ("proven", "floor", "web3", "web3 without events"))
     return [
-        Figure(name="proven blocks, matched", value=statistics.median(proven), unit="blocks/s"),
-        Figure(name="floor: fetch, decode, keccak", value=statistics.median(floor), unit="blocks/s"),
-        Figure(name="web3.py: blocks, receipts, process_log", value=statistics.median(decoded), unit="blocks/s"),
-        Figure(name="web3.py without process_log", value=statistics.median(undecoded), unit="blocks/s"),
-        Figure(name="proven / web3.py", value=median_ratio(proven, decoded), unit="×", aim=50),
-        Figure(name="proven / web3.py without process_log", value=median_ratio(proven, undecoded), unit="×"),
-        Figure(name="proven / floor", value=median_ratio(proven, floor), unit="×", aim=0.5),
+        Figure(name="proven blocks, matched", value=statistics.median(proven.wall), unit="blocks/s"),
+        Figure(name="floor: fetch, decode, keccak", value=statistics.median(floor.wall), unit="blocks/s"),
+        Figure(name="web3.py: blocks, receipts, process_log", value=statistics.median(web3.wall), unit="blocks/s"),
+        Figure(name="web3.py without process_log", value=statistics.median(undecoded.wall), unit="blocks/s"),
+        Figure(name="proven / web3.py", value=median_ratio(proven.wall, web3.wall), unit="×", aim=50),
+        Figure(name="proven / web3.py without process_log", value=median_ratio(proven.wall, undecoded.wall), unit="×"),
+        Figure(name="proven / floor", value=median_ratio(proven.wall, floor.wall), unit="×", aim=0.5),
+        Figure(name="proven / web3.py, processor time", value=median_ratio(proven.cpu, web3.cpu), unit="×"),
+        Figure(name="proven / floor, processor time", value=median_ratio(proven.cpu, floor.cpu), unit="×"),
         Figure(name="commit, one block each (not in the above)", value=single, unit="ms/block"),
         Figure(name="commit, 50 blocks together (not in the above)", value=shared, unit="ms/block"),
     ]
 
 
-async def _race(chain: list[ServedBlock], url: str) -> dict[str, list[float]]:
+async def _race(chain: list[ServedBlock], url: str) -> dict[str, Speeds]:
     hashed = _hashed_strings(chain[0])
     web3 = Web3(HTTPProvider(url))
     web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
@@ -121,7 +123,7 @@ async def _race(chain: list[ServedBlock], url: str) -> dict[str, list[float]]:
             "web3": Contender(count=2, run=lambda count: web3_py(count, events=True)),
             "web3 without events": Contender(count=4, run=lambda count: web3_py(count, events=False)),
         }
-        return await rates(contenders, rounds=ROUNDS)
+        return await race(contenders, rounds=ROUNDS)
 
 
 class _BlockAnswer(msgspec.Struct, gc=False):
