@@ -258,3 +258,33 @@ async def test_node_without_state_delays_internal_deposits_but_not_the_chain(sce
         node.lie = None
         await scene.mine(1)
         assert await scene.status(payment) is Status.CONFIRMING
+
+
+async def test_balance_that_only_one_of_two_hosts_reports_is_no_deposit(scene: Scene) -> None:
+    async with behind(scene, 2) as (liar, _):
+        payment = await scene.create("BNB")
+        full = due(payment, "BNB")[0]
+        answer = "0x" + b"".join(number.to_bytes(32, "big") for number in (32, 1, full)).hex()
+        liar.lie = lambda method, params, result: answer if method == "eth_call" else result
+        await scene.mine(3)
+        assert "eth_call" in liar.asked
+        assert await scene.deposits(payment) == []
+        assert await scene.status(payment) is Status.INITIATED
+
+
+async def test_reported_transaction_in_a_block_that_is_not_on_record_is_no_transition(scene: Scene) -> None:
+    async with behind(scene, 1) as (node,):
+        payment = await scene.create("USDT")
+        (tx_hash,) = scene.send(scene.transfer("USDT", payment.address, 10**40))
+        await scene.mine(3)
+        # As a node on another branch: at that height it has a block that we do not have there.
+        elsewhere = hex(scene.anvil.block_number())
+        node.lie = lambda method, params, result: (
+            {**result, "blockNumber": elsewhere} if method == "eth_getTransactionReceipt" else result
+        )
+        await scene.report(payment, tx_hash)
+        await scene.mine(2)
+        assert await scene.status(payment) is Status.INITIATED
+        node.lie = None
+        await scene.mine(1)
+        assert await scene.status(payment) is Status.CONFIRMING
