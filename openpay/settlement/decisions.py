@@ -57,15 +57,8 @@ def settlement_submitted(payment: Payment, tx_hash: bytes) -> Payment:
     return replace(payment, settlement=Settlement(status=SettlementStatus.SUBMITTED, tx_hash=tx_hash))
 
 
-def settlement_after(payment: Payment, tx_hash: bytes, fate: Fate) -> Payment:
-    """The payment after the end of a transaction that was to settle it.
-
-    Success changes nothing: only the escrow's `Settled` log, read by the watcher, says that a payment is settled. When
-    the transaction had no effect the payment waits for its next one, unless it was settled by somebody else.
-    """
-    submitted = Settlement(status=SettlementStatus.SUBMITTED, tx_hash=tx_hash)
-    if fate is Fate.SUCCEEDED or payment.settlement != submitted:
-        return payment
+def settlement_due_again(payment: Payment) -> Payment:
+    """The payment after a transaction ended without settling it."""
     return replace(payment, settlement=Settlement(status=SettlementStatus.PENDING))
 
 

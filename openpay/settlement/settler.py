@@ -8,37 +8,25 @@ from dataclasses import dataclass
 
 import structlog
 
-from openpay.app.ports import Clock, Database, UnitOfWork
-from openpay.app.records import OperatorTransaction, Withdrawal, WithdrawalStatus
+from openpay.app.ports import Clock, Database
+from openpay.app.records import OperatorTransaction
 from openpay.app.signals import Signals
-from openpay.chain.errors import JsonRpcError
-from openpay.chain.escrow_abi import error_name, settle_data, withdraw_for_data
+from openpay.chain.escrow_abi import error_name
 from openpay.chain.pool import Pool
 from openpay.chain.signing import Signer
 from openpay.domain.chains import Chain
-from openpay.domain.payment import Payment
-from openpay.errors import InvariantViolated, RetryableError
-from openpay.settlement.decisions import (
-    ENDS,
-    Fate,
-    ended,
-    fate_of,
-    settlement_after,
-    settlement_submitted,
-    withdrawal_after,
-    withdrawal_refused,
-    withdrawal_submitted,
-)
+from openpay.errors import RetryableError
+from openpay.settlement.decisions import ENDS, Fate, ended, fate_of
 from openpay.settlement.operator import Operator
+from openpay.settlement.settlements import Settlements
+from openpay.settlement.sources import Ending, Source, Work
+from openpay.settlement.withdrawals import Withdrawals
 
 POLL_S = 1.0
 BATCH = 100
 """How many waiting operations are looked at in one round."""
 FIRST_PAUSE_S = 5
 LONGEST_PAUSE_S = 3_600
-
-SETTLE = "settle"
-WITHDRAW = "withdraw"
 
 _log = structlog.get_logger(__name__)
 
@@ -69,6 +57,8 @@ class Settler:
         self._signals = signals
         self._wall = wall
         self._operator = Operator(chain, pool, db, signer=signer, wall=wall)
+        # Withdrawals first: a merchant waits for each of them, and there are few.
+        self._sources: dict[str, Source] = {source.kind: source for source in (Withdrawals(chain), Settlements(chain))}
         self._paused: dict[str, _Pause] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -112,46 +102,26 @@ class Settler:
     async def _finish(self, transaction: OperatorTransaction, fate: Fate) -> bool:
         """Record the end of a transaction and of what it was for; False when the watcher must read its log first."""
         async with self._db.write() as uow:
-            recorded = await self._finish_subject(uow, transaction, fate)
+            source = self._sources[transaction.kind]
+            ending = Ending(fate=fate, tx_hash=transaction.tx_hash, hashes=frozenset({transaction.tx_hash}))
+            recorded = await source.ended(uow, transaction.subject, ending, now=self._wall.now())
             if recorded:
                 await uow.operations.save_transaction(ended(transaction, fate))
         return recorded
 
-    async def _finish_subject(self, uow: UnitOfWork, transaction: OperatorTransaction, fate: Fate) -> bool:
-        if transaction.kind == SETTLE:
-            for payment in await uow.payments.lock([transaction.subject]):
-                after = settlement_after(payment, transaction.tx_hash, fate)
-                if after != payment:
-                    await uow.payments.save(after)
-            return True
-        withdrawal = await uow.operations.withdrawal(transaction.subject)
-        if withdrawal is None:
-            raise InvariantViolated(f"transaction {transaction.id} names no withdrawal: {transaction.subject}")
-        log = await uow.chain.withdrawn_log(self._chain.chain_id, transaction.tx_hash)
-        finished = withdrawal_after(withdrawal, fate, log, now=self._wall.now())
-        if finished is None:
-            return False
-        await uow.operations.save_withdrawal(finished)
-        return True
-
     # --- what comes next -----------------------------------------------------------------------------------------
 
     async def _start_next(self, still_open: list[OperatorTransaction]) -> bool:
-        async with self._db.read() as uow:
-            withdrawals = await uow.operations.open_withdrawals(self._chain.chain_id, BATCH)
-            payments = await uow.payments.awaiting_settlement(self._chain.chain_id, BATCH + len(self._paused))
-        waiting = {payment.id for payment in payments}
-        self._paused = {subject: pause for subject, pause in self._paused.items() if subject in waiting}
         under_way = {transaction.subject for transaction in still_open}
         after = max((transaction.nonce for transaction in still_open), default=None)
-        # Withdrawals first: a merchant waits for each of them, and there are few.
-        for withdrawal in withdrawals:
-            waits = withdrawal.status is WithdrawalStatus.PENDING and withdrawal.id not in under_way
-            if waits and await self._start_withdrawal(withdrawal, after=after):
-                return True
-        for payment in payments:
-            waits = payment.id not in under_way and not self._is_paused(payment.id)
-            if waits and await self._start_settlement(payment, after=after):
+        async with self._db.read() as uow:
+            now, limit = self._wall.now(), BATCH + len(self._paused)
+            due = [work for source in self._sources.values() for work in await source.due(uow, now=now, limit=limit)]
+        waiting = {work.subject for work in due}
+        self._paused = {subject: pause for subject, pause in self._paused.items() if subject in waiting}
+        for work in due:
+            waits = work.subject not in under_way and not self._is_paused(work.subject)
+            if waits and await self._start(work, after=after):
                 return True
         return False
 
@@ -159,42 +129,22 @@ class Settler:
         pause = self._paused.get(subject)
         return pause is not None and pause.until > self._wall.now()
 
-    async def _start_settlement(self, payment: Payment, *, after: int | None) -> bool:
-        data = settle_data(payment.terms, _asset_index(payment))
-        refusal = await self._operator.refusal(payment.escrow, data)
+    async def _start(self, work: Work, *, after: int | None) -> bool:
+        source = self._sources[work.kind]
+        refusal = await self._operator.refusal(work.to, work.data)
         if refusal is not None:
-            # Most often AlreadySettled: anyone may settle, and the watcher will read the log. No gas is spent on it.
-            self._pause(payment.id, refusal)
-            return False
-        self._paused.pop(payment.id, None)
-        transaction = await self._operator.sign(payment.escrow, data, kind=SETTLE, subject=payment.id, after=after)
-        async with self._db.write() as uow:
-            await uow.payments.save(settlement_submitted(payment, transaction.tx_hash))
-            await uow.operations.add_transaction(transaction)
-        await self._send(transaction)
-        return True
-
-    async def _start_withdrawal(self, withdrawal: Withdrawal, *, after: int | None) -> bool:
-        token = self._chain.token(withdrawal.token)
-        if token is None:
-            raise InvariantViolated(f"withdrawal {withdrawal.id} names {withdrawal.token}, which the chain has not")
-        async with self._db.read() as uow:
-            merchant = await uow.merchants.get(withdrawal.merchant_id)
-        if merchant is None:
-            raise InvariantViolated(f"withdrawal {withdrawal.id} names no merchant: {withdrawal.merchant_id}")
-        data = withdraw_for_data(merchant.address, token.contract)
-        refusal = await self._operator.refusal(self._chain.escrow, data)
-        if refusal is not None:
-            reason = error_name(refusal.data) or "reverted"
+            reason = error_name(refusal.data) or refusal.message
             async with self._db.write() as uow:
-                await uow.operations.save_withdrawal(withdrawal_refused(withdrawal, reason, now=self._wall.now()))
-            self._signals.notify("operations")
+                over = await source.refused(uow, work, reason, now=self._wall.now())
+            if over:
+                self._signals.notify("operations")
+            else:
+                self._pause(work.subject, reason)
             return False
-        transaction = await self._operator.sign(
-            self._chain.escrow, data, kind=WITHDRAW, subject=withdrawal.id, after=after
-        )
+        self._paused.pop(work.subject, None)
+        transaction = await self._operator.sign(work.to, work.data, kind=work.kind, subject=work.subject, after=after)
         async with self._db.write() as uow:
-            await uow.operations.save_withdrawal(withdrawal_submitted(withdrawal, transaction.tx_hash))
+            await source.submitted(uow, work.subject, transaction.tx_hash)
             await uow.operations.add_transaction(transaction)
         await self._send(transaction)
         return True
@@ -205,13 +155,12 @@ class Settler:
         await self._operator.send(transaction)
         _log.info("transaction sent", tx=transaction.tx_hash.hex(), kind=transaction.kind, subject=transaction.subject)
 
-    def _pause(self, subject: str, refusal: JsonRpcError) -> None:
+    def _pause(self, subject: str, reason: str) -> None:
         before = self._paused.get(subject)
         length_s = FIRST_PAUSE_S if before is None else min(2 * before.length_s, LONGEST_PAUSE_S)
         self._paused[subject] = _Pause(until=self._wall.now() + length_s, length_s=length_s)
-        error = error_name(refusal.data)
-        level = _log.info if error == "AlreadySettled" else _log.error
-        level("cannot settle now", payment=subject, error=error or refusal.message, again_in_s=length_s)
+        level = _log.info if reason == "AlreadySettled" else _log.error
+        level("cannot be done now", subject=subject, reason=reason, again_in_s=length_s)
 
     async def _wait(self, stop: asyncio.Event, timeout_s: float) -> None:
         hint = asyncio.ensure_future(self._signals.wait("operations", timeout_s=timeout_s))
@@ -221,11 +170,3 @@ class Settler:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-
-
-def _asset_index(payment: Payment) -> int:
-    """The escrow's index of the token that paid."""
-    offer = None if payment.completion is None else payment.offer(payment.completion.token)
-    if offer is None:
-        raise InvariantViolated(f"{payment.id} is paid, in a token that it does not offer")
-    return offer.asset_index
