@@ -5,11 +5,11 @@ Every setting has one meaning and one default here; `openpay doctor` checks them
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from openpay.errors import ConfigurationError
 
@@ -46,6 +46,9 @@ class Settings(BaseSettings):
 
     confirmations: int | None = Field(default=None, ge=1)
     """Instead of the chain file's own number."""
+
+    peg_tolerance_bps: int = Field(default=200, ge=0, le=10_000)
+    """How far from 1 USD a stablecoin may be by its peg feed and still be offered; 200 is 2 %."""
 
     operator_key: SecretStr | None = None
     """Private key that pays gas and settles; only the settler needs it."""
@@ -96,12 +99,37 @@ class Settings(BaseSettings):
         return value
 
 
-def load_settings(env_file: Path | None = None, **overrides: object) -> Settings:
+class _GivenSettings(Settings):
+    """Settings that are told everything by their caller."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def given_settings(**values: object) -> Settings:
+    """Settings of these values and the defaults: neither the environment nor a .env counts.
+
+    Raises `ConfigurationError`.
+    """
+    return _checked(_GivenSettings, values)
+
+
+def load_settings(**overrides: object) -> Settings:
     """Read the settings. Raises `ConfigurationError` naming each variable at fault."""
+    return _checked(Settings, overrides)
+
+
+def _checked(kind: type[Settings], values: Mapping[str, object]) -> Settings:
     try:
-        if env_file is not None:
-            return Settings(_env_file=env_file, **overrides)  # type: ignore[arg-type]
-        return Settings(**overrides)  # type: ignore[arg-type]
+        return kind(**values)  # type: ignore[arg-type]
     except ValidationError as error:
         faults = "; ".join(
             f"{'OPENPAY_' + '_'.join(str(part) for part in fault['loc']).upper() if fault['loc'] else 'settings'}: "

@@ -28,7 +28,7 @@ from openpay.chain import reads
 from openpay.chain.blocks import read_bytes, read_quantity
 from openpay.chain.clock import ChainClock
 from openpay.chain.pool import Pool, connect
-from openpay.config import load_settings
+from openpay.config import given_settings
 from openpay.devnet import demo
 from openpay.devnet.accounts import DevAccount
 from openpay.devnet.deployment import Deployment, deploy
@@ -97,14 +97,14 @@ async def _run_on(
     except ChainUnavailable as error:
         raise ConfigurationError(f"the contracts could not be deployed on {', '.join(rpc_urls)}: {error}") from error
     kept = load_kept(options.state_dir)
-    settings = load_settings(
+    # What is set for production, in the environment or in a .env, must not leak into the sandbox.
+    settings = given_settings(
         database_url=f"sqlite:///{options.state_dir.resolve() / 'openpay.db'}",
         host=HOST,
         port=options.port,
         secret=kept.secret,
         operator_key="0x" + deployment.operator.private_key.hex(),
         allow_insecure_webhooks=True,
-        _env_file=None,  # a .env for production must not leak into the sandbox
     )
     await asyncio.to_thread(migrate.upgrade, settings.database_url)
     chain = deployment.chain

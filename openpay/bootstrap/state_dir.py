@@ -8,7 +8,7 @@ import json
 import secrets
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,17 @@ async def alone_in(directory: Path) -> AsyncIterator[None]:
                     ) from None
                 await asyncio.sleep(0.05)
         yield
+
+
+def forget_ended(directory: Path) -> None:
+    """Remove the dev.json that a killed `openpay dev` left behind; one that runs keeps its own."""
+    try:
+        lock = (directory / "dev.lock").open("w")
+    except OSError:
+        return  # nothing was ever started here
+    with lock, suppress(BlockingIOError):
+        fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (directory / "dev.json").unlink(missing_ok=True)
 
 
 def remove_state(directory: Path) -> None:

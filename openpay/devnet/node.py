@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from openpay.devnet import chain_file
 from openpay.errors import ConfigurationError
 
 CHAIN_ID = 31337
@@ -46,8 +47,9 @@ class LocalNode:
 async def run_node(state_dir: Path, *, block_time_s: float = 1.0, port: int = 0) -> AsyncIterator[LocalNode]:
     """anvil on `state_dir`, continuing the chain that is stored there, until the context ends.
 
-    Its state is written every second, so a crash loses at most that much of the chain. `port` 0 takes a free one.
-    Raises `ConfigurationError` when anvil is not installed, does not start, or runs on this directory already.
+    The chain is written every second, so a crash loses a second or two of it. Of the state, only the newest block's is
+    kept: calls at older blocks fail after a restart. `port` 0 takes a free one. Raises `ConfigurationError` when anvil
+    is not installed, does not start, or runs on this directory already, and for a chain that is damaged beyond repair.
     """
     state_dir.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - at start, nothing else is running yet
     # anvil inherits the lock, so that one left behind by a killed program keeps it until it has ended too.
@@ -55,19 +57,26 @@ async def run_node(state_dir: Path, *, block_time_s: float = 1.0, port: int = 0)
         await _lock(lock.fileno(), state_dir)
 
         async def start(port: int) -> tuple[asyncio.subprocess.Process, int]:
+            await asyncio.to_thread(chain_file.mend, _chain_file(state_dir))
+            shutil.rmtree(_cache(state_dir), ignore_errors=True)
             command = _command(state_dir, block_time_s=block_time_s, port=port)
             return await _start(command, log=state_dir / "anvil.log", lock=lock.fileno())
 
         process, listening_port = await start(port)
         node = LocalNode(rpc_url=f"http://127.0.0.1:{listening_port}", process=process)
-        keeping = asyncio.create_task(_keep_running(node, lambda: start(listening_port)))
+        keeping = [
+            asyncio.create_task(_keep_running(node, lambda: start(listening_port))),
+            asyncio.create_task(chain_file.keep_copy(_chain_file(state_dir))),
+        ]
         try:
             yield node
         finally:
-            keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeping
+            for task in keeping:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await _stop(node.process)
+            shutil.rmtree(_cache(state_dir), ignore_errors=True)
 
 
 def find_anvil() -> str:
@@ -87,11 +96,20 @@ def _command(state_dir: Path, *, block_time_s: float, port: int) -> list[str]:
         "--hardfork": "prague",
         "--slots-in-an-epoch": str(SLOTS_IN_AN_EPOCH),
         "--block-time": f"{block_time_s:g}",
-        "--state": str(state_dir / "chain.json"),
+        "--state": str(_chain_file(state_dir)),
         "--state-interval": "1",
+        "--cache-path": str(_cache(state_dir)),  # where it puts aside old states; by default in the home directory
     }
-    # Without historical states, balances and calls at blocks from before a restart would fail.
-    return [find_anvil(), *(word for option in options.items() for word in option), "--preserve-historical-states"]
+    # No --preserve-historical-states: see docs/decisions/0014-newest-state-only.md.
+    return [find_anvil(), *(word for option in options.items() for word in option)]
+
+
+def _chain_file(state_dir: Path) -> Path:
+    return state_dir / "chain.json"
+
+
+def _cache(state_dir: Path) -> Path:
+    return state_dir / "cache"
 
 
 async def _lock(descriptor: int, state_dir: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openpay.bootstrap.installation import configured_chains, operator_address, operator_signer
-from openpay.config import Settings, load_settings
+from openpay.config import Settings, given_settings, load_settings
 from openpay.domain.address import to_checksum
 from openpay.errors import ConfigurationError
 
@@ -66,6 +66,15 @@ def test_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("OPENPAY_PORT", "2")
     settings = load_settings()
     assert (settings.host, settings.port) == ("0.0.0.0", 2)
+
+
+def test_given_settings_are_the_given_ones_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OPENPAY_PUBLIC_URL=https://pay.example\n")
+    monkeypatch.setenv("OPENPAY_RATE_LIMIT_PER_MINUTE", "60")
+    settings = given_settings(port=81)
+    assert (settings.base_url, settings.rate_limit_per_minute) == ("http://127.0.0.1:81", None)
+    with pytest.raises(ConfigurationError, match="OPENPAY_PORT"):
+        given_settings(port="eighty")
 
 
 def test_page_is_where_the_public_url_says_or_else_where_the_server_listens() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from openpay.bootstrap import state_dir
 from openpay.bootstrap.dev import DevOptions, run_dev
+from openpay.config import Settings
 from openpay.errors import ConfigurationError
 from tests.support.anvil import Anvil
 
@@ -70,7 +71,7 @@ async def test_node_of_another_chain_is_named(start_anvil: Callable[..., Anvil],
     [
         ("keys.json", "keys.json is damaged"),
         ("openpay.db", "openpay.db cannot be used: file is not a database"),
-        ("chain/chain.json", "anvil did not start: error: invalid value"),
+        ("chain/chain.json", "chain.json is damaged"),
     ],
 )
 async def test_damaged_state_is_named_and_reset_mends_it(tmp_path: Path, file: str, words: str) -> None:
@@ -114,7 +115,9 @@ async def test_reset_removes_what_it_made_and_nothing_else(tmp_path: Path) -> No
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-async def test_env_file_for_production_does_not_leak_into_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".env").write_text("OPENPAY_PORT=nonsense\n")
+async def test_settings_for_production_do_not_leak_into_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("OPENPAY_RATE_LIMIT_PER_MINUTE=nonsense\n")
     monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"OPENPAY_{name}".upper(), "nonsense")
     await run_until_ready(options(tmp_path / "state"))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import filecmp
+import os
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from openpay.chain import reads
 from openpay.chain.blocks import read_quantity
+from openpay.chain.errors import JsonRpcError
 from openpay.chain.pool import Pool, connect
 from openpay.chain.rpc import Call
-from openpay.devnet import node
+from openpay.devnet import chain_file, node
 from openpay.devnet.node import CHAIN_ID, run_node
 from openpay.devnet.wallet import mine, set_balance
 from openpay.errors import ConfigurationError
@@ -25,7 +29,7 @@ async def block_hash(pool: Pool, number: int) -> str:
     return (await pool.call(reads.header(number))).hash
 
 
-async def test_chain_continues_after_a_stop_with_balances_of_older_blocks(tmp_path: Path) -> None:
+async def test_chain_continues_after_a_stop_with_its_blocks_and_newest_state(tmp_path: Path) -> None:
     async with run_node(tmp_path, block_time_s=60) as first, connect([first.rpc_url], chain_id=CHAIN_ID) as pool:
         await set_balance(pool, SOMEBODY, 5)
         await mine(pool, 3)
@@ -37,6 +41,95 @@ async def test_chain_continues_after_a_stop_with_balances_of_older_blocks(tmp_pa
         await mine(pool, 1)
         assert read_quantity(await pool.call(reads.balance(SOMEBODY, 3))) == 5
         assert read_quantity(await pool.call(reads.balance(SOMEBODY, 5))) == 9
+
+
+async def test_state_of_blocks_before_the_stop_is_refused_and_never_mixed_up(tmp_path: Path) -> None:
+    async with run_node(tmp_path, block_time_s=60) as first, connect([first.rpc_url], chain_id=CHAIN_ID) as pool:
+        await mine(pool, 2)
+        await set_balance(pool, SOMEBODY, 5)
+        await mine(pool, 1)
+    async with run_node(tmp_path, block_time_s=60) as second, connect([second.rpc_url], chain_id=CHAIN_ID) as pool:
+        with pytest.raises(JsonRpcError, match="BlockOutOfRange"):
+            await pool.call(reads.balance(SOMEBODY, bytes.fromhex((await block_hash(pool, 2))[2:])))
+
+
+async def test_file_grows_by_less_than_four_kilobytes_a_block(tmp_path: Path) -> None:
+    async with run_node(tmp_path, block_time_s=60) as local, connect([local.rpc_url], chain_id=CHAIN_ID) as pool:
+        await mine(pool, 300)
+    assert (tmp_path / "chain.json").stat().st_size < 300 * 4_000
+
+
+async def test_nothing_is_put_aside_outside_of_the_directory_or_left_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, state = tmp_path / "home", tmp_path / "state"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    async with run_node(state, block_time_s=60) as local, connect([local.rpc_url], chain_id=CHAIN_ID) as pool:
+        await mine(pool, 700)  # more states than anvil keeps in memory
+        assert list((state / "cache").iterdir()) != []
+    assert not (state / "cache").exists()
+    assert list(home.iterdir()) == []
+
+
+async def copied(directory: Path) -> None:
+    """Wait until the chain file as it is now has been copied aside."""
+    async with asyncio.timeout(60):
+        while not (copy := directory / "chain.json.previous").exists() or not filecmp.cmp(
+            copy, directory / "chain.json", shallow=False
+        ):
+            await asyncio.sleep(0.05)
+
+
+async def test_file_that_was_cut_short_is_replaced_by_its_copy(tmp_path: Path) -> None:
+    async with run_node(tmp_path, block_time_s=60) as local, connect([local.rpc_url], chain_id=CHAIN_ID) as pool:
+        await mine(pool, 3)
+        before = await block_hash(pool, 3)
+        await asyncio.sleep(1.5)  # anvil writes every second
+        await copied(tmp_path)
+    chain = tmp_path / "chain.json"
+    for length in (0, 1, chain.stat().st_size - 1):
+        os.truncate(chain, length)
+        with capture_logs() as logs:
+            async with (
+                run_node(tmp_path, block_time_s=60) as again,
+                connect([again.rpc_url], chain_id=CHAIN_ID) as pool,
+            ):
+                assert await block_hash(pool, 3) == before
+        assert [entry["event"] for entry in logs] == [
+            "the local chain was killed while it was being written, and goes back to its last copy"
+        ]
+
+
+async def test_damaged_file_without_a_good_copy_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "chain.json").write_text('{"accounts": {')
+    for copy in (None, "{"):
+        if copy is not None:
+            (tmp_path / "chain.json.previous").write_text(copy)
+        with pytest.raises(ConfigurationError, match=r"chain\.json is damaged.*--reset"):
+            async with run_node(tmp_path):
+                pass
+    assert (tmp_path / "chain.json").read_text() == '{"accounts": {'
+
+
+async def test_copy_of_a_chain_that_is_no_more_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "chain.json.previous").write_text("{}")
+    chain_file.mend(tmp_path / "chain.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_file_that_is_being_written_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain_file, "COPY_INTERVAL_S", 0.01)
+    chain, copy = tmp_path / "chain.json", tmp_path / "chain.json.previous"
+    keeping = asyncio.create_task(chain_file.keep_copy(chain))
+    for content, expected in (('{"a":1}', '{"a":1}'), ('{"a":1,"b":', '{"a":1}'), ('{"a":1,"b":2}', '{"a":1,"b":2}')):
+        chain.write_text(content)
+        async with asyncio.timeout(60):
+            while not copy.exists() or copy.read_text() != expected:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert copy.read_text() == expected
+    keeping.cancel()
 
 
 async def test_node_that_is_killed_is_started_again_on_its_port_and_chain(tmp_path: Path) -> None:

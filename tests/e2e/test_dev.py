@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import stat
 from collections.abc import Callable
@@ -91,6 +92,60 @@ def test_stopped_and_started_again_it_goes_on_where_it_was(tmp_path: Path) -> No
     with running(state, "--reset") as fresh:
         assert fresh.facts["api_key"] != first.facts["api_key"]
         assert list(fresh.api.payments.list()) == []
+
+
+def test_payments_of_before_a_restart_complete_after_it_in_every_token(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    first = start(state)
+    paid_before = {token: first.create(token) for token in ("USDT", "BNB")}
+    paid_after = {token: first.create(token) for token in ("USDT", "BNB")}
+    for token, payment in paid_before.items():
+        tx_hash = first.pay(payment, token)
+        wait_until(lambda tx_hash=tx_hash: first.node.is_mined(tx_hash), timeout_s=60, what="it is mined")  # type: ignore[misc]
+    assert first.end() == 0
+
+    with running(state) as second:
+        paid_new = {token: second.create(token) for token in ("USDT", "BNB")}  # BNB needs a price
+        for token, payment in (*paid_after.items(), *paid_new.items()):
+            second.pay(payment, token)
+        payments = [payment for group in (paid_before, paid_after, paid_new) for payment in group.values()]
+        for payment in payments:
+            second.until_settled(payment)
+        assert len(second.settled_logs()) == len(payments)
+
+
+def test_reorg_after_a_restart_takes_a_payment_back_and_it_is_paid_again(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    assert start(state).end() == 0
+    with running(state) as dev:
+        payment = dev.create("BNB")
+        dev.pay(payment, "BNB")
+        dev.until(payment, "confirming")
+        dev.node.rpc("anvil_reorg", 9, [])
+        dev.until(payment, "pending")
+        dev.pay(payment, "BNB")
+        dev.until_settled(payment)
+
+
+def test_chain_file_cut_short_by_a_kill_costs_no_payment(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    first = start(state, "--block-time", "0.5")
+    payment = first.create("USDT")
+    tx_hash = first.pay(payment, "USDT")
+    copy = state / "chain" / "chain.json.previous"
+    wait_until(lambda: copy.exists() and tx_hash in copy.read_text(), timeout_s=60, what="it is in the copy")
+    (node,) = first.children()
+    os.kill(node, signal.SIGSTOP)  # else it would end in order, and write its file once more
+    first.end(signal.SIGKILL)
+    os.kill(node, signal.SIGKILL)
+    wait_until(lambda: not is_running(node), timeout_s=60, what="the node has ended")
+    chain = state / "chain" / "chain.json"
+    os.truncate(chain, chain.stat().st_size // 2)
+    (state / "dev.json").unlink()
+
+    with running(state, "--block-time", "0.5") as second:
+        assert "goes back to its last copy" in second.log.read_text()
+        second.until_settled(payment)
 
 
 def test_running_node_is_used_through_two_endpoints_and_left_running(
