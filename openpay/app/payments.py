@@ -75,7 +75,8 @@ class PaymentService:
         if not offered:
             names = ", ".join(token.symbol for token in order.tokens)
             raise Invalid(
-                f"no fresh price for {names} at the moment; ask again shortly or accept another token",
+                f"no fresh price for {names} at the moment, or too far off its peg; "
+                "ask again shortly or accept another token",
                 code="token_unavailable",
                 param="accepted_tokens",
             )

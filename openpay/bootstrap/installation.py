@@ -139,7 +139,11 @@ async def installed(
             pools = await _connect(settings, chains, stack)
         by_id = {chain.chain_id: chain for chain in chains.values()}
         escrows = {id_: EscrowClient(pools[id_], chain, operator=operator) for id_, chain in by_id.items()}
-        quotes = QuoteCache([Source(chain=chain, pool=pools[id_]) for id_, chain in by_id.items()], clock=clock)
+        quotes = QuoteCache(
+            [Source(chain=chain, pool=pools[id_]) for id_, chain in by_id.items()],
+            clock=clock,
+            peg_tolerance_bps=settings.peg_tolerance_bps,
+        )
         yield Installation(
             settings=settings,
             store=store,

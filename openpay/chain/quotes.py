@@ -1,4 +1,4 @@
-"""Prices, read ahead of need: the newest Chainlink round at a final block, for every feed of every chain."""
+"""Prices kept ahead of need: what every chain's feeds said last, and whether that may still be quoted."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import structlog
 
 from openpay.app.ports import Clock
 from openpay.app.records import PriceQuote
-from openpay.chain import reads
-from openpay.chain.blocks import read_bytes, read_quantity
-from openpay.chain.errors import JsonRpcError
-from openpay.chain.escrow_abi import WORD, selector
+from openpay.chain.feeds import Readings, read_feeds
 from openpay.chain.pool import Pool
 from openpay.domain.chains import Chain, Token
 from openpay.domain.money import BPS
 from openpay.errors import ChainUnavailable
 
 PEG_TOLERANCE_BPS = 200
-"""A stablecoin worth less than 0.98 USD is not offered: the merchant would be paid short."""
+"""Off 1 USD by more than 2 %, a stablecoin is not offered."""
+
+FRESHNESS_MARGIN_S = 2
+"""Terms are dated once, and the escrow compares only the dates in them: no delay between quoting, paying and settling
+can make a round too old. The margin is for a server clock that steps back between dating the terms and judging the
+round, which are two readings of it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -36,79 +38,58 @@ class QuoteCache:
     """`ports.Quotes`: answers from memory what `refresh` read last.
 
     `clock` is the one by which payments are created, since a round's age is measured against `terms.quoted_at`.
+    `peg_tolerance_bps`: how far from 1 USD a stablecoin may be and still be offered.
     """
 
-    def __init__(self, sources: Sequence[Source], *, clock: Clock) -> None:
+    def __init__(self, sources: Sequence[Source], *, clock: Clock, peg_tolerance_bps: int = PEG_TOLERANCE_BPS) -> None:
         self._sources = sources
         self._clock = clock
-        self._rounds: dict[tuple[int, bytes], PriceQuote] = {}
+        self._peg_tolerance_bps = peg_tolerance_bps
+        self._readings: dict[int, Readings] = {}
 
     def price(self, chain_id: int, token: Token) -> PriceQuote | None:
-        """The round to name in terms made now; None when the escrow would refuse it as too old."""
-        quote = None if token.feed is None else self._rounds.get((chain_id, token.feed))
-        if quote is None or self._clock.now() - quote.updated_at > token.max_feed_age_s:
+        """The round to name in terms made now; None without one that the escrow is sure to accept."""
+        readings = self._readings.get(chain_id)
+        price = None if readings is None else readings.prices.get(token.symbol)
+        if price is None or self._clock.now() - price.quote.updated_at > price.max_age_s - FRESHNESS_MARGIN_S:
             return None
-        return quote
+        return price.quote
 
     def on_peg(self, chain_id: int, token: Token) -> bool:
-        """False only when the peg feed says so: a feed that is silent does not block a stablecoin."""
-        quote = None if token.peg_feed is None else self._rounds.get((chain_id, token.peg_feed))
-        return quote is None or quote.price * BPS >= 10**quote.decimals * (BPS - PEG_TOLERANCE_BPS)
+        """Whether one unit of a stablecoin is worth 1 USD, within the tolerance, by its peg feed's last word.
+
+        Below the peg the merchant would be paid short; above it the customer would overpay by the escrow's rule that
+        one token is one dollar. A feed without a usable answer says nothing, and blocks nothing: an oracle's outage
+        must not stop stablecoins. For the same reason a round's age does not matter: a feed that fell silent while the
+        token was off its peg keeps it out until it says otherwise or is taken out of the chain file, and one that fell
+        silent on the peg leaves it in.
+        """
+        readings = self._readings.get(chain_id)
+        quote = None if readings is None else readings.pegs.get(token.symbol)
+        if quote is None:
+            return True
+        one_dollar: int = 10**quote.decimals
+        return abs(quote.price - one_dollar) * BPS <= one_dollar * self._peg_tolerance_bps
 
     async def refresh(self) -> None:
-        """Read every feed. A chain that does not answer keeps its last rounds, which grow old by themselves."""
+        """Read every feed. A chain that does not answer keeps its last rounds, which grow old by themselves; a feed
+        that answers nonsense loses its own at once."""
         for source in self._sources:
+            chain_id = source.chain.chain_id
             try:
-                rounds = await read_rounds(source.pool, source.chain)
+                readings = await read_feeds(source.pool, source.chain)
             except ChainUnavailable as error:
-                _log.warning("prices not refreshed", chain_id=source.chain.chain_id, reason=str(error))
+                _log.warning("prices not refreshed", chain_id=chain_id, reason=str(error))
                 continue
-            self._rounds |= {(source.chain.chain_id, feed): quote for feed, quote in rounds.items()}
+            before = self._readings.get(chain_id)
+            _log_changes(chain_id, {} if before is None else before.faults, readings.faults)
+            self._readings[chain_id] = readings
 
 
-async def read_rounds(pool: Pool, chain: Chain) -> Mapping[bytes, PriceQuote]:
-    """The newest round of each of the chain's feeds at a block that no reorg takes back. Raises `ChainUnavailable`.
-
-    A feed that gives no positive answer there, or is not there yet, is left out.
-    """
-    feeds = list(dict.fromkeys(feed for token in chain.tokens for feed in (token.feed, token.peg_feed) if feed))
-    if not feeds:
-        return {}
-    at = await _final_number(pool, chain)
-    quotes = {feed: await _read_quote(pool, feed, at=at) for feed in feeds}
-    return {feed: quote for feed, quote in quotes.items() if quote is not None}
-
-
-async def _final_number(pool: Pool, chain: Chain) -> int:
-    if chain.has_finalized_tag:
-        return read_quantity((await pool.call(reads.header("finalized"))).number)
-    return max(0, read_quantity((await pool.call(reads.header("latest"))).number) - chain.confirmations)
-
-
-async def _read_quote(pool: Pool, feed: bytes, *, at: int) -> PriceQuote | None:
-    calls = [
-        reads.eth_call(to=feed, data=selector(name, "IPriceFeed"), at=at) for name in ("latestRoundData", "decimals")
-    ]
-    try:
-        round_data, decimals = await pool.batch(calls)
-    except JsonRpcError as error:
-        if not error.is_revert:
-            raise
-        return None  # how older feeds say that they have no round yet
-    return _quote(read_bytes(round_data), read_bytes(decimals))
-
-
-def _quote(round_data: bytes, decimals: bytes) -> PriceQuote | None:
-    """Decode `latestRoundData` (five words: id, answer, started at, updated at, answered in) and `decimals`."""
-    if len(round_data) != 5 * WORD or len(decimals) != WORD:
-        return None
-    words = [round_data[at : at + WORD] for at in range(0, len(round_data), WORD)]
-    price = int.from_bytes(words[1], "big", signed=True)
-    if price <= 0:
-        return None
-    return PriceQuote(
-        round=int.from_bytes(words[0], "big"),
-        price=price,
-        decimals=int.from_bytes(decimals, "big"),
-        updated_at=int.from_bytes(words[3], "big"),
-    )
+def _log_changes(chain_id: int, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Say each fault once, not every few seconds, and when it is over."""
+    for symbol, reason in now.items():
+        if before.get(symbol) != reason:
+            _log.error("feed cannot be used", chain_id=chain_id, token=symbol, reason=reason)
+    for symbol in before.keys() - now.keys():
+        _log.info("feed can be used again", chain_id=chain_id, token=symbol)
