@@ -4,8 +4,9 @@ pragma solidity 0.8.30;
 import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
+import {Coins} from "./Coins.sol";
 import {DueMath} from "./DueMath.sol";
 import {IEscrow} from "./IEscrow.sol";
 import {IPriceFeed} from "./IPriceFeed.sol";
@@ -15,11 +16,11 @@ import {Vault} from "./Vault.sol";
 /// @notice Described in IEscrow. Each function reads: check, state, event, transfer; tokens and recipients are called
 ///         last, so what they call back finds the final state.
 contract Escrow is IEscrow, Ownable2Step {
-    using SafeERC20 for IERC20Metadata;
-
     uint256 private constant MAX_ASSETS = 32;
     uint8 private constant MAX_DECIMALS = 18;
     uint16 private constant MAX_BPS = 500;
+    /// The longest life of a payment, from its quote; longer terms expire then.
+    uint256 private constant MAX_LIFE = 30 days;
     /// Someone may settle for a merchant and an operator who are both gone.
     uint256 private constant OPEN_AGAIN_AFTER = 30 days;
     /// From then on a broken price feed cannot hold back the customer's money.
@@ -34,6 +35,11 @@ contract Escrow is IEscrow, Ownable2Step {
 
     /// @param owner Lists assets; the only constructor argument, so the address is the same on every chain.
     constructor(address owner) Ownable(owner) {}
+
+    /// @notice Always refused: ownership only moves, in two steps, to an owner who accepts it.
+    function renounceOwnership() public view override onlyOwner {
+        revert OwnershipNotRenounced(msg.sender);
+    }
 
     // ---------------------------------------------------------------------------------------------------- assets
 
@@ -82,13 +88,14 @@ contract Escrow is IEscrow, Ownable2Step {
 
     /// @inheritdoc IEscrow
     function balanceOf(address merchant, address token) external view returns (uint256) {
-        return _balance(treasuryOf(merchant), token);
+        return Coins.balanceOf(token, treasuryOf(merchant));
     }
 
     /// @inheritdoc IEscrow
     function due(Terms calldata terms, uint8 asset) public view returns (uint256 full, uint256 min) {
         Asset memory a = assetAt(asset);
         if (!_accepts(terms, asset)) revert AssetNotAccepted(asset, terms.assets);
+        if (terms.merchant == address(0)) revert MerchantIsZero();
         if (terms.usd == 0) revert UsdIsZero();
         if (terms.slippageBps > MAX_BPS) revert BpsTooHigh(terms.slippageBps, MAX_BPS);
         if (terms.underpaymentBps > MAX_BPS) revert BpsTooHigh(terms.underpaymentBps, MAX_BPS);
@@ -130,7 +137,7 @@ contract Escrow is IEscrow, Ownable2Step {
         bytes32 id = idOf(terms);
         if (stateOf[id] != State.Settled) revert NotSettled(id);
 
-        amount = _balance(vaultOf(id), token);
+        amount = Coins.balanceOf(token, vaultOf(id));
         emit Swept(id, terms.merchant, token, amount);
         _move(id, token, treasuryOf(terms.merchant), amount);
     }
@@ -141,7 +148,7 @@ contract Escrow is IEscrow, Ownable2Step {
         if (msg.sender != terms.merchant) revert RescueNotAllowed(id, msg.sender);
         if (stateOf[id] != State.Settled) revert NotSettled(id);
 
-        amount = _balance(vaultOf(id), token);
+        amount = Coins.balanceOf(token, vaultOf(id));
         emit Rescued(id, token, to, terms.merchant, amount);
         _move(id, token, to, amount);
     }
@@ -152,7 +159,7 @@ contract Escrow is IEscrow, Ownable2Step {
         _checkMaySettle(terms, id, caller);
         (, uint256 min) = due(terms, asset);
         address token = _assets[asset].token;
-        amount = _balance(vaultOf(id), token);
+        amount = Coins.balanceOf(token, vaultOf(id));
         if (amount < min) revert BelowMin(id, token, amount, min);
 
         stateOf[id] = State.Settled;
@@ -161,8 +168,9 @@ contract Escrow is IEscrow, Ownable2Step {
     }
 
     function _checkMaySettle(Terms calldata terms, bytes32 id, address caller) private view {
-        uint256 openAgainAt = terms.expiry + OPEN_AGAIN_AFTER;
-        if (block.timestamp <= terms.expiry || block.timestamp >= openAgainAt) return;
+        uint256 expiry = _expiry(terms);
+        uint256 openAgainAt = expiry + OPEN_AGAIN_AFTER;
+        if (block.timestamp <= expiry || block.timestamp >= openAgainAt) return;
         if (caller == terms.merchant || caller == terms.operator) return;
         revert SettleNotAllowed(id, caller, openAgainAt);
     }
@@ -185,11 +193,12 @@ contract Escrow is IEscrow, Ownable2Step {
 
     /// @dev A price that cannot be read makes `due` revert, and the operator waits for the 24 hours to pass.
     function _checkOperatorMayRefund(Terms calldata terms, bytes32 id, address token) private view {
-        if (block.timestamp <= terms.expiry) revert RefundTooEarly(id, terms.expiry);
-        uint256 refundableAt = terms.expiry + REFUND_ALL_AFTER;
+        uint256 expiry = _expiry(terms);
+        if (block.timestamp <= expiry) revert RefundTooEarly(id, expiry);
+        uint256 refundableAt = expiry + REFUND_ALL_AFTER;
         if (block.timestamp >= refundableAt) return;
 
-        uint256 balance = _balance(vaultOf(id), token);
+        uint256 balance = Coins.balanceOf(token, vaultOf(id));
         uint256 count = _assets.length;
         for (uint8 asset = 0; asset < count; ++asset) {
             if (!_accepts(terms, asset) || _assets[asset].token != token) continue;
@@ -208,7 +217,7 @@ contract Escrow is IEscrow, Ownable2Step {
 
     /// @inheritdoc IEscrow
     function withdrawFor(address merchant, address token) external returns (uint256 amount) {
-        amount = _balance(treasuryOf(merchant), token);
+        amount = Coins.balanceOf(token, treasuryOf(merchant));
         emit Withdrawn(merchant, token, merchant, amount);
         _move(_treasurySalt(merchant), token, merchant, amount);
     }
@@ -216,16 +225,20 @@ contract Escrow is IEscrow, Ownable2Step {
     /// @inheritdoc IEscrow
     function rescueStray(address token, address to) external onlyOwner returns (uint256 amount) {
         if (to == address(0)) revert RecipientIsZero();
-        amount = IERC20Metadata(token).balanceOf(address(this));
+        amount = Coins.balanceOf(token, address(this));
         if (amount == 0) revert NothingToMove(address(this), token);
         emit StrayRescued(token, to, amount);
-        IERC20Metadata(token).safeTransfer(to, amount);
+        Coins.send(token, to, amount);
     }
 
     // ---------------------------------------------------------------------------------------------------- helpers
 
     function _treasurySalt(address merchant) private pure returns (bytes32) {
         return keccak256(abi.encode(merchant));
+    }
+
+    function _expiry(Terms calldata terms) private pure returns (uint256) {
+        return Math.min(terms.expiry, terms.quotedAt + MAX_LIFE);
     }
 
     function _accepts(Terms calldata terms, uint8 asset) private pure returns (bool) {
@@ -243,16 +256,12 @@ contract Escrow is IEscrow, Ownable2Step {
         return uint256(answer);
     }
 
-    function _balance(address account, address token) private view returns (uint256) {
-        return token == address(0) ? account.balance : IERC20Metadata(token).balanceOf(account);
-    }
-
     /// @dev Sends from the vault or treasury with this salt, deploying it first where needed.
     function _move(bytes32 salt, address token, address to, uint256 amount) private {
         address vault = vaultOf(salt);
         if (to == address(0)) revert RecipientIsZero();
         if (amount == 0) revert NothingToMove(vault, token);
-        uint256 balance = _balance(vault, token);
+        uint256 balance = Coins.balanceOf(token, vault);
         if (amount > balance) revert BalanceTooLow(vault, token, balance, amount);
         if (vault.code.length == 0) Clones.cloneDeterministic(vaultImplementation, salt);
         Vault(payable(vault)).move(token, to, amount);

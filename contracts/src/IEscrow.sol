@@ -6,7 +6,8 @@ pragma solidity 0.8.30;
 ///         exchange pays it by a plain transfer, before anything is deployed there. Settling checks the amount against
 ///         the terms and moves the money to the merchant's treasury, from which only the merchant is paid.
 ///
-///         Who may do what, where "expired" means a block time later than `terms.expiry`:
+///         Who may do what, where "expired" means a block time later than `terms.expiry`, or than 30 days after
+///         `terms.quotedAt` if that is earlier:
 ///
 ///         | function     | caller                                                                                     |
 ///         |--------------|--------------------------------------------------------------------------------------------|
@@ -24,7 +25,7 @@ interface IEscrow {
     /// @notice What a payment was agreed on. Its hash is the payment's id and so its deposit address: whoever knows the
     ///         terms can settle or refund without any database, and nobody can pay under other ones.
     struct Terms {
-        /// Whose treasury is paid.
+        /// Whose treasury is paid; not address(0), whose treasury nobody could empty.
         address merchant;
         /// Who may settle late and refund what did not suffice. Never gets a say over a treasury.
         address operator;
@@ -36,7 +37,8 @@ interface IEscrow {
         uint16 underpaymentBps;
         /// When the price was quoted; the round must not be newer, nor older than the asset's maxAge.
         uint40 quotedAt;
-        /// The last second in which everyone may settle.
+        /// The last second in which everyone may settle, at most 30 days after quotedAt: a later one is read as that, so
+        /// that no terms can put off for ever the operator's right to send back what did not suffice.
         uint40 expiry;
         /// The Chainlink round that prices every asset with a feed.
         uint80 round;
@@ -94,6 +96,7 @@ interface IEscrow {
 
     error AssetNotListed(uint8 asset, uint256 count);
     error AssetNotAccepted(uint8 asset, uint32 assets);
+    error MerchantIsZero();
     error UsdIsZero();
     error BpsTooHigh(uint16 bps, uint16 max);
     /// @notice The feed has no usable answer under this round.
@@ -111,13 +114,15 @@ interface IEscrow {
 
     error RefundNotAllowed(bytes32 id, address caller);
     /// @notice The operator may refund only once the payment has expired.
-    error RefundTooEarly(bytes32 id, uint40 expiry);
+    error RefundTooEarly(bytes32 id, uint256 expiry);
     /// @notice The operator may not touch what the merchant has begun to refund.
     error RefundedByMerchant(bytes32 id);
     /// @notice The balance suffices to settle `asset`: the operator must settle, or wait until `refundableAt`.
     error CanStillSettle(bytes32 id, uint8 asset, uint256 balance, uint256 min, uint256 refundableAt);
     error RescueNotAllowed(bytes32 id, address caller);
 
+    /// @notice Ownership is handed on, never dropped: what is sent to this contract would then be lost.
+    error OwnershipNotRenounced(address owner);
     error NothingToMove(address from, address token);
     error RecipientIsZero();
     error BalanceTooLow(address from, address token, uint256 balance, uint256 amount);
@@ -188,6 +193,7 @@ interface IEscrow {
     /// @notice Pays a merchant's whole treasury balance of one token to the merchant's own address, whoever calls.
     function withdrawFor(address merchant, address token) external returns (uint256 amount);
 
-    /// @notice Sends on tokens that were sent to this contract itself, which holds nobody's money. Owner only.
+    /// @notice Sends on tokens that were sent to this contract itself, which holds nobody's money, and BNB that came
+    ///         without a call: before the deployment, or from a contract that destroyed itself. Owner only.
     function rescueStray(address token, address to) external returns (uint256 amount);
 }

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {Address} from "@openzeppelin/contracts/utils/Address.sol";
+import {Coins} from "./Coins.sol";
 
 /// @title The account behind a deposit address or a treasury
 /// @notice Holds BNB and BEP-20 tokens and does what its escrow says; it has no state and no rules of its own.
@@ -11,8 +9,6 @@ import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 ///      cost of one delegatecall (about 2,700 gas, so not from a bare 21,000 or with a 2,300 stipend: such a transfer
 ///      fails and stays with its sender). Before its clone is deployed, a deposit address takes BNB with any gas.
 contract Vault {
-    using SafeERC20 for IERC20;
-
     /// @notice The only caller that may move anything.
     address public immutable escrow = msg.sender;
     address private immutable implementation = address(this);
@@ -28,7 +24,6 @@ contract Vault {
     /// @notice Sends `amount` units of `token`, or wei where `token` is address(0), to `to`; reverts unless all of it went.
     function move(address token, address to, uint256 amount) external {
         if (msg.sender != escrow) revert OnlyEscrow(msg.sender);
-        if (token == address(0)) Address.sendValue(payable(to), amount);
-        else IERC20(token).safeTransfer(to, amount);
+        Coins.send(token, to, amount);
     }
 }

@@ -71,6 +71,19 @@ contract RescueTest is Base {
         escrow.rescueStray(address(usdt), address(0));
     }
 
+    function test_bnbThatReachedTheEscrowWithoutACallIsSentOnByTheOwner() public {
+        vm.deal(address(escrow), 3);
+        vm.expectEmit(address(escrow));
+        emit IEscrow.StrayRescued(NATIVE, customer, 3);
+        eq("answer", escrow.rescueStray(NATIVE, customer), 3);
+        eq("customer", customer.balance, 3);
+    }
+
+    function test_emptyEscrowHasNothingToSendOn() public {
+        vm.expectRevert(abi.encodeWithSelector(IEscrow.NothingToMove.selector, address(escrow), NATIVE));
+        escrow.rescueStray(NATIVE, customer);
+    }
+
     function test_escrowItselfRefusesBnb() public {
         vm.deal(customer, 1 ether);
         vm.prank(customer);
