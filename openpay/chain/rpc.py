@@ -24,6 +24,9 @@ MAX_ANSWER_BYTES = 64 * 2**20
 """Far above the largest block (a 55 M gas block of nothing but logs is about 20 MB of JSON)."""
 READ_BUFFER_BYTES = 2**20
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises; the last for an answer nested thousands of levels deep."""
+
 _THROTTLED_CODES = frozenset({429, -32005, -32097})
 """-32005 is EIP-1474's "limit exceeded"; the others are what providers send instead."""
 
@@ -120,14 +123,14 @@ class Endpoint:
             answers: Sequence[_Answer[Any]] = decoded if as_batch else (decoded,)
             if [answer.id for answer in answers] == ids:
                 return answers
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             pass  # an error, a null, another order, or nonsense: find out which, slowly
         return self._decode_patiently(body, calls, ids)
 
     def _decode_patiently(self, body: bytes, calls: Sequence[Call[Any]], ids: list[int]) -> Sequence[_Answer[Any]]:
         try:
             rows = msgspec.json.decode(body, type=list[_Answer[Raw]] | _Answer[Raw])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             raise BadAnswer(self.name, f"not JSON-RPC: {error}: {body[:80]!r}") from error
         if isinstance(rows, _Answer):
             # One object in place of a batch is an error about all of it.
@@ -141,7 +144,7 @@ class Endpoint:
             if isinstance(row.result, Raw) and bytes(row.result) != b"null" and row.error is None:
                 try:
                     result = msgspec.json.decode(row.result, type=call.answer)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                except _UNREADABLE as error:
                     raise BadAnswer(self.name, f"{call.method}: {error}: {bytes(row.result)[:80]!r}") from error
                 answers.append(_Answer(id=request_id, result=result))
             else:

@@ -161,6 +161,17 @@ async def test_answer_that_is_not_what_was_asked_for_is_a_bad_answer(body: str, 
             await endpoint.call(NUMBER)
 
 
+@pytest.mark.parametrize("field", ["result", "error"])
+async def test_answer_nested_thousands_of_levels_deep_is_a_bad_answer(field: str) -> None:
+    nested = "[" * 100_000 + "]" * 100_000
+    value = nested if field == "result" else f'{{"code": 1, "data": {nested}}}'
+    node = FakeNode()
+    node.respond = text(f'{{"jsonrpc": "2.0", "id": 1, "{field}": {value}}}')
+    async with endpoint_of(node) as endpoint:
+        with pytest.raises(BadAnswer):
+            await endpoint.call(NUMBER)
+
+
 async def test_bytes_that_are_not_utf8_are_a_bad_answer() -> None:
     node = FakeNode()
     node.respond = lambda question: web.Response(body=b'{"jsonrpc": "2.0", "id": 1, "result": "\xff\xfe"}')
