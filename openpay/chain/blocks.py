@@ -16,6 +16,10 @@ from msgspec import Meta, Struct
 
 # For what is read although no proof covers it. A text of another form makes the whole answer a bad one.
 HexQuantity = Annotated[str, Meta(pattern=r"\A0x[0-9a-fA-F]{1,64}\Z")]
+HexCount = Annotated[str, Meta(pattern=r"\A0x[0-9a-fA-F]{1,15}\Z")]
+"""A height or a nonce: below 2^60, so that every database stores it."""
+HexTime = Annotated[str, Meta(pattern=r"\A0x[0-9a-fA-F]{1,9}\Z")]
+"""Unix seconds below 2^36, the year 4147, so that every date made from them can be written."""
 HexBytes = Annotated[str, Meta(pattern=r"\A0x([0-9a-fA-F]{2})*\Z")]
 HexWord = Annotated[str, Meta(pattern=r"\A0x[0-9a-fA-F]{64}\Z")]
 
@@ -73,7 +77,7 @@ class Transaction(Struct, frozen=True, gc=False, rename="camel"):
     recovered from the signature (`openpay.chain.sender`).
     """
 
-    nonce: str
+    nonce: HexCount
     gas: str
     value: str
     input: str
@@ -113,10 +117,10 @@ class Header(Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     receipts_root: str
     logs_bloom: str
     difficulty: str
-    number: HexQuantity
+    number: HexCount
     gas_limit: str
     gas_used: str
-    timestamp: HexQuantity
+    timestamp: HexTime
     extra_data: str
     mix_hash: str
     nonce: str

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from openpay.chain.blocks import Block, Header, HexBytes, HexQuantity, HexWord, Receipt
+from openpay.chain.blocks import Block, Header, HexBytes, HexCount, HexQuantity, HexWord, Receipt
 from openpay.chain.rpc import Call
 
 Tag = Literal["latest", "pending", "safe", "finalized", "earliest"]
@@ -21,7 +21,7 @@ class MinedReceipt(Struct, frozen=True, gc=False, rename="camel"):
     """What a node says of one mined transaction. Nothing proves it: fit for showing, not for deciding about money."""
 
     block_hash: HexWord
-    block_number: HexQuantity
+    block_number: HexCount
     status: HexQuantity
     gas_used: HexQuantity
 
@@ -29,9 +29,9 @@ class MinedReceipt(Struct, frozen=True, gc=False, rename="camel"):
 class KnownTransaction(Struct, frozen=True, gc=False, rename="camel"):
     """Where a node says that a transaction is; `block_hash` is None while it waits in the pool."""
 
-    nonce: HexQuantity
+    nonce: HexCount
     block_hash: HexWord | None = None
-    block_number: HexQuantity | None = None
+    block_number: HexCount | None = None
 
 
 def chain_id() -> Call[str]:

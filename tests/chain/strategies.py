@@ -57,7 +57,7 @@ _authorizations = st.fixed_dictionaries(
 def transactions(draw: st.DrawFn) -> dict[str, Any]:
     kind = draw(st.integers(0, 4))
     fields: dict[str, st.SearchStrategy[Any]] = {
-        "nonce": quantities(64),
+        "nonce": quantities(60),
         "gas": quantities(64),
         "to": st.one_of(st.none(), addresses),
         "value": quantities(),
@@ -103,10 +103,10 @@ def headers(draw: st.DrawFn) -> dict[str, Any]:
         "receiptsRoot": words,
         "logsBloom": blooms,
         "difficulty": quantities(64),
-        "number": quantities(64),
+        "number": quantities(60),
         "gasLimit": quantities(64),
         "gasUsed": quantities(64),
-        "timestamp": quantities(64),
+        "timestamp": quantities(36),
         "extraData": hex_bytes(max_size=600),
         "mixHash": words,
         "nonce": hex_bytes(min_size=8, max_size=8),
