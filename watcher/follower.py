@@ -19,7 +19,7 @@ from openpay.app.ports import Clock, Database
 from openpay.app.signals import Signals
 from openpay.chain import reads
 from openpay.chain.blocks import Header, read_bytes, read_quantity
-from openpay.chain.errors import BadAnswer
+from openpay.chain.errors import BadAnswer, NoEndpointAnswered
 from openpay.chain.escrow import EscrowClient
 from openpay.chain.pool import Pool
 from openpay.chain.proofs import ProvenBlock, prove_header
@@ -123,9 +123,21 @@ class Follower:
         return True
 
     async def _advance(self, record: Record, heads: Heads, last: int) -> bool:
-        """Read from the tip to `last` or the step's limit, and commit in order."""
+        """Read from the tip to `last` or the step's limit, and commit in order.
+
+        A head that is one node's invention may lie above blocks that no node has: then what there is is read one by
+        one.
+        """
         first = record.tip.number + 1
         last = min(last, first + BLOCKS_PER_STEP - 1)
+        try:
+            return await self._read(record, heads, first, last)
+        except NoEndpointAnswered as error:
+            if last == first or not error.is_missing:
+                raise
+            return record.tip.number >= first or await self._read(record, heads, first, first)
+
+    async def _read(self, record: Record, heads: Heads, first: int, last: int) -> bool:
         pending: list[ProvenBlock] = []
         async with aclosing(read_blocks(self._pool, first, last)) as blocks:
             async for block in blocks:
@@ -192,22 +204,25 @@ class Follower:
     async def _ask_escrow(self, final_number: int | None, heads: Heads) -> dict[str, EscrowAnswer]:
         """The escrow's word on each payment whose transaction is final, at the newest block that is final.
 
-        Not at our own final block: nodes keep the state of 128 blocks only, and we may be behind.
+        Not at our own final block at first: nodes keep the state of 128 blocks only, and we may be behind. But then,
+        because that newest block is one node's word, and may be an invention.
         """
         if final_number is None and self._record is not None:
             final_number = self._record.final_number
         if final_number is None:
             return {}
         asked = await follow.questions(self._db, self._chain.chain_id, final_number=final_number)
-        at = heads.latest.number - self._chain.confirmations
-        if heads.finalized is not None and heads.finalized > at:
-            at = heads.finalized
-        return {
-            question.payment_id: await self._escrow.check(
-                question.terms, question.asset_index, block=max(0, at), escrow=question.escrow
-            )
-            for question in asked
-        }
+        # Never below the final block either: before their money arrived, the escrow would refuse these payments.
+        at = max(heads.latest.number - self._chain.confirmations, heads.finalized or 0, final_number)
+        answers: dict[str, EscrowAnswer] = {}
+        for question in asked:
+            for block in dict.fromkeys((at, final_number)):
+                answers[question.payment_id] = answer = await self._escrow.check(
+                    question.terms, question.asset_index, block=block, escrow=question.escrow
+                )
+                if answer is not None:
+                    break
+        return answers
 
     # --- back ------------------------------------------------------------------------------------------------------
 
@@ -254,7 +269,11 @@ class Follower:
         async def ask(endpoint: Endpoint) -> Heads:
             latest, *finalized = await endpoint.batch([reads.header(tag) for tag in tags])
             prove_header(latest, block_hash=read_bytes(latest.hash), endpoint=endpoint.name)
-            return Heads(latest=_link(latest), finalized=read_quantity(finalized[0].number) if finalized else None)
+            head = _link(latest)
+            # Nothing above the head is final, whatever a node that is not asked in one moment, or lies, says of it.
+            return Heads(
+                latest=head, finalized=min(read_quantity(finalized[0].number), head.number) if finalized else None
+            )
 
         return await self._pool.ask(ask)
 

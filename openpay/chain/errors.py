@@ -76,6 +76,11 @@ class NoEndpointAnswered(ChainUnavailable):
         super().__init__("no endpoint answered: " + "; ".join(str(fault) for fault in faults.values()))
         self.faults = dict(faults)
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether some endpoint did answer, with `null`."""
+        return any(isinstance(fault, Missing) for fault in self.faults.values())
+
 
 class JsonRpcError(ChainUnavailable):
     """The node understood the request and refused it (JSON-RPC 2.0, section 5.1).

@@ -156,7 +156,7 @@ class Pool:
         try:
             return await self.call(call)
         except NoEndpointAnswered as error:
-            if any(isinstance(fault, Missing) for fault in error.faults.values()):
+            if error.is_missing:
                 return None
             raise
 

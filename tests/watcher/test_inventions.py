@@ -1,0 +1,113 @@
+"""Nodes that invent blocks, heads and answers of their own: they stop nothing, and break nothing."""
+
+from __future__ import annotations
+
+from binascii import unhexlify
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from openpay.chain import encoding
+from openpay.chain.blocks import Header
+from openpay.chain.pool import connect
+from openpay.chain.trie import EMPTY_ROOT
+from openpay.domain.keccak import keccak
+from openpay.domain.payment import Status
+from openpay.errors import ChainUnavailable
+from tests.watcher.proxy import Lie
+from tests.watcher.scene import CHAIN_ID, Scene
+from tests.watcher.test_nodes import behind, paid_up
+
+
+def child(parent: dict[str, Any], **fields: str) -> dict[str, Any]:
+    """An empty block on `parent` that any proof accepts."""
+    block = {
+        **parent,
+        "parentHash": parent["hash"],
+        "number": hex(int(parent["number"], 16) + 1),
+        "timestamp": hex(int(parent["timestamp"], 16) + 1),
+        "transactionsRoot": "0x" + EMPTY_ROOT.hex(),
+        "receiptsRoot": "0x" + EMPTY_ROOT.hex(),
+        "transactions": [],
+        **fields,
+    }
+    # Not through the limits of our own types: a node has none.
+    header = Header(**{name: block.get(key) for name, key in _header_fields()})
+    return {**block, "hash": "0x" + keccak(unhexlify(encoding.header(header))).hex()}
+
+
+def _header_fields() -> Sequence[tuple[str, str]]:
+    return [(field.name, field.encode_name) for field in msgspec.structs.fields(Header)]
+
+
+def serving(*invented: dict[str, Any]) -> Lie:
+    """Serve these blocks on top of the real ones, the last as the head."""
+    known = {block[key]: block for block in invented for key in ("hash", "number")} | {"latest": invented[-1]}
+
+    def lie(method: str, params: list[Any], result: Any) -> Any:
+        if method == "eth_getBlockReceipts" and params[0] in known:
+            return []
+        return known.get(params[0], result) if method.startswith("eth_getBlockBy") else result
+
+    return lie
+
+
+@pytest.mark.parametrize("field", ["timestamp", "number"])
+async def test_invented_block_with_an_absurd_number_is_a_bad_answer(scene: Scene, field: str) -> None:
+    async with behind(scene, 2) as (liar, _):
+        payment = await paid_up(scene)
+        liar.lie = serving(child(scene.anvil.block(), **{field: hex(2**100)}))
+        await scene.watch()
+        assert (await scene.cursor()).number == scene.anvil.block_number()
+        assert await scene.status(payment) is Status.CONFIRMING
+
+
+async def test_invented_blocks_of_the_future_expire_nothing_that_a_second_host_does_not_know(scene: Scene) -> None:
+    async with behind(scene, 2) as (liar, _):
+        idle = await scene.create("USDT")
+        invented = [scene.anvil.block()]
+        for second in range(30):
+            invented.append(child(invented[-1], timestamp=hex(2**33 + second)))
+        liar.lie = serving(*invented[1:])
+        await scene.watch()
+        assert (await scene.cursor()).time > idle.deadline
+        assert await scene.status(idle) is Status.INITIATED
+        liar.lie = None
+        payment = await paid_up(scene)
+        await scene.mine(40)
+        assert await scene.status(payment) is Status.PAID
+        assert await scene.status(idle) is Status.INITIATED
+
+
+async def test_head_far_above_all_blocks_does_not_keep_those_from_being_read(scene: Scene) -> None:
+    async with behind(scene, 2) as (liar, _):
+        payment = await paid_up(scene)
+        scene.anvil.mine(11)
+        liar.lie = serving(child(scene.anvil.block(), number=hex(2**50)))
+        with pytest.raises(ChainUnavailable):  # at the end: the next block is nowhere
+            await scene.watch()
+        assert (await scene.cursor()).number == scene.anvil.block_number()
+        assert await scene.status(payment) is Status.PAID
+
+
+async def test_finalized_block_far_above_the_head_keeps_no_payment_from_being_paid(scene: Scene) -> None:
+    async with behind(scene, 2) as (liar, _):
+        payment = await paid_up(scene)
+        final = child(scene.anvil.block("finalized"), number=hex(2**50))
+        liar.lie = lambda method, params, result: final if params[:1] == ["finalized"] else result
+        for _ in range(11):
+            await scene.mine(1)
+        assert await scene.status(payment) is Status.PAID
+
+
+async def test_escrow_is_asked_at_a_block_that_holds_the_money_where_no_block_is_called_finalized(scene: Scene) -> None:
+    chain = replace(scene.chain, has_finalized_tag=False)
+    async with connect([scene.anvil.rpc_url], chain_id=CHAIN_ID, has_finalized_tag=False) as pool:
+        scene.restart(pool=pool, chain=chain)
+        payment = await paid_up(scene)
+        for _ in range(11):
+            await scene.mine(1)
+        assert await scene.status(payment) is Status.PAID
