@@ -3,27 +3,6 @@ pragma solidity 0.8.30;
 
 import {Base} from "./Base.sol";
 import {IEscrow} from "../src/IEscrow.sol";
-import {TestToken} from "../src/local/TestToken.sol";
-
-/// @notice A listed token that calls the escrow back in the middle of a transfer.
-contract ReenteringToken is TestToken("Hostile", "HOST") {
-    address private target;
-    bytes private call;
-    bytes public answer;
-    bool public succeeded;
-
-    function reenter(address target_, bytes calldata call_) external {
-        (target, call) = (target_, call_);
-    }
-
-    function _update(address from, address to, uint256 amount) internal override {
-        super._update(from, to, amount);
-        if (target == address(0) || from == address(0)) return;
-        address once = target;
-        target = address(0);
-        (succeeded, answer) = once.call(call);
-    }
-}
 
 contract SettleTest is Base {
     function test_strangerSettlesAndOnlyTheTreasuryGains() public {
@@ -166,38 +145,6 @@ contract SettleTest is Base {
         vm.prank(merchant);
         escrow.refund(terms, address(usdt), customer, 5e18);
         eq("answer", escrow.settle(terms, USDT), 25e18);
-    }
-
-    function test_tokenThatReentersFindsThePaymentSettled() public {
-        ReenteringToken hostile = new ReenteringToken();
-        uint8 asset = escrow.listAsset(address(hostile), address(0), 0);
-        IEscrow.Terms memory terms = terms25();
-        terms.assets = 8;
-        bytes32 id = escrow.idOf(terms);
-        hostile.mint(vaultOf(terms), 50e18);
-        hostile.reenter(address(escrow), abi.encodeCall(escrow.settle, (terms, asset)));
-        escrow.settle(terms, asset);
-        yes("the inner settle failed", !hostile.succeeded());
-        eq(
-            "by name",
-            keccak256(hostile.answer()),
-            keccak256(abi.encodeWithSelector(IEscrow.AlreadySettled.selector, id))
-        );
-        eq("treasury", hostile.balanceOf(treasury()), 50e18);
-    }
-
-    function test_tokenThatReentersCannotRefundWhatIsBeingSettled() public {
-        ReenteringToken hostile = new ReenteringToken();
-        uint8 asset = escrow.listAsset(address(hostile), address(0), 0);
-        IEscrow.Terms memory terms = terms25();
-        terms.assets = 8;
-        terms.operator = address(hostile);
-        hostile.mint(vaultOf(terms), 25e18);
-        usdt.mint(vaultOf(terms), 5e18);
-        hostile.reenter(address(escrow), abi.encodeCall(escrow.refund, (terms, address(usdt), stranger, 5e18)));
-        escrow.settle(terms, asset);
-        yes("the inner refund failed", !hostile.succeeded());
-        eq("stranger", usdt.balanceOf(stranger), 0);
     }
 
     function test_enoughAlwaysSettlesAndTooLittleNever(uint96 usd, uint128 units) public {
