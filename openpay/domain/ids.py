@@ -6,6 +6,8 @@ import re
 import secrets
 import zlib
 
+from openpay.domain.keccak import keccak
+
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_LENGTH = 24
 """24 base62 characters carry 142 bits: nobody guesses a checkout URL."""
@@ -24,6 +26,15 @@ def random_base62(length: int) -> str:
 def new_id(prefix: str) -> str:
     """A fresh id such as `pay_` + 24 base62 characters."""
     return f"{prefix}_{random_base62(ID_LENGTH)}"
+
+
+def derived_id(prefix: str, text: str) -> str:
+    """The id of what `text` names, always the same: deriving it twice makes nothing twice."""
+    value, digits = int.from_bytes(keccak(text.encode()), "big"), ""
+    for _ in range(ID_LENGTH):
+        value, digit = divmod(value, len(BASE62))
+        digits += BASE62[digit]
+    return f"{prefix}_{digits}"
 
 
 def is_payment_id(text: str) -> bool:
