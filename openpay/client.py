@@ -223,8 +223,19 @@ class Delivery(TypedDict):
     created_at: str
 
 
+class UsdWorth(TypedDict):
+    """A balance's three figures in USD, rounded down."""
+
+    available: str
+    pending: str
+    confirming: str
+
+
 class Balance(TypedDict):
-    """One token: `available` in the treasury, `pending` paid and not yet settled."""
+    """One token: `available` in the treasury, `pending` paid and not yet settled, `confirming` not yet final.
+
+    `usd` is None for BNB while the server has no fresh price.
+    """
 
     token: str
     contract: str | None
@@ -233,6 +244,9 @@ class Balance(TypedDict):
     available_units: str
     pending: str
     pending_units: str
+    confirming: str
+    confirming_units: str
+    usd: UsdWorth | None
 
 
 class Withdrawal(TypedDict):

@@ -203,8 +203,17 @@ class TestEventShape(Shape):
     created_at: Time
 
 
+class UsdShape(Shape):
+    """A balance's worth now, rounded down: stablecoins at 1 USD, BNB at the newest final round of its feed."""
+
+    available: Decimal
+    pending: Decimal
+    confirming: Decimal
+
+
 class BalanceShape(Shape):
-    """One token: in the treasury, and paid but not yet there."""
+    """One token: in the treasury, paid but not yet there, and waiting for confirmations. `usd` is null for BNB while
+    no fresh price is known."""
 
     token: str
     contract: Address | None
@@ -213,6 +222,9 @@ class BalanceShape(Shape):
     available_units: Units
     pending: Decimal
     pending_units: Units
+    confirming: Decimal
+    confirming_units: Units
+    usd: UsdShape | None
 
 
 class BalanceList(Shape):

@@ -14,7 +14,7 @@ from openpay.app.withdrawals import find_withdrawal, request_withdrawal
 
 async def list_balances(call: Call[NoQuery, NoBody]) -> Answer:
     chain = call.deps.chain_of(call.caller)
-    found = await token_balances(call.deps.db, call.deps.balances, chain, call.caller)
+    found = await token_balances(call.deps.db, call.deps.balances, call.deps.payments.quotes, chain, call.caller)
     return json_answer(render.whole_list(found, render.balance))
 
 

@@ -173,7 +173,7 @@ def sent_test(it: Event) -> Object:
 
 
 def balance(it: TokenBalance) -> Object:
-    token = it.token
+    token, usd = it.token, it.usd
     return {
         "token": token.symbol,
         "contract": None if token.contract is None else to_checksum(token.contract),
@@ -182,6 +182,15 @@ def balance(it: TokenBalance) -> Object:
         "available_units": str(it.available_units),
         "pending": format_decimal(it.pending_units, token.decimals),
         "pending_units": str(it.pending_units),
+        "confirming": format_decimal(it.confirming_units, token.decimals),
+        "confirming_units": str(it.confirming_units),
+        "usd": None
+        if usd is None
+        else {
+            "available": format_usd(usd.available),
+            "pending": format_usd(usd.pending),
+            "confirming": format_usd(usd.confirming),
+        },
     }
 
 

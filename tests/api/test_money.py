@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from openpay.domain.address import to_checksum
 from openpay.domain.deposit import Deposit, Source
@@ -12,21 +13,26 @@ from tests.api.shop import NOW, Shop, add_merchant, problem
 
 async def make_paid(shop: Shop, *, units: int, settlement: SettlementStatus) -> None:
     """A payment of 25 USDT that received `units`."""
+    await receive(
+        shop,
+        units,
+        status=Status.PAID,
+        paid_at=NOW + 60,
+        ended_at=NOW + 60,
+        paid_confirmations=12,
+        settlement=Settlement(status=settlement),
+    )
+
+
+async def receive(shop: Shop, units: int, *, reverted: bool = False, **changes: Any) -> None:
+    """A payment of 25 USDT that received `units`, and `changes` to what moves in it."""
     payment_id = (await shop.pay(accepted_tokens=["USDT"])).body["id"]
     async with shop.store.write() as uow:
         (payment,) = await uow.payments.lock([payment_id])
-        completion = Completion(token="USDT", tx_hash=b"\x01" * 32, block_number=7, block_hash=b"\x02" * 32)
-        await uow.payments.save(
-            replace(
-                payment,
-                status=Status.PAID,
-                completion=completion,
-                paid_at=NOW + 60,
-                ended_at=NOW + 60,
-                paid_confirmations=12,
-                settlement=Settlement(status=settlement),
-            )
+        completion = Completion(
+            token="USDT", tx_hash=b"\x01" * 32, block_number=7, block_hash=b"\x02" * 32, reverted=reverted
         )
+        await uow.payments.save(replace(payment, completion=completion, **changes))
         await uow.deposits.add(
             [
                 Deposit(
@@ -66,12 +72,38 @@ async def test_balances_tell_what_is_in_the_treasury_and_what_is_on_its_way(shop
         "available_units": str(5 * 10**17),
         "pending": "55.00",
         "pending_units": str(55 * 10**18),
+        "confirming": "0.00",
+        "confirming_units": "0",
+        "usd": {"available": "0.50", "pending": "55.00", "confirming": "0.00"},
     }
     assert [(b["token"], b["available"], b["pending"]) for b in balances["data"][1:]] == [
         ("USDC", "0.00", "0.00"),
         ("BNB", "0.00", "0.00"),
     ]
     assert (await shop.get("/v1/balances", key="test")).body["data"][0]["pending"] == "0.00"
+
+
+async def test_money_that_is_being_confirmed_is_told_apart(shop: Shop) -> None:
+    await receive(shop, 26 * 10**18, status=Status.CONFIRMING, confirming_since=NOW)
+    await receive(shop, 9 * 10**18, status=Status.CONFIRMING, confirming_since=NOW, reverted=True)
+
+    usdt = (await shop.get("/v1/balances")).body["data"][0]
+
+    assert (usdt["pending"], usdt["confirming"], usdt["confirming_units"]) == ("0.00", "26.00", str(26 * 10**18))
+    assert usdt["usd"] == {"available": "0.00", "pending": "0.00", "confirming": "26.00"}
+
+
+async def test_worth_is_rounded_down_at_the_fresh_price_and_unknown_without_one(shop: Shop) -> None:
+    shop.treasuries.units = {"BNB": 10**18 // 3, "USDT": 1_999_999_999_999}
+
+    usdt, _, bnb = (await shop.get("/v1/balances")).body["data"]
+    assert bnb["usd"]["available"] == "199.999999"
+    assert usdt["usd"]["available"] == "0.000001"
+
+    shop.quotes.bnb = None
+    usdt, _, bnb = (await shop.get("/v1/balances")).body["data"]
+    assert (bnb["available_units"], bnb["usd"]) == (str(10**18 // 3), None)
+    assert usdt["usd"]["available"] == "0.000001"
 
 
 async def test_paid_payment_shows_its_settlement(shop: Shop) -> None:
