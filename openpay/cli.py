@@ -1,4 +1,7 @@
-"""The command line. Every command reads the same `OPENPAY_*` settings; `openpay dev` needs none."""
+"""The command line. Every command reads the same `OPENPAY_*` settings; `openpay dev` heeds none.
+
+Commands import what they run: the libraries together take seconds, and `--help` or `keys list` need few of them.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,15 @@ import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from openpay.app.merchants import change_merchant, create_merchant, issue_key, revoke_key
-from openpay.app.ports import UnitOfWork
-from openpay.app.records import Merchant
-from openpay.app.sealing import Sealer
-from openpay.app.webhooks import ensure_signing_key
-from openpay.bootstrap.installation import describe, installed
-from openpay.bootstrap.logs import configure_logging
-from openpay.bootstrap.roles import Role, run
-from openpay.chain.clock import SystemClock
-from openpay.config import Settings, load_settings
-from openpay.domain.address import parse_address, to_checksum
-from openpay.domain.time import format_time
-from openpay.errors import FatalError, NotFound, OpenPayError
-from openpay.store import Store, migrate
+from openpay.bootstrap.role import Role
+from openpay.errors import FatalError, OpenPayError
+
+if TYPE_CHECKING:
+    from openpay.config import Settings
 
 T = TypeVar("T")
 
@@ -44,7 +38,8 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(merchants_app, name="merchants")
 
 MerchantId = Annotated[str, typer.Option("--merchant", help="The merchant's id, mer_…")]
-LogLevel = Annotated[str, typer.Option(envvar="OPENPAY_LOG_LEVEL", help="debug, info, warning or error")]
+LOG_LEVELS = "debug, info, warning or error"
+LogLevel = Annotated[str, typer.Option(envvar="OPENPAY_LOG_LEVEL", help=LOG_LEVELS)]
 
 
 # --- development -------------------------------------------------------------------------------------------------
@@ -60,12 +55,15 @@ def dev(
     ] = None,
     confirmations: Annotated[int, typer.Option(min=1, help="Blocks until a payment counts as final.")] = 12,
     reset: Annotated[bool, typer.Option("--reset", help="Forget chain and database, and start afresh.")] = False,
-    log_level: LogLevel = "warning",
+    log_level: Annotated[str, typer.Option(help=LOG_LEVELS)] = "warning",
 ) -> None:
     """Everything on a local chain in one process: node, contracts, merchant, API, page, watcher, webhooks, settler."""
-    from openpay.bootstrap.dev import DevOptions, run_dev  # starts slower than the other commands
+    from openpay.bootstrap.state_dir import forget_ended
 
-    configure_logging(level=log_level)
+    forget_ended(state_dir)  # before the imports below, which take their time: no script must believe it until then
+    from openpay.bootstrap.dev import DevOptions, run_dev
+
+    _log_to_stderr(log_level)
     options = DevOptions(
         port=port,
         state_dir=state_dir,
@@ -85,7 +83,7 @@ def demo(
     """Pay in USDT and in BNB, from the API call to the merchant's wallet; exit status 0 only if all of it happened."""
     from openpay.bootstrap.dev import run_demo
 
-    configure_logging(level="error")
+    _log_to_stderr("error")
     if not _run(run_demo(state_dir, block_time_s=block_time, echo=typer.echo)):
         raise typer.Exit(1)
 
@@ -96,24 +94,28 @@ def demo(
 @app.command(name="migrate")
 def migrate_command() -> None:
     """Bring the database to this version's schema; safe to repeat."""
-    with _readable_errors():
-        settings = load_settings()
-        migrate.upgrade(settings.database_url)
+    _migrate()
     typer.echo("The database is at the current schema.")
 
 
 @app.command()
 def up(log_level: LogLevel = "info") -> None:
     """All roles in one process. Migrates the database first."""
-    configure_logging(level=log_level)
-    with _readable_errors():
-        migrate.upgrade(load_settings().database_url)
+    _log_to_stderr(log_level)
+    _migrate()
     _run_roles(*Role)
+
+
+def _migrate() -> None:
+    from openpay.store.migrate import upgrade
+
+    with _readable_errors():
+        upgrade(_settings().database_url)
 
 
 def _role_command(role: Role, help_: str) -> None:
     def command(log_level: LogLevel = "info") -> None:
-        configure_logging(level=log_level)
+        _log_to_stderr(log_level)
         _run_roles(role)
 
     app.command(name=role.value, help=help_)(command)
@@ -126,9 +128,13 @@ _role_command(Role.SETTLER, "Moves paid money to the treasuries and carries out 
 
 
 def _run_roles(*roles: Role) -> None:
+    from openpay.bootstrap.installation import describe, installed
+    from openpay.bootstrap.roles import run
+    from openpay.store import schema
+
     async def work(stop: asyncio.Event) -> None:
-        settings = load_settings()
-        await migrate.check(settings.database_url)
+        settings = _settings()
+        await schema.check(settings.database_url)
         async with installed(settings) as installation:
             typer.echo(f"openpay {' '.join(roles)}: {describe(installation)}", err=True)
             for warning in installation.warnings():
@@ -151,22 +157,14 @@ def merchants_create(
     underpayment_bps: Annotated[int, typer.Option(help="The same for stablecoins.")] = 0,
 ) -> None:
     """Add a merchant, with its webhook signing keys. Prints its id."""
+    from openpay.bootstrap import administration
+    from openpay.domain.address import to_checksum
 
-    async def work(uow: UnitOfWork, settings: Settings, now: int) -> Merchant:
-        merchant = await create_merchant(
-            uow,
-            name=name,
-            address=parse_address(address),
-            now=now,
-            slippage_bps=slippage_bps,
-            underpayment_bps=underpayment_bps,
+    merchant = _run_with_settings(
+        lambda settings: administration.add_merchant(
+            settings, name=name, address=address, slippage_bps=slippage_bps, underpayment_bps=underpayment_bps
         )
-        sealer = Sealer(settings.require_secret())
-        for livemode in (True, False):
-            await ensure_signing_key(uow, merchant.id, livemode, sealer=sealer, now=now)
-        return merchant
-
-    merchant = _in_database(work)
+    )
     typer.echo(f"{merchant.id}  {merchant.name}  {to_checksum(merchant.address)}")
     typer.echo(f"Next: openpay keys create --merchant {merchant.id}", err=True)
 
@@ -174,11 +172,10 @@ def merchants_create(
 @merchants_app.command("list")
 def merchants_list() -> None:
     """All merchants: id, address, tolerances, name."""
+    from openpay.bootstrap import administration
+    from openpay.domain.address import to_checksum
 
-    async def work(uow: UnitOfWork, _settings: Settings, _now: int) -> list[Merchant]:
-        return await uow.merchants.all()
-
-    for merchant in _in_database(work):
+    for merchant in _run_with_settings(administration.all_merchants):
         typer.echo(
             f"{merchant.id}  {to_checksum(merchant.address)}  slippage {merchant.slippage_bps} bps  "
             f"underpayment {merchant.underpayment_bps} bps  {merchant.name}"
@@ -193,13 +190,13 @@ def merchants_set(
     underpayment_bps: Annotated[int | None, typer.Option(help="0 to 500; for new payments.")] = None,
 ) -> None:
     """Change a merchant's name or tolerances. Its address stays: terms of open payments commit to it."""
+    from openpay.bootstrap import administration
 
-    async def work(uow: UnitOfWork, _settings: Settings, _now: int) -> Merchant:
-        return await change_merchant(
-            uow, merchant_id, name=name, slippage_bps=slippage_bps, underpayment_bps=underpayment_bps
+    merchant = _run_with_settings(
+        lambda settings: administration.change_merchant(
+            settings, merchant_id, name=name, slippage_bps=slippage_bps, underpayment_bps=underpayment_bps
         )
-
-    merchant = _in_database(work)
+    )
     typer.echo(
         f"{merchant.id}  slippage {merchant.slippage_bps} bps  underpayment {merchant.underpayment_bps} bps  "
         f"{merchant.name}"
@@ -212,65 +209,52 @@ def keys_create(
     test: Annotated[bool, typer.Option("--test", help="A key for test mode (sk_test_…).")] = False,
 ) -> None:
     """Make an API key. It is printed once and cannot be shown again."""
+    from openpay.bootstrap import administration
 
-    async def work(uow: UnitOfWork, _settings: Settings, now: int) -> str:
-        await _require_merchant(uow, merchant)
-        _, secret = await issue_key(uow, merchant, livemode=not test, now=now)
-        return secret
-
-    typer.echo(_in_database(work))
+    typer.echo(_run_with_settings(lambda settings: administration.add_key(settings, merchant, livemode=not test)))
     typer.echo("Keep it now: it is stored only as a hash.", err=True)
 
 
 @keys_app.command("list")
 def keys_list(merchant: MerchantId) -> None:
     """A merchant's keys: id, first and last characters, since when, and whether revoked."""
+    from openpay.bootstrap import administration
+    from openpay.domain.time import format_time
 
-    async def work(uow: UnitOfWork, _settings: Settings, _now: int) -> list[str]:
-        await _require_merchant(uow, merchant)
-        return [
-            f"{key.id}  {key.prefix}…{key.last4}  {format_time(key.created_at)}  "
-            + ("active" if key.revoked_at is None else f"revoked {format_time(key.revoked_at)}")
-            for key in await uow.merchants.keys(merchant)
-        ]
-
-    for line in _in_database(work):
-        typer.echo(line)
+    for key in _run_with_settings(lambda settings: administration.all_keys(settings, merchant)):
+        standing = "active" if key.revoked_at is None else f"revoked {format_time(key.revoked_at)}"
+        typer.echo(f"{key.id}  {key.prefix}…{key.last4}  {format_time(key.created_at)}  {standing}")
 
 
 @keys_app.command("revoke")
 def keys_revoke(key_id: Annotated[str, typer.Argument(help="key_…")], merchant: MerchantId) -> None:
     """Revoke a key at once."""
+    from openpay.bootstrap import administration
 
-    async def work(uow: UnitOfWork, _settings: Settings, now: int) -> str:
-        key = await revoke_key(uow, merchant, key_id, now=now)
-        return f"{key.prefix}…{key.last4}"
-
-    typer.echo(f"revoked {_in_database(work)}")
-
-
-async def _require_merchant(uow: UnitOfWork, merchant_id: str) -> None:
-    if await uow.merchants.get(merchant_id) is None:
-        raise NotFound(f"no merchant {merchant_id}: see openpay merchants list", code="merchant_not_found")
+    key = _run_with_settings(lambda settings: administration.revoke_key(settings, merchant, key_id))
+    typer.echo(f"revoked {key.prefix}…{key.last4}")
 
 
 # --- running -------------------------------------------------------------------------------------------------------
 
 
-def _in_database(work: Callable[[UnitOfWork, Settings, int], Awaitable[T]]) -> T:
-    """Run `work` in one transaction on the configured database."""
+def _settings() -> Settings:
+    from openpay.config import load_settings
 
-    async def open_and_work() -> T:
-        settings = load_settings()
-        await migrate.check(settings.database_url)
-        store = Store.open(settings.database_url)
-        try:
-            async with store.write() as uow:
-                return await work(uow, settings, SystemClock().now())
-        finally:
-            await store.close()
+    return load_settings()
 
-    return _run(open_and_work())
+
+def _log_to_stderr(level: str) -> None:
+    from openpay.bootstrap.logs import configure_logging
+
+    configure_logging(level=level)
+
+
+def _run_with_settings(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
+    async def configured() -> T:
+        return await work(_settings())
+
+    return _run(configured())
 
 
 def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:

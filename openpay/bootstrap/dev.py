@@ -14,7 +14,8 @@ from typing import Any, cast
 from openpay.app.merchants import Caller, authenticate, create_merchant, issue_key
 from openpay.app.webhooks import ensure_signing_key, public_key
 from openpay.bootstrap.installation import Installation, installed
-from openpay.bootstrap.roles import Role, run
+from openpay.bootstrap.role import Role
+from openpay.bootstrap.roles import run
 from openpay.bootstrap.state_dir import (
     Kept,
     alone_in,

@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from openpay.app.clock import SystemClock
 from openpay.app.payments import PaymentService
 from openpay.app.ports import Clock
 from openpay.app.sealing import Sealer
 from openpay.app.signals import Signals
-from openpay.chain.clock import SystemClock
 from openpay.chain.escrow import EscrowClient
 from openpay.chain.pool import Pool, connect
 from openpay.chain.quotes import QuoteCache, Source

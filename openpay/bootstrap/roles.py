@@ -1,28 +1,24 @@
-"""The roles, built from an installation: all in one process (`openpay up`) or each alone. They meet in the database."""
+"""The roles, built from an installation: all in one process (`openpay up`) or each alone. They meet in the database.
+
+Each is imported where it is built: a process does not load what it does not run.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from enum import StrEnum
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-import checkout_web
-from openpay import api
-from openpay.api import ApiDeps
 from openpay.bootstrap.installation import Installation, operator_signer
+from openpay.bootstrap.role import Role
 from openpay.chain.escrow import TreasuryBalances
 from openpay.domain.chains import Chain
 from openpay.errors import ConfigurationError
-from openpay.http import HttpSettings, RateLimit
-from openpay.settlement import Settler
 from openpay.store.leader import leadership
-from openpay.webhooks import Dispatcher
-from watcher.daemon import Watcher
 
 IDEMPOTENCY_KEPT_S = 86_400
 PRICE_REFRESH_S = 10.0
@@ -30,23 +26,17 @@ PRICE_REFRESH_S = 10.0
 _log = structlog.get_logger(__name__)
 
 
-class Role(StrEnum):
-    """What a process may do."""
-
-    API = "api"
-    """The merchant API and the checkout page."""
-    WATCHER = "watcher"
-    WEBHOOKS = "webhooks"
-    SETTLER = "settler"
-
-
 def build_web(installation: Installation) -> web.Application:
     """The API with the checkout page mounted at /checkout."""
+    import checkout_web
+    from openpay import api
+    from openpay.http import HttpSettings, RateLimit
+
     settings = installation.settings
     per_minute = settings.rate_limit_per_minute
     limit = None if per_minute is None else RateLimit(requests=per_minute, window_s=60)
     app = api.build_app(
-        ApiDeps(
+        api.ApiDeps(
             db=installation.store,
             payments=installation.payments,
             chains=installation.chains,
@@ -103,13 +93,7 @@ async def run(
             await installation.quotes.refresh()
             tasks.create_task(until_failure(_serve(installation, stop, on_listening)))
         if Role.WEBHOOKS in wanted:
-            dispatcher = Dispatcher(
-                installation.store,
-                sealer=installation.sealer,
-                signals=installation.signals,
-                allow_insecure=installation.settings.allow_insecure_webhooks,
-            )
-            tasks.create_task(until_failure(dispatcher.run(stop)))
+            tasks.create_task(until_failure(_dispatch(installation, stop)))
         for chain in installation.each_chain:
             if Role.WATCHER in wanted:
                 tasks.create_task(until_failure(_lead(installation, f"watcher:{chain.chain_id}", _watch, chain, stop)))
@@ -120,6 +104,18 @@ async def run(
             await stop.wait()
         finally:
             scheduler.shutdown(wait=False)
+
+
+async def _dispatch(installation: Installation, stop: asyncio.Event) -> None:
+    from openpay.webhooks import Dispatcher
+
+    dispatcher = Dispatcher(
+        installation.store,
+        sealer=installation.sealer,
+        signals=installation.signals,
+        allow_insecure=installation.settings.allow_insecure_webhooks,
+    )
+    await dispatcher.run(stop)
 
 
 async def _lead(
@@ -135,6 +131,8 @@ async def _lead(
 
 
 async def _watch(installation: Installation, chain: Chain, stop: asyncio.Event) -> None:
+    from watcher.daemon import Watcher
+
     watcher = Watcher(
         chain,
         installation.pools[chain.chain_id],
@@ -147,6 +145,8 @@ async def _watch(installation: Installation, chain: Chain, stop: asyncio.Event) 
 
 
 async def _settle(installation: Installation, chain: Chain, stop: asyncio.Event) -> None:
+    from openpay.settlement import Settler
+
     settler = Settler(
         chain,
         installation.pools[chain.chain_id],

@@ -1,4 +1,4 @@
-"""Clocks: the server's, and the local chain's for development."""
+"""The local chain's clock, for development."""
 
 from __future__ import annotations
 
@@ -7,13 +7,6 @@ import time
 from openpay.chain import reads
 from openpay.chain.blocks import read_quantity
 from openpay.chain.pool import Pool
-
-
-class SystemClock:
-    """The server's clock, in whole Unix seconds."""
-
-    def now(self) -> int:
-        return int(time.time())
 
 
 class ChainClock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from openpay.chain import reads
-from openpay.chain.account import Account
 from openpay.chain.blocks import read_quantity
 from openpay.chain.pool import Pool
 from openpay.domain.address import to_checksum
@@ -28,6 +27,9 @@ class Signer:
     """Signs with one key and never shows it. Raises `ConfigurationError` for anything but 32 bytes in range."""
 
     def __init__(self, private_key: bytes) -> None:
+        # Half a second of imports, spared those processes that hold no key.
+        from openpay.chain.account import Account
+
         try:
             self._account = Account.from_key(private_key)
         except Exception as error:  # noqa: BLE001 - the library's error may quote the key

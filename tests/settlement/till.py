@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from openpay.app.clock import SystemClock
 from openpay.app.records import OperatorTransaction, Withdrawal, WithdrawalStatus
 from openpay.app.signals import Signals
-from openpay.chain.clock import SystemClock
 from openpay.chain.escrow_abi import selector
 from openpay.chain.pool import Pool
 from openpay.chain.rpc import Call

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from openpay.errors import ConfigurationError
-from openpay.store import migrate
+from openpay.store import migrate, schema
 from openpay.store.engine import async_url
 from openpay.store.tables import metadata
 
@@ -61,12 +62,16 @@ async def test_migrations_make_the_same_unique_keys_as_the_tables(empty_database
 async def test_upgrade_may_be_repeated_and_keeps_what_is_there(empty_database_url: str) -> None:
     for _ in range(2):
         await asyncio.to_thread(migrate.upgrade, empty_database_url)
-        await migrate.check(empty_database_url)
+        await schema.check(empty_database_url)
+
+
+def test_schema_that_is_asked_for_is_the_newest_migrations() -> None:
+    assert ScriptDirectory(str(migrate.MIGRATIONS)).get_current_head() == schema.CURRENT
 
 
 async def test_database_of_another_version_is_named_before_anything_is_written(empty_database_url: str) -> None:
     with pytest.raises(ConfigurationError, match="openpay migrate"):
-        await migrate.check(empty_database_url)
+        await schema.check(empty_database_url)
 
 
 @pytest.mark.parametrize(

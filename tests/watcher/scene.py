@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from openpay.app.clock import SystemClock
 from openpay.app.merchants import Caller, create_merchant
 from openpay.app.order import CreatePayment
 from openpay.app.payments import PaymentService
@@ -13,7 +14,6 @@ from openpay.app.records import Cursor, Merchant
 from openpay.app.signals import Signals
 from openpay.chain import escrow_abi
 from openpay.chain.blocks import read_bytes
-from openpay.chain.clock import SystemClock
 from openpay.chain.escrow import EscrowClient
 from openpay.chain.pool import Pool, connect
 from openpay.chain.quotes import QuoteCache, Source

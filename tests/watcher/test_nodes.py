@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from openpay.app.clock import SystemClock
 from openpay.app.signals import Signals
-from openpay.chain.clock import SystemClock
 from openpay.chain.errors import NoEndpointAnswered, ProofFailed
 from openpay.chain.escrow import EscrowClient
 from openpay.chain.pool import connect

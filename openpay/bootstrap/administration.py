@@ -1,0 +1,91 @@
+"""What an operator does to merchants and keys from the command line: one transaction each, on the configured database.
+
+Every function raises `CallerError` for what it is asked wrongly, and `ConfigurationError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from openpay.app import merchants
+from openpay.app.clock import SystemClock
+from openpay.app.ports import UnitOfWork
+from openpay.app.records import ApiKey, Merchant
+from openpay.app.sealing import Sealer
+from openpay.app.webhooks import ensure_signing_key
+from openpay.config import Settings
+from openpay.domain.address import parse_address
+from openpay.errors import NotFound
+from openpay.store import Store, schema
+
+
+async def add_merchant(
+    settings: Settings, *, name: str, address: str, slippage_bps: int, underpayment_bps: int
+) -> Merchant:
+    """A new merchant, with its webhook signing keys for both modes."""
+    now = SystemClock().now()
+    async with _transaction(settings) as uow:
+        merchant = await merchants.create_merchant(
+            uow,
+            name=name,
+            address=parse_address(address),
+            now=now,
+            slippage_bps=slippage_bps,
+            underpayment_bps=underpayment_bps,
+        )
+        sealer = Sealer(settings.require_secret())
+        for livemode in (True, False):
+            await ensure_signing_key(uow, merchant.id, livemode, sealer=sealer, now=now)
+        return merchant
+
+
+async def all_merchants(settings: Settings) -> list[Merchant]:
+    async with _transaction(settings) as uow:
+        return await uow.merchants.all()
+
+
+async def change_merchant(
+    settings: Settings, merchant_id: str, *, name: str | None, slippage_bps: int | None, underpayment_bps: int | None
+) -> Merchant:
+    """The merchant as it is afterwards; None leaves a value as it was."""
+    async with _transaction(settings) as uow:
+        return await merchants.change_merchant(
+            uow, merchant_id, name=name, slippage_bps=slippage_bps, underpayment_bps=underpayment_bps
+        )
+
+
+async def add_key(settings: Settings, merchant_id: str, *, livemode: bool) -> str:
+    """The secret of a new key, which nobody can look up later."""
+    async with _transaction(settings) as uow:
+        await _require_merchant(uow, merchant_id)
+        _, secret = await merchants.issue_key(uow, merchant_id, livemode=livemode, now=SystemClock().now())
+        return secret
+
+
+async def all_keys(settings: Settings, merchant_id: str) -> list[ApiKey]:
+    async with _transaction(settings) as uow:
+        await _require_merchant(uow, merchant_id)
+        return await uow.merchants.keys(merchant_id)
+
+
+async def revoke_key(settings: Settings, merchant_id: str, key_id: str) -> ApiKey:
+    """The key, revoked now or before."""
+    async with _transaction(settings) as uow:
+        return await merchants.revoke_key(uow, merchant_id, key_id, now=SystemClock().now())
+
+
+@asynccontextmanager
+async def _transaction(settings: Settings) -> AsyncIterator[UnitOfWork]:
+    await schema.check(settings.database_url)
+    store = Store.open(settings.database_url)
+    try:
+        async with store.write() as uow:
+            yield uow
+    finally:
+        await store.close()
+
+
+async def _require_merchant(uow: UnitOfWork, merchant_id: str) -> None:
+    if await uow.merchants.get(merchant_id) is None:
+        raise NotFound(f"no merchant {merchant_id}: see openpay merchants list", code="merchant_not_found")
