@@ -16,7 +16,12 @@ async def tell(uow: UnitOfWork, payment: Payment, drafts: Iterable[Draft], *, wa
     `wall_now` is the server's clock: it stamps events and starts their delivery.
     """
     told = 0
+    drafts = list(drafts)
+    # Looked up at once: a stranger can send thousands of tiny late deposits, each of which is reported here each time.
+    before = await uow.events.told(payment.id) if any(draft.subject is not None for draft in drafts) else frozenset()
     for draft in drafts:
+        if draft.subject is not None and (draft.type, draft.subject) in before:
+            continue
         event = payment_event(payment, draft, event_id=new_id("evt"), now=wall_now)
         told += await uow.events.add(event)
     return told

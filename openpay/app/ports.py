@@ -6,7 +6,7 @@ nothing inside it may wait for the network. All rows come and go as the domain's
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -32,7 +32,7 @@ from openpay.app.records import (
 )
 from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit, RevertedAttempt
-from openpay.domain.events import Event
+from openpay.domain.events import Event, EventType
 from openpay.domain.payment import Payment
 
 
@@ -157,6 +157,9 @@ class ChainRecord(Protocol):
 class Events(Protocol):
     async def add(self, event: Event) -> bool:
         """Store an event and a delivery for each endpoint that wants it. False when its subject was told before."""
+
+    async def told(self, payment_id: str) -> Set[tuple[EventType, str]]:
+        """Types and subjects of the payment's stored events, of those that have a subject."""
 
     async def page(
         self, merchant_id: str, livemode: bool, *, limit: int, starting_after: str | None, payment_id: str | None

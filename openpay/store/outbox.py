@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +26,12 @@ class SqlEvents(Repository):
         if rows:
             await self._connection.execute(insert(deliveries), rows)
         return True
+
+    async def told(self, payment_id: str) -> Set[tuple[EventType, str]]:
+        query = select(events.c.type, events.c.subject).where(
+            events.c.payment_id == payment_id, events.c.subject.is_not(None)
+        )
+        return {(EventType(row.type), row.subject) for row in await self._connection.execute(query)}
 
     async def page(
         self, merchant_id: str, livemode: bool, *, limit: int, starting_after: str | None, payment_id: str | None

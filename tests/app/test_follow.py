@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from openpay.domain.keccak import keccak
 from openpay.domain.payment import SettlementStatus, Status
 from openpay.errors import CursorMoved, InvariantViolated, ReorgBelowFinality
 from openpay.store import Store
-from tests.app.worlds import Interrupted, World, failing
+from tests.app.worlds import InterceptedDatabase, Interrupted, World, failing
 from tests.domain.builders import BLOCK_S, LIFE_S, block_hash, block_time, make_attempt, make_deposit
 
 LAST_BLOCK = LIFE_S // BLOCK_S
@@ -224,6 +225,24 @@ async def test_events_are_stored_once_however_often_they_are_found(world: World)
     await world.mine(2, deposits=more)
     assert await world.told("pay_1") == ["late_deposit", "late_deposit"]
     assert await world.told("pay_2") == ["underpaid", "underpaid"]
+
+
+async def test_many_late_deposits_told_before_cost_the_next_one_nothing(world: World) -> None:
+    await world.add(status=Status.EXPIRED, ended_at=block_time(1))
+    late = [make_deposit(units=1, position=position) for position in range(200)]
+    await world.mine(LAST_BLOCK + 1, deposits=late)
+    calls: Counter[str] = Counter()
+
+    async def count(name: str) -> None:
+        calls[name] += 1
+
+    async def nothing(_name: str) -> None: ...
+
+    counted = InterceptedDatabase(db=world.store, before=count, after=nothing)
+    await world.mine(LAST_BLOCK + 2, deposits=late[:1], db=counted)
+    assert len(await world.told("pay_1")) == 201
+    assert calls["events.add"] == 1
+
 
 
 async def test_second_watcher_stops_instead_of_writing(world: World) -> None:
