@@ -125,9 +125,10 @@ async def _lead(
     chain: Chain,
     stop: asyncio.Event,
 ) -> None:
-    async with leadership(installation.settings.database_url, role, stop) as leading:
-        if leading:
-            await work(installation, chain, stop)
+    while not stop.is_set():
+        async with leadership(installation.settings.database_url, role, stop) as over:
+            if not over.is_set():
+                await work(installation, chain, over)
 
 
 async def _watch(installation: Installation, chain: Chain, stop: asyncio.Event) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from openpay.store import leader
 from openpay.store.leader import leadership
+from tests.support.postgres import PostgresCluster
 from tests.support.process import spawn, stop, wait_until
 
 HOLDER = """
@@ -18,8 +19,8 @@ import asyncio, sys
 from openpay.store.leader import leadership
 
 async def hold():
-    async with leadership(sys.argv[1], "watcher:56", asyncio.Event()) as leading:
-        print("leading", leading, flush=True)
+    async with leadership(sys.argv[1], "watcher:56", asyncio.Event()) as over:
+        print("leading", not over.is_set(), flush=True)
         await asyncio.sleep(600)
 
 asyncio.run(hold())
@@ -36,15 +37,15 @@ async def test_second_waits_until_the_first_is_done(database_url: str) -> None:
     order: list[str] = []
 
     async def second() -> None:
-        async with leadership(database_url, "watcher:56", stop_) as leading:
-            order.append(f"second {leading}")
+        async with leadership(database_url, "watcher:56", stop_) as over:
+            order.append(f"second {not over.is_set()}")
 
-    async with leadership(database_url, "watcher:56", stop_) as leading:
-        order.append(f"first {leading}")
+    async with leadership(database_url, "watcher:56", stop_) as over:
+        order.append(f"first {not over.is_set()}")
         waiting = asyncio.create_task(second())
         await asyncio.sleep(0.3)
         order.append("first done")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await waiting
     assert order == ["first True", "first done", "second True"]
 
@@ -56,35 +57,93 @@ async def test_each_role_and_chain_has_its_own_leader(database_url: str) -> None
         leadership(database_url, "settler:56", stop_) as settler,
         leadership(database_url, "watcher:97", stop_) as test_watcher,
     ):
-        assert (watcher, settler, test_watcher) == (True, True, True)
+        assert not any(term.is_set() for term in (watcher, settler, test_watcher))
 
 
 async def test_one_that_waits_leaves_without_the_lock_when_told_to_stop(database_url: str) -> None:
     async with leadership(database_url, "watcher:56", asyncio.Event()):
         stop_ = asyncio.Event()
         asyncio.get_running_loop().call_later(0.1, stop_.set)
-        async with asyncio.timeout(20), leadership(database_url, "watcher:56", stop_) as leading:
-            assert leading is False
+        async with asyncio.timeout(60), leadership(database_url, "watcher:56", stop_) as over:
+            assert over.is_set()
 
 
 async def test_leader_that_fails_gives_the_lock_back(database_url: str) -> None:
     with pytest.raises(RuntimeError, match="broken"):
         async with leadership(database_url, "watcher:56", asyncio.Event()):
             raise RuntimeError("broken")
-    async with asyncio.timeout(20), leadership(database_url, "watcher:56", asyncio.Event()) as leading:
-        assert leading is True
+    async with asyncio.timeout(60), leadership(database_url, "watcher:56", asyncio.Event()) as over:
+        assert not over.is_set()
 
 
 async def test_lock_of_a_killed_process_is_free(database_url: str, tmp_path: Path) -> None:
     log = tmp_path / "holder.log"
     holder = spawn([sys.executable, "-c", HOLDER, database_url], log=log)
     try:
-        wait_until(lambda: "leading True" in log.read_text(), timeout_s=30, what="another process leads")
+        wait_until(lambda: "leading True" in log.read_text(), timeout_s=60, what="another process leads")
         stop_ = asyncio.Event()
         asyncio.get_running_loop().call_later(0.3, stop_.set)
-        async with leadership(database_url, "watcher:56", stop_) as leading:
-            assert leading is False
+        async with leadership(database_url, "watcher:56", stop_) as over:
+            assert over.is_set()
     finally:
         stop(holder, signal.SIGKILL)
-    async with asyncio.timeout(20), leadership(database_url, "watcher:56", asyncio.Event()) as leading:
-        assert leading is True
+    async with asyncio.timeout(60), leadership(database_url, "watcher:56", asyncio.Event()) as over:
+        assert not over.is_set()
+
+
+async def end_connections(cluster: PostgresCluster, database_url: str) -> None:
+    """The server drops everybody's connection to the database, as a restart or a failover does."""
+    database = database_url.rpartition("/")[2]
+    await asyncio.to_thread(
+        cluster.execute,
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'",
+    )
+
+
+async def test_leader_that_loses_its_connection_ends_its_term_and_can_be_elected_again(
+    postgres_cluster: PostgresCluster, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leader, "CHECK_S", 0.2)
+    async with asyncio.timeout(60):
+        async with leadership(postgres_url, "watcher:56", asyncio.Event()) as over:
+            await end_connections(postgres_cluster, postgres_url)
+            await over.wait()
+        async with leadership(postgres_url, "watcher:56", asyncio.Event()) as over:
+            await asyncio.sleep(0.5)
+            assert not over.is_set()
+
+
+async def test_leader_that_ends_on_a_dead_connection_does_so_quietly(
+    postgres_cluster: PostgresCluster, postgres_url: str
+) -> None:
+    async with leadership(postgres_url, "watcher:56", asyncio.Event()) as over:
+        await end_connections(postgres_cluster, postgres_url)
+    assert not over.is_set()  # nobody had looked yet
+
+
+async def test_one_that_waits_outlasts_a_dropped_connection(
+    postgres_cluster: PostgresCluster, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leader, "CHECK_S", 0.2)
+    elected: list[str] = []
+
+    async def stand(name: str) -> None:
+        async with leadership(postgres_url, "watcher:56", asyncio.Event()) as over:
+            elected.append(name)
+            await over.wait()
+
+    async with asyncio.timeout(60):
+        candidates = [asyncio.create_task(stand(name)) for name in ("first", "second")]
+        while len(elected) < 2:
+            await asyncio.sleep(0.3)
+            await end_connections(postgres_cluster, postgres_url)
+        await end_connections(postgres_cluster, postgres_url)
+        await asyncio.gather(*candidates)
+    assert sorted(elected) == ["first", "second"]
+
+
+async def test_term_ends_when_the_role_is_told_to_stop(database_url: str) -> None:
+    stop_ = asyncio.Event()
+    async with asyncio.timeout(60), leadership(database_url, "watcher:56", stop_) as over:
+        stop_.set()
+        await over.wait()
