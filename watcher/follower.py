@@ -72,6 +72,7 @@ class Follower:
         self._signals = signals
         self._wall = wall
         self._record: Record | None = None
+        self._is_far_behind = False
 
     async def step(self) -> bool:
         """Read what is new, up to a limit; whether anything was.
@@ -93,12 +94,9 @@ class Follower:
             if cursor is None:
                 return await self._begin(heads)
             self._record = await Record.load(self._db, cursor)
-        relation = relate(self._record.view(), [heads.latest])
-        match relation:
+        self._tell_lag(self._record, heads.latest.number)
+        match relate(self._record.view(), [heads.latest]):
             case Known():
-                if heads.latest.number < self._record.floor:
-                    behind = self._record.tip.number - heads.latest.number
-                    _log.warning("node is far behind what was recorded", blocks=behind)
                 return False
             case Extends():
                 return await self._advance(self._record, heads, heads.latest.number)
@@ -173,6 +171,7 @@ class Follower:
             seen_head=heads.latest.number,
             answers=answers,
             wall_now=wall_now,
+            tokens=self._chain.tokens,
         )
         if self._record is None:
             self._record = Record([fact.block for fact in facts], final_number=committed.cursor.final_number)
@@ -245,7 +244,9 @@ class Follower:
     async def _undo_to(self, record: Record, ancestor: int) -> None:
         _log.warning("reorg", ancestor=ancestor, depth=record.tip.number - ancestor)
         while record.tip.number > ancestor:
-            committed = await follow.undo_head(self._db, record.tip, wall_now=self._wall.now())
+            committed = await follow.undo_head(
+                self._db, record.tip, wall_now=self._wall.now(), tokens=self._chain.tokens
+            )
             record.shorten()
             self._tell(committed, ())
 
@@ -289,6 +290,15 @@ class Follower:
             return link
 
         return await self._pool.ask(ask)
+
+    def _tell_lag(self, record: Record, head: int) -> None:
+        """Say it once when the node falls below the final block on record, and once when it is back."""
+        is_far_behind = head < record.floor
+        if is_far_behind and not self._is_far_behind:
+            _log.warning("node is far behind what was recorded", head=head, recorded=record.tip.number)
+        elif self._is_far_behind and not is_far_behind:
+            _log.info("node has caught up with what was recorded", head=head)
+        self._is_far_behind = is_far_behind
 
     def _tell(self, committed: Committed, facts: Sequence[BlockFacts]) -> None:
         deposits = sum(len(fact.deposits) for fact in facts)

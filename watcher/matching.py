@@ -122,6 +122,7 @@ class Matcher:
             account=event.account,
             token=None if token is None else token.symbol,
             units=event.units,
+            receiver=event.receiver,
             tx_hash=block.transaction_hash(index),
             log_index=position,
             block_number=block.number,

@@ -13,7 +13,9 @@ from itertools import pairwise
 from openpay.app.outbox import tell
 from openpay.app.ports import Database, UnitOfWork
 from openpay.app.records import Block, Cursor, EscrowLog
-from openpay.domain.assessment import EscrowAnswer, Evidence, Head, SettledLog, advance
+from openpay.app.refunds import SignedRefunds, head_of, keep_refunds, signed_refunds
+from openpay.domain.assessment import EscrowAnswer, Evidence, SettledLog, advance
+from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit, RevertedAttempt
 from openpay.domain.payment import Payment
 from openpay.domain.terms import Terms
@@ -91,11 +93,13 @@ async def commit_blocks(
     seen_head: int,
     answers: Mapping[str, EscrowAnswer],
     wall_now: int,
+    tokens: Sequence[Token] = (),
 ) -> Committed:
     """Commit consecutive blocks and all that follows from them, in one transaction.
 
     `final_number`: the newest block final for us once these are read (already vouched for by a second host where two
     are configured); it never moves back. `answers`: the escrow's word by payment id, for `questions` asked before.
+    `tokens`: those of the chain, which tell what money in a token that a payment does not accept is worth.
     Raises `CursorMoved` when another watcher wrote first, `InvariantViolated` for blocks that do not link.
     """
     first, last = facts[0].block, facts[-1].block
@@ -119,12 +123,14 @@ async def commit_blocks(
         if final_number is not None and (new.final_number is None or final_number > new.final_number):
             new = await _finalize(uow, new, min(final_number, last.number), first=first.number)
         await uow.chain.move_cursor(old, new)
-        waiting = await _touched_by_finality(uow, old, new)
-        changed, told = await _assess(uow, new, news, waiting - news, answers, wall_now=wall_now)
+        waiting, signed = await _touched_by_finality(uow, old, new)
+        changed, told = await _assess(
+            uow, new, news, waiting - news, answers=answers, signed=signed, tokens=tokens, wall_now=wall_now
+        )
         return Committed(cursor=new, changed=changed, events=told)
 
 
-async def undo_head(db: Database, block: Block, *, wall_now: int) -> Committed:
+async def undo_head(db: Database, block: Block, *, wall_now: int, tokens: Sequence[Token] = ()) -> Committed:
     """Take back `block`, the newest one read, because the chain no longer contains it.
 
     Deposits in it are retracted and their payments judged again from what is left. Raises `ReorgBelowFinality` when
@@ -152,7 +158,7 @@ async def undo_head(db: Database, block: Block, *, wall_now: int) -> Committed:
         await uow.chain.remove_block(block)
         new = replace(old, number=parent.number, hash=parent.hash, time=parent.time, read_at=wall_now)
         await uow.chain.move_cursor(old, new)
-        changed, told = await _assess(uow, new, news, set(), {}, wall_now=wall_now)
+        changed, told = await _assess(uow, new, news, set(), answers={}, signed={}, tokens=tokens, wall_now=wall_now)
         return Committed(cursor=new, changed=changed, events=told)
 
 
@@ -199,16 +205,20 @@ async def _finalize(uow: UnitOfWork, cursor: Cursor, final_number: int, *, first
     return replace(cursor, final_number=final_number, final_time=block.time)
 
 
-async def _touched_by_finality(uow: UnitOfWork, old: Cursor | None, new: Cursor) -> set[str]:
-    """Payments to look at because time passed or a block became final, though nothing arrived for them."""
+async def _touched_by_finality(uow: UnitOfWork, old: Cursor | None, new: Cursor) -> tuple[set[str], SignedRefunds]:
+    """Payments to look at because time passed or a block became final, though nothing arrived for them; and the refunds
+    that merchants made from their treasuries in the blocks that became final."""
     touched = set(await uow.payments.ids_confirming(new.chain_id))
     if new.final_number is None or new.final_time is None:
-        return touched
+        return touched, {}
     touched |= set(await uow.payments.ids_past_deadline(new.chain_id, new.final_time, limit=EXPIRED_AT_ONCE))
     before = -1 if old is None or old.final_number is None else old.final_number
-    if new.final_number > before:
-        touched |= set(await uow.chain.ids_settled_in(new.chain_id, before + 1, new.final_number))
-    return touched
+    if new.final_number <= before:
+        return touched, {}
+    logs = await uow.chain.escrow_logs_in(new.chain_id, before + 1, new.final_number)
+    signed = await signed_refunds(uow, new.chain_id, logs)
+    touched |= {log.payment_id for log in logs if log.payment_id is not None} | set(signed)
+    return touched, signed
 
 
 async def _assess(
@@ -216,8 +226,10 @@ async def _assess(
     cursor: Cursor,
     news: Collection[str],
     waiting: Collection[str],
-    answers: Mapping[str, EscrowAnswer],
     *,
+    answers: Mapping[str, EscrowAnswer],
+    signed: SignedRefunds,
+    tokens: Sequence[Token],
     wall_now: int,
 ) -> tuple[tuple[Payment, ...], int]:
     """Judge payments anew from everything the canonical chain says of them; store what changed.
@@ -226,16 +238,11 @@ async def _assess(
     what is shown of them did. `waiting`: those that only time or depth may have moved.
     """
     payment_ids = {*news, *waiting}
-    head = Head(
-        number=cursor.number,
-        time=cursor.time,
-        tip_time=cursor.tip_time,
-        final_number=cursor.final_number,
-        final_time=cursor.final_time,
-    )
+    head = head_of(cursor)
     deposits = await uow.deposits.of(payment_ids)
     attempts = await uow.attempts.of(payment_ids)
-    settled = await uow.chain.settled_logs(payment_ids)
+    logs = await uow.chain.escrow_logs_of(payment_ids)
+    refunds = await uow.refunds.of(payment_ids)
     changed: list[Payment] = []
     told = 0
     for payment in await uow.payments.lock(payment_ids):
@@ -244,20 +251,31 @@ async def _assess(
             Evidence(
                 deposits=deposits.get(payment.id, ()),
                 attempts=attempts.get(payment.id, ()),
-                settled=_settled_log(settled.get(payment.id)),
+                settled=_settled_log(logs.get(payment.id, ())),
                 escrow_answer=answers.get(payment.id),
             ),
             head,
         )
         after = outcome.payment
-        if after != payment or payment.id in news:
+        refunds_changed, refund_events = await keep_refunds(
+            uow,
+            after,
+            deposits=deposits.get(payment.id, ()),
+            logs=logs.get(payment.id, ()),
+            known=refunds.get(payment.id, ()),
+            signed=signed.get(payment.id, ()),
+            head=head,
+            tokens=tokens,
+        )
+        if after != payment or refunds_changed or payment.id in news:
             after = await uow.payments.save(after)
             changed.append(after)
-        told += await tell(uow, after, outcome.events, wall_now=wall_now)
+        told += await tell(uow, after, (*outcome.events, *refund_events), wall_now=wall_now)
     return tuple(changed), told
 
 
-def _settled_log(log: EscrowLog | None) -> SettledLog | None:
+def _settled_log(logs: Sequence[EscrowLog]) -> SettledLog | None:
+    log = next((each for each in logs if each.name == "Settled" and each.token is not None), None)
     if log is None or log.token is None:
         return None
     return SettledLog(

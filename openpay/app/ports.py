@@ -24,6 +24,7 @@ from openpay.app.records import (
     Page,
     PaymentFilter,
     PriceQuote,
+    RefundFilter,
     Report,
     SigningKey,
     Watched,
@@ -34,6 +35,7 @@ from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit, RevertedAttempt
 from openpay.domain.events import Event, EventType
 from openpay.domain.payment import Payment
+from openpay.domain.refunds import Refund
 
 
 class Clock(Protocol):
@@ -76,13 +78,16 @@ class Payments(Protocol):
 
     async def versions(self, payment_ids: Collection[str]) -> Mapping[str, int]: ...
     async def ids_by_terms(self, chain_id: int, terms_ids: Collection[bytes]) -> Mapping[bytes, str]: ...
+    async def is_deposit_address(self, chain_id: int, address: bytes) -> bool:
+        """Whether this is the deposit address of any payment on the chain."""
+
     async def ids_past_deadline(self, chain_id: int, final_time: int, *, limit: int) -> list[str]:
         """Waiting payments whose deadline is before `final_time`, the longest overdue first."""
 
     async def ids_confirming(self, chain_id: int) -> list[str]: ...
 
     async def awaiting_settlement(self, chain_id: int, limit: int) -> list[Payment]:
-        """Paid payments without a final `Settled` log, oldest first."""
+        """Paid payments without a final `Settled` log and without a transaction on its way, oldest first."""
 
     async def of_merchant_unsettled(self, merchant_id: str, livemode: bool) -> list[Payment]: ...
     async def of_merchant_confirming(self, merchant_id: str, livemode: bool) -> list[Payment]: ...
@@ -102,6 +107,25 @@ class Deposits(Protocol):
 
     async def remove_block(self, block_hash: bytes) -> list[str]:
         """Take back the deposits of an undone block; returns the ids of their payments."""
+
+
+class Refunds(Protocol):
+    """Writers lock the refund's payment first."""
+
+    async def put(self, refunds: Collection[Refund]) -> None:
+        """Store refunds as they now are, new or known."""
+
+    async def get(self, refund_id: str) -> Refund | None: ...
+    async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[Refund]]:
+        """In order of their making."""
+
+    async def due(self, chain_id: int, time: int, *, limit: int) -> list[Refund]:
+        """Scheduled ones that may go out at block time `time`, the longest due first."""
+
+    async def awaiting_signature(self, chain_id: int) -> list[Refund]:
+        """Those that merchants are to pay from their treasuries, oldest first."""
+
+    async def page(self, wanted: RefundFilter) -> Page[Refund]: ...
 
 
 class Attempts(Protocol):
@@ -141,9 +165,8 @@ class ChainRecord(Protocol):
         """First and last block of the contiguous range read so far."""
 
     async def add_escrow_logs(self, logs: Sequence[EscrowLog]) -> None: ...
-    async def settled_logs(self, payment_ids: Collection[str]) -> Mapping[str, EscrowLog]: ...
-    async def ids_settled_in(self, chain_id: int, first: int, last: int) -> list[str]:
-        """Payments with a `Settled` log in blocks `first` to `last`, both inclusive."""
+    async def escrow_logs_in(self, chain_id: int, first: int, last: int) -> list[EscrowLog]:
+        """The escrow's logs in blocks `first` to `last`, both inclusive, in chain order."""
 
     async def escrow_logs_of(self, payment_ids: Collection[str]) -> Mapping[str, list[EscrowLog]]: ...
 
@@ -239,9 +262,29 @@ class Operations(Protocol):
     ) -> Page[Withdrawal]: ...
 
     async def add_transaction(self, transaction: OperatorTransaction) -> None: ...
-    async def save_transaction(self, transaction: OperatorTransaction) -> None: ...
-    async def open_transactions(self, chain_id: int) -> list[OperatorTransaction]: ...
-    async def transactions_of(self, subject: str) -> list[OperatorTransaction]: ...
+    async def mark_sent(self, transaction_id: str, *, now: int) -> None:
+        """A node took it. Repetitions keep the first time."""
+
+    async def end_transaction(self, transaction: OperatorTransaction) -> None:
+        """Store `status`, `ended_at` and `fee_wei`."""
+
+    async def open_transactions(self, chain_id: int, *, lock: bool = False) -> list[OperatorTransaction]:
+        """Those whose nonce is not final, by nonce and then in the order of signing.
+
+        With `lock` other settlers of the chain wait until this unit of work ends: nobody signs in between.
+        """
+
+    async def transactions_of(self, subject: str) -> list[OperatorTransaction]:
+        """All that were ever signed for a subject, the oldest first."""
+
+    async def mined_without_success(self, subjects: Collection[str]) -> frozenset[str]:
+        """Those of `subjects` that some mined transaction was for. They are due, so it did nothing for them."""
+
+    async def last_ended_nonce(self, chain_id: int, sender: bytes) -> int | None:
+        """The highest nonce of a key that was seen final."""
+
+    async def fees_since(self, chain_id: int, since: int) -> int:
+        """Wei that the chain's operators paid for transactions that ended at `since` or later."""
 
 
 class UnitOfWork(Protocol):
@@ -251,6 +294,8 @@ class UnitOfWork(Protocol):
     def payments(self) -> Payments: ...
     @property
     def deposits(self) -> Deposits: ...
+    @property
+    def refunds(self) -> Refunds: ...
     @property
     def attempts(self) -> Attempts: ...
     @property

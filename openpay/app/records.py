@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 from openpay.domain.events import Event, EventType
 from openpay.domain.payment import Status
+from openpay.domain.refunding import DEFAULT_WINDOW_S
+from openpay.domain.refunds import RefundPolicy, RefundStatus
 
 T = TypeVar("T")
 
@@ -26,7 +28,10 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class Merchant:
-    """Who is paid. `address` owns the treasury: no server key can spend from it."""
+    """Who is paid. `address` owns the treasury: no server key can spend from it.
+
+    `refund_window_s`: how long a refund waits after its deposit, in seconds.
+    """
 
     id: str
     name: str
@@ -34,6 +39,8 @@ class Merchant:
     created_at: int
     slippage_bps: int = 100
     underpayment_bps: int = 0
+    refund_policy: RefundPolicy = RefundPolicy.AUTOMATIC
+    refund_window_s: int = DEFAULT_WINDOW_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +83,15 @@ class PaymentFilter:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RefundFilter:
+    merchant_id: str
+    livemode: bool
+    limit: int = 10
+    starting_after: str | None = None
+    statuses: tuple[RefundStatus, ...] = ()
+
+
 # --- the chain ---------------------------------------------------------------------------------------------------
 
 
@@ -116,6 +132,7 @@ class EscrowLog:
     """A `Settled`, `Refunded`, `Swept` or `Withdrawn` log. `payment_id` None where the terms are not ours.
 
     `token` is our symbol, or None for a token that the escrow does not list; `account` the merchant or the receiver.
+    `receiver`: where a withdrawal went, None for the other names.
     """
 
     chain_id: int
@@ -130,6 +147,7 @@ class EscrowLog:
     block_number: int
     block_hash: bytes
     block_time: int
+    receiver: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,16 +305,25 @@ class TransactionStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorTransaction:
-    """A transaction the operator signed. `subject` is the payment's or withdrawal's id, `raw` the signed bytes."""
+    """A transaction the operator signed. `raw` are the signed bytes, `gas` its limit, `gas_price` in wei per gas.
+
+    `subjects` are the ids of what it is for: payments, a withdrawal, a refund; none for one that only fills a gap among
+    the nonces. Several transactions may share a nonce: each replaced the one before, and at most one is ever mined.
+    `ended_at` and `fee_wei`, what a mined one cost, are None until its nonce is final.
+    """
 
     id: str
     chain_id: int
     kind: str
-    subject: str
+    subjects: tuple[str, ...]
     sender: bytes
     nonce: int
     tx_hash: bytes
     raw: bytes
+    gas: int
+    gas_price: int
     status: TransactionStatus
     created_at: int
     sent_at: int | None = None
+    ended_at: int | None = None
+    fee_wei: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,7 +22,8 @@ class EscrowEvent:
 
     `name` is Settled, Swept, Refunded, Rescued or Withdrawn. `terms_id` is None for Withdrawn, which belongs to no
     payment. `account` is the merchant for Settled, Swept and Withdrawn, the receiver for Refunded and Rescued.
-    `contract` is the token's, None for the chain's own coin; `units` in its base unit.
+    `contract` is the token's, None for the chain's own coin; `units` in its base unit. `receiver`: where a withdrawal
+    went, None for the other names.
     """
 
     name: str
@@ -30,6 +31,7 @@ class EscrowEvent:
     account: bytes
     contract: bytes | None
     units: int
+    receiver: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class _Layout:
     account: int
     token: int
     units: int
+    receiver: int | None = None
 
 
 _MONEY_EVENTS = {
@@ -47,7 +50,7 @@ _MONEY_EVENTS = {
     "Swept": _Layout(terms_id=1, account=2, token=3, units=0),
     "Refunded": _Layout(terms_id=1, account=3, token=2, units=1),
     "Rescued": _Layout(terms_id=1, account=3, token=2, units=1),
-    "Withdrawn": _Layout(terms_id=None, account=1, token=2, units=0),
+    "Withdrawn": _Layout(terms_id=None, account=1, token=2, units=0, receiver=3),
 }
 
 
@@ -65,6 +68,7 @@ def decode_log(log: Log) -> EscrowEvent | None:
         account=topics[layout.account][-20:],
         contract=None if token == ZERO_ADDRESS else token,
         units=int.from_bytes(data[layout.units * WORD : (layout.units + 1) * WORD], "big"),
+        receiver=None if layout.receiver is None else topics[layout.receiver][-20:],
     )
 
 
@@ -90,9 +94,36 @@ def settle_data(terms: Terms, asset_index: int) -> bytes:
     return selector("settle") + terms.encode() + asset_index.to_bytes(WORD, "big")
 
 
+def settle_many_data(items: Sequence[tuple[Terms, int]]) -> bytes:
+    """`settleMany(terms[], assets[])`. Terms are static: an array of them is its length and their encodings."""
+    count = len(items).to_bytes(WORD, "big")
+    terms = count + b"".join(each.encode() for each, _ in items)
+    assets = count + b"".join(index.to_bytes(WORD, "big") for _, index in items)
+    heads = (2 * WORD).to_bytes(WORD, "big") + (2 * WORD + len(terms)).to_bytes(WORD, "big")
+    return selector("settleMany") + heads + terms + assets
+
+
+def read_settled(answer: bytes, count: int) -> list[bool]:
+    """What `settleMany` returns: whether each item was settled. Raises `ValueError` for another shape."""
+    words = [int.from_bytes(answer[at : at + WORD], "big") for at in range(0, len(answer), WORD)]
+    if len(answer) != (2 + count) * WORD or words[:2] != [WORD, count] or not set(words[2:]) <= {0, 1}:
+        raise ValueError(f"settleMany answered {len(answer)} bytes for {count} items")
+    return [word == 1 for word in words[2:]]
+
+
 def due_data(terms: Terms, asset_index: int) -> bytes:
     """`due(terms, asset)`, which answers two words: full and min."""
     return selector("due") + terms.encode() + asset_index.to_bytes(WORD, "big")
+
+
+def refund_data(terms: Terms, contract: bytes | None, to: bytes, units: int) -> bytes:
+    """`refund(terms, token, to, amount)`."""
+    return selector("refund") + terms.encode() + address_word(contract) + address_word(to) + units.to_bytes(WORD, "big")
+
+
+def withdraw_data(contract: bytes | None, units: int, to: bytes) -> bytes:
+    """`withdraw(token, amount, to)`, which only the merchant itself may call."""
+    return selector("withdraw") + address_word(contract) + units.to_bytes(WORD, "big") + address_word(to)
 
 
 def withdraw_for_data(merchant: bytes, contract: bytes | None) -> bytes:

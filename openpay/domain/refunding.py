@@ -150,13 +150,22 @@ def assess_refunds(
         left[token] = left.get(token, 0) - units
         return units
 
+    def waiting(refund: Refund, units: int, *, since: int) -> Refund:
+        when = available_at(
+            payment,
+            deposited_at=since,
+            could_settle=could_settle(payment, refund.token, in_vault.get(refund.token, 0)),
+            window_s=0 if refund.named_by is NamedBy.MERCHANT else rules.window_s,
+        )
+        return replace(refund, units=units, available_at=when)
+
     owed = _owed(payment, deposits)
     for refund in list(known.values()):
         if refund.status not in UNSENT or refund.id in pairs or refund.id in owed:
             continue
         # What the merchant asked for comes before the deposits it is taken from; a deposit that is gone gives nothing.
         units = take(refund.token, refund.units) if refund.source is None else 0
-        known[refund.id] = replace(refund, units=units) if units else _gone(refund)
+        known[refund.id] = waiting(refund, units, since=refund.created_at) if units else _gone(refund)
     for refund_id, (deposit, reason) in owed.items():
         before = known.get(refund_id)
         if refund_id in pairs or (before is not None and before.status in _OUT_OF_THE_VAULT):
@@ -172,16 +181,7 @@ def assess_refunds(
             before = before.moved(RefundTrigger.RETURNED)
         if before.status is RefundStatus.AWAITING_CLAIM:
             before = _judged(replace(before, units=units), payment, deposit, tokens=tokens, rules=rules)
-        known[refund_id] = replace(
-            before,
-            units=units,
-            available_at=available_at(
-                payment,
-                deposited_at=deposit.block_time,
-                could_settle=could_settle(payment, deposit.token, in_vault[deposit.token]),
-                window_s=0 if before.named_by is NamedBy.MERCHANT else rules.window_s,
-            ),
-        )
+        known[refund_id] = waiting(before, units, since=deposit.block_time)
     return tuple(known.values())
 
 
@@ -206,7 +206,7 @@ def _recorded(
 ) -> list[Refund]:
     """What final `Refunded` logs complete, and those that nobody asked us for."""
     completed = [
-        _succeeded(known[refund_id], log)
+        logged(known[refund_id], log)
         for refund_id, log in pairs.items()
         if known[refund_id].status is not RefundStatus.SUCCEEDED and head.is_final(log.block_number)
     ]
@@ -293,7 +293,8 @@ def _judged(
     )
 
 
-def _succeeded(refund: Refund, log: Outflow) -> Refund:
+def logged(refund: Refund, log: Outflow) -> Refund:
+    """The refund that this final log of the escrow carried out."""
     return refund.moved(
         RefundTrigger.LOGGED,
         destination=log.to,

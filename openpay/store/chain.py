@@ -163,22 +163,13 @@ class SqlChainRecord(_OfBlocks):
     async def add_escrow_logs(self, logs: Sequence[EscrowLog]) -> None:
         await self._insert_new(escrow_logs, [asdict(log) for log in logs])
 
-    async def settled_logs(self, payment_ids: Collection[str]) -> Mapping[str, EscrowLog]:
-        return {
-            payment_id: log
-            for payment_id, logs in (await self.escrow_logs_of(payment_ids)).items()
-            for log in logs
-            if log.name == "Settled"
-        }
-
-    async def ids_settled_in(self, chain_id: int, first: int, last: int) -> list[str]:
-        query = select(escrow_logs.c.payment_id).where(
-            escrow_logs.c.chain_id == chain_id,
-            escrow_logs.c.name == "Settled",
-            escrow_logs.c.block_number.between(first, last),
-            escrow_logs.c.payment_id.is_not(None),
+    async def escrow_logs_in(self, chain_id: int, first: int, last: int) -> list[EscrowLog]:
+        query = (
+            select(escrow_logs)
+            .where(escrow_logs.c.chain_id == chain_id, escrow_logs.c.block_number.between(first, last))
+            .order_by(escrow_logs.c.block_number, escrow_logs.c.log_index)
         )
-        return list(await self._connection.scalars(query))
+        return [EscrowLog(**row._mapping) for row in await self._connection.execute(query)]
 
     async def escrow_logs_of(self, payment_ids: Collection[str]) -> Mapping[str, list[EscrowLog]]:
         found: dict[str, list[EscrowLog]] = defaultdict(list)

@@ -8,24 +8,25 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from openpay.app.records import ApiKey, Merchant, SigningKey
+from openpay.domain.refunds import RefundPolicy
 from openpay.store.sql import Repository
 from openpay.store.tables import api_keys, merchants, signing_keys
 
 
 class SqlMerchants(Repository):
     async def add(self, merchant: Merchant) -> None:
-        await self._connection.execute(insert(merchants), asdict(merchant))
+        await self._connection.execute(insert(merchants), _row(merchant))
 
     async def get(self, merchant_id: str) -> Merchant | None:
         row = (await self._connection.execute(select(merchants).where(merchants.c.id == merchant_id))).first()
-        return None if row is None else Merchant(**row._mapping)
+        return None if row is None else _merchant(row)
 
     async def all(self) -> list[Merchant]:
         query = select(merchants).order_by(merchants.c.created_at, merchants.c.id)
-        return [Merchant(**row._mapping) for row in await self._connection.execute(query)]
+        return [_merchant(row) for row in await self._connection.execute(query)]
 
     async def save(self, merchant: Merchant) -> None:
-        await self._connection.execute(update(merchants).where(merchants.c.id == merchant.id).values(asdict(merchant)))
+        await self._connection.execute(update(merchants).where(merchants.c.id == merchant.id).values(_row(merchant)))
 
     async def add_key(self, key: ApiKey) -> None:
         await self._connection.execute(insert(api_keys), asdict(key))
@@ -40,8 +41,7 @@ class SqlMerchants(Repository):
         row = (await self._connection.execute(query)).first()
         if row is None:
             return None
-        values = {column.name: getattr(row, f"owner_{column.name}") for column in merchants.c}
-        return _key(row), Merchant(**values)
+        return _key(row), _merchant(row, "owner_")
 
     async def keys(self, merchant_id: str) -> list[ApiKey]:
         query = select(api_keys).where(api_keys.c.merchant_id == merchant_id)
@@ -68,6 +68,16 @@ class SqlMerchants(Repository):
             query = query.where(signing_keys.c.livemode == livemode)
         query = query.order_by(signing_keys.c.created_at.desc(), signing_keys.c.id)
         return [SigningKey(**row._mapping) for row in await self._connection.execute(query)]
+
+
+def _row(merchant: Merchant) -> dict[str, Any]:
+    return asdict(merchant) | {"refund_policy": merchant.refund_policy.value}
+
+
+def _merchant(row: Row[Any], prefix: str = "") -> Merchant:
+    """From a row of merchants, or of a join in which their columns are named with `prefix`."""
+    values = {column.name: getattr(row, f"{prefix}{column.name}") for column in merchants.c}
+    return Merchant(**values | {"refund_policy": RefundPolicy(values["refund_policy"])})
 
 
 def _key(row: Row[Any]) -> ApiKey:

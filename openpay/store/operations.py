@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, Select, func, insert, select, update
 
 from openpay.app.records import OperatorTransaction, Page, TransactionStatus, Withdrawal, WithdrawalStatus
 from openpay.store.sql import Repository
-from openpay.store.tables import operator_transactions, withdrawals
+from openpay.store.tables import operator_transaction_subjects, operator_transactions, withdrawals
 
 
 class SqlOperations(Repository):
@@ -49,32 +52,92 @@ class SqlOperations(Repository):
 
     async def add_transaction(self, transaction: OperatorTransaction) -> None:
         await self._connection.execute(insert(operator_transactions), _transaction_row(transaction))
+        rows = [
+            {"transaction_id": transaction.id, "position": position, "subject": subject}
+            for position, subject in enumerate(transaction.subjects)
+        ]
+        if rows:
+            await self._connection.execute(insert(operator_transaction_subjects), rows)
 
-    async def save_transaction(self, transaction: OperatorTransaction) -> None:
+    async def mark_sent(self, transaction_id: str, *, now: int) -> None:
+        await self._connection.execute(
+            update(operator_transactions)
+            .where(operator_transactions.c.id == transaction_id, operator_transactions.c.sent_at.is_(None))
+            .values(sent_at=now)
+        )
+
+    async def end_transaction(self, transaction: OperatorTransaction) -> None:
+        row = _transaction_row(transaction)
         await self._connection.execute(
             update(operator_transactions)
             .where(operator_transactions.c.id == transaction.id)
-            .values(_transaction_row(transaction))
+            .values({name: row[name] for name in ("status", "ended_at", "fee_wei")})
         )
 
-    async def open_transactions(self, chain_id: int) -> list[OperatorTransaction]:
+    async def open_transactions(self, chain_id: int, *, lock: bool = False) -> list[OperatorTransaction]:
+        if lock and self._connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+            key = int.from_bytes(hashlib.sha256(f"openpay:nonces:{chain_id}".encode()).digest()[:8], "big", signed=True)
+            await self._connection.execute(select(func.pg_advisory_xact_lock(key)))
         query = (
             select(operator_transactions)
             .where(
                 operator_transactions.c.chain_id == chain_id,
                 operator_transactions.c.status == TransactionStatus.SIGNED.value,
             )
-            .order_by(operator_transactions.c.nonce)
+            .order_by(operator_transactions.c.nonce, operator_transactions.c.seq)
         )
-        return [_transaction(row) for row in await self._connection.execute(query)]
+        return await self._transactions(query)
 
     async def transactions_of(self, subject: str) -> list[OperatorTransaction]:
+        theirs = select(operator_transaction_subjects.c.transaction_id).where(
+            operator_transaction_subjects.c.subject == subject
+        )
         query = (
             select(operator_transactions)
-            .where(operator_transactions.c.subject == subject)
+            .where(operator_transactions.c.id.in_(theirs))
             .order_by(operator_transactions.c.seq)
         )
-        return [_transaction(row) for row in await self._connection.execute(query)]
+        return await self._transactions(query)
+
+    async def mined_without_success(self, subjects: Collection[str]) -> frozenset[str]:
+        query = (
+            select(operator_transaction_subjects.c.subject)
+            .join(operator_transactions)
+            .where(
+                operator_transaction_subjects.c.subject.in_(subjects),
+                operator_transactions.c.status == TransactionStatus.MINED.value,
+            )
+        )
+        return frozenset(await self._connection.scalars(query))
+
+    async def last_ended_nonce(self, chain_id: int, sender: bytes) -> int | None:
+        query = select(func.max(operator_transactions.c.nonce)).where(
+            operator_transactions.c.chain_id == chain_id,
+            operator_transactions.c.sender == sender,
+            operator_transactions.c.status != TransactionStatus.SIGNED.value,
+        )
+        nonce: int | None = await self._connection.scalar(query)
+        return nonce
+
+    async def fees_since(self, chain_id: int, since: int) -> int:
+        query = select(operator_transactions.c.fee_wei).where(
+            operator_transactions.c.chain_id == chain_id,
+            operator_transactions.c.ended_at >= since,
+            operator_transactions.c.fee_wei.is_not(None),
+        )
+        return sum(await self._connection.scalars(query))
+
+    async def _transactions(self, query: Select[Any]) -> list[OperatorTransaction]:
+        rows = list(await self._connection.execute(query))
+        subjects: dict[str, list[str]] = defaultdict(list)
+        named = (
+            select(operator_transaction_subjects)
+            .where(operator_transaction_subjects.c.transaction_id.in_([row.id for row in rows]))
+            .order_by(operator_transaction_subjects.c.position)
+        )
+        for each in await self._connection.execute(named):
+            subjects[each.transaction_id].append(each.subject)
+        return [_transaction(row, tuple(subjects[row.id])) for row in rows]
 
 
 def _withdrawal_row(withdrawal: Withdrawal) -> dict[str, Any]:
@@ -87,9 +150,11 @@ def _withdrawal(row: Row[Any]) -> Withdrawal:
 
 
 def _transaction_row(transaction: OperatorTransaction) -> dict[str, Any]:
-    return asdict(transaction) | {"status": transaction.status.value}
+    row = asdict(transaction) | {"status": transaction.status.value}
+    del row["subjects"]
+    return row
 
 
-def _transaction(row: Row[Any]) -> OperatorTransaction:
+def _transaction(row: Row[Any], subjects: tuple[str, ...]) -> OperatorTransaction:
     values = {column.name: getattr(row, column.name) for column in operator_transactions.c if column.name != "seq"}
-    return OperatorTransaction(**values | {"status": TransactionStatus(row.status)})
+    return OperatorTransaction(**values | {"status": TransactionStatus(row.status), "subjects": subjects})

@@ -112,6 +112,10 @@ class SqlPayments(Repository):
         )
         return {row.terms_id: row.id for row in await self._connection.execute(query)}
 
+    async def is_deposit_address(self, chain_id: int, address: bytes) -> bool:
+        query = select(payments.c.id).where(payments.c.address == address, payments.c.chain_id == chain_id).limit(1)
+        return await self._connection.scalar(query) is not None
+
     async def ids_past_deadline(self, chain_id: int, final_time: int, *, limit: int) -> list[str]:
         query = (
             select(payments.c.id)
@@ -132,8 +136,8 @@ class SqlPayments(Repository):
         return list(await self._connection.scalars(query))
 
     async def awaiting_settlement(self, chain_id: int, limit: int) -> list[Payment]:
-        query = select(payments).where(payments.c.chain_id == chain_id, _UNSETTLED).order_by(payments.c.seq)
-        query = query.limit(limit)
+        pending = payments.c.settlement_status == SettlementStatus.PENDING.value
+        query = select(payments).where(payments.c.chain_id == chain_id, pending).order_by(payments.c.seq).limit(limit)
         return [_payment(row) for row in await self._connection.execute(query)]
 
     async def of_merchant_unsettled(self, merchant_id: str, livemode: bool) -> list[Payment]:

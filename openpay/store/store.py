@@ -20,6 +20,7 @@ from openpay.store.merchants import SqlMerchants
 from openpay.store.operations import SqlOperations
 from openpay.store.outbox import SqlEvents, SqlWebhooks
 from openpay.store.payments import SqlPayments
+from openpay.store.refunds import SqlRefunds
 
 _TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03", "08000", "08003", "08006"})
 """PostgreSQL: serialization failure, deadlock, too many connections, shutdown, starting up, connection lost."""
@@ -45,6 +46,10 @@ class SqlUnitOfWork:
     @cached_property
     def deposits(self) -> SqlDeposits:
         return SqlDeposits(self.connection)
+
+    @cached_property
+    def refunds(self) -> SqlRefunds:
+        return SqlRefunds(self.connection)
 
     @cached_property
     def attempts(self) -> SqlAttempts:

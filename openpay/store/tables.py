@@ -42,6 +42,8 @@ merchants = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("slippage_bps", Integer, nullable=False),
     Column("underpayment_bps", Integer, nullable=False),
+    Column("refund_policy", String(12), nullable=False),
+    Column("refund_window_s", Integer, nullable=False),
 )
 
 api_keys = Table(
@@ -115,6 +117,7 @@ payments = Table(
     Index("ix_payments_list", "merchant_id", "livemode", "seq"),
     Index("ix_payments_status", "chain_id", "status", "deadline"),
     Index("ix_payments_settlement", "chain_id", "settlement_status"),
+    Index("ix_payments_address", "address"),
 )
 
 deposits = Table(
@@ -207,7 +210,38 @@ escrow_logs = Table(
     Column("tx_hash", Hex, nullable=False, index=True),
     Column("block_number", BigInteger, nullable=False),
     Column("block_time", BigInteger, nullable=False),
+    Column("receiver", Hex),
     Index("ix_escrow_logs_number", "chain_id", "block_number"),
+)
+
+refunds = Table(
+    "refunds",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("id", Id, nullable=False, unique=True),
+    Column("payment_id", Id, ForeignKey("payments.id"), nullable=False, index=True),
+    Column("merchant_id", Id, ForeignKey("merchants.id"), nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("token", String(20), nullable=False),
+    Column("units", Units, nullable=False),
+    Column("reason", String(16), nullable=False),
+    Column("mode", String(20), nullable=False),
+    Column("source", Text),
+    Column("sender", Hex),
+    Column("status", String(20), nullable=False),
+    Column("available_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("destination", Hex),
+    Column("named_by", String(12)),
+    Column("tx_hash", Hex),
+    Column("log_index", Integer),
+    Column("failure", Text),
+    Column("completed_at", BigInteger),
+    # A deposit is given back once.
+    UniqueConstraint("payment_id", "source"),
+    Index("ix_refunds_due", "chain_id", "status", "available_at"),
+    Index("ix_refunds_list", "merchant_id", "livemode", "seq"),
 )
 
 events = Table(
@@ -314,13 +348,26 @@ operator_transactions = Table(
     Column("id", Id, nullable=False, unique=True),
     Column("chain_id", BigInteger, nullable=False),
     Column("kind", String(20), nullable=False),
-    Column("subject", Id, nullable=False, index=True),
     Column("sender", Hex, nullable=False),
     Column("nonce", BigInteger, nullable=False),
     Column("tx_hash", Hex, nullable=False, unique=True),
     Column("raw", LargeBinary, nullable=False),
+    Column("gas", BigInteger, nullable=False),
+    Column("gas_price", Units, nullable=False),
     Column("status", String(12), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("sent_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("fee_wei", Units),
     Index("ix_operator_transactions_status", "chain_id", "status"),
+    Index("ix_operator_transactions_ended", "chain_id", "ended_at"),
+)
+
+operator_transaction_subjects = Table(
+    "operator_transaction_subjects",
+    metadata,
+    # What a transaction is for, in the order of its calls.
+    Column("transaction_id", Id, ForeignKey("operator_transactions.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("subject", Id, nullable=False, index=True),
 )

@@ -62,6 +62,7 @@ def upgrade() -> None:
         sa.Column("tx_hash", Hex(), nullable=False),
         sa.Column("block_number", sa.BigInteger(), nullable=False),
         sa.Column("block_time", sa.BigInteger(), nullable=False),
+        sa.Column("receiver", Hex(), nullable=True),
         sa.PrimaryKeyConstraint("chain_id", "block_hash", "log_index", name=op.f("pk_escrow_logs")),
     )
     with op.batch_alter_table("escrow_logs", schema=None) as batch_op:
@@ -89,6 +90,8 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("slippage_bps", sa.Integer(), nullable=False),
         sa.Column("underpayment_bps", sa.Integer(), nullable=False),
+        sa.Column("refund_policy", sa.String(length=12), nullable=False),
+        sa.Column("refund_window_s", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_merchants")),
     )
     op.create_table(
@@ -97,21 +100,24 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("chain_id", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.String(length=20), nullable=False),
-        sa.Column("subject", sa.String(length=40), nullable=False),
         sa.Column("sender", Hex(), nullable=False),
         sa.Column("nonce", sa.BigInteger(), nullable=False),
         sa.Column("tx_hash", Hex(), nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=False),
+        sa.Column("gas", sa.BigInteger(), nullable=False),
+        sa.Column("gas_price", Units(), nullable=False),
         sa.Column("status", sa.String(length=12), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("sent_at", sa.BigInteger(), nullable=True),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("fee_wei", Units(), nullable=True),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_operator_transactions")),
         sa.UniqueConstraint("id", name=op.f("uq_operator_transactions_id")),
         sa.UniqueConstraint("tx_hash", name=op.f("uq_operator_transactions_tx_hash")),
     )
     with op.batch_alter_table("operator_transactions", schema=None) as batch_op:
+        batch_op.create_index("ix_operator_transactions_ended", ["chain_id", "ended_at"], unique=False)
         batch_op.create_index("ix_operator_transactions_status", ["chain_id", "status"], unique=False)
-        batch_op.create_index(batch_op.f("ix_operator_transactions_subject"), ["subject"], unique=False)
 
     op.create_table(
         "api_keys",
@@ -149,6 +155,21 @@ def upgrade() -> None:
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.create_index("ix_events_list", ["merchant_id", "livemode", "seq"], unique=False)
         batch_op.create_index(batch_op.f("ix_events_payment_id"), ["payment_id"], unique=False)
+
+    op.create_table(
+        "operator_transaction_subjects",
+        sa.Column("transaction_id", sa.String(length=40), nullable=False),
+        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("subject", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["transaction_id"],
+            ["operator_transactions.id"],
+            name=op.f("fk_operator_transaction_subjects_transaction_id"),
+        ),
+        sa.PrimaryKeyConstraint("transaction_id", "position", name=op.f("pk_operator_transaction_subjects")),
+    )
+    with op.batch_alter_table("operator_transaction_subjects", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_operator_transaction_subjects_subject"), ["subject"], unique=False)
 
     op.create_table(
         "payments",
@@ -195,6 +216,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name=op.f("uq_payments_id")),
     )
     with op.batch_alter_table("payments", schema=None) as batch_op:
+        batch_op.create_index("ix_payments_address", ["address"], unique=False)
         batch_op.create_index("ix_payments_list", ["merchant_id", "livemode", "seq"], unique=False)
         batch_op.create_index(batch_op.f("ix_payments_retry_of"), ["retry_of"], unique=False)
         batch_op.create_index("ix_payments_settlement", ["chain_id", "settlement_status"], unique=False)
@@ -303,6 +325,40 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_deposits_block_hash"), ["block_hash"], unique=False)
 
     op.create_table(
+        "refunds",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("payment_id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("livemode", sa.Boolean(), nullable=False),
+        sa.Column("chain_id", sa.BigInteger(), nullable=False),
+        sa.Column("token", sa.String(length=20), nullable=False),
+        sa.Column("units", Units(), nullable=False),
+        sa.Column("reason", sa.String(length=16), nullable=False),
+        sa.Column("mode", sa.String(length=20), nullable=False),
+        sa.Column("source", sa.Text(), nullable=True),
+        sa.Column("sender", Hex(), nullable=True),
+        sa.Column("status", sa.String(length=20), nullable=False),
+        sa.Column("available_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("destination", Hex(), nullable=True),
+        sa.Column("named_by", sa.String(length=12), nullable=True),
+        sa.Column("tx_hash", Hex(), nullable=True),
+        sa.Column("log_index", sa.Integer(), nullable=True),
+        sa.Column("failure", sa.Text(), nullable=True),
+        sa.Column("completed_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"], name=op.f("fk_refunds_merchant_id")),
+        sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name=op.f("fk_refunds_payment_id")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_refunds")),
+        sa.UniqueConstraint("id", name=op.f("uq_refunds_id")),
+        sa.UniqueConstraint("payment_id", "source", name=op.f("uq_refunds_payment_id_source")),
+    )
+    with op.batch_alter_table("refunds", schema=None) as batch_op:
+        batch_op.create_index("ix_refunds_due", ["chain_id", "status", "available_at"], unique=False)
+        batch_op.create_index("ix_refunds_list", ["merchant_id", "livemode", "seq"], unique=False)
+        batch_op.create_index(batch_op.f("ix_refunds_payment_id"), ["payment_id"], unique=False)
+
+    op.create_table(
         "reports",
         sa.Column("payment_id", sa.String(length=40), nullable=False),
         sa.Column("tx_hash", Hex(), nullable=False),
@@ -353,6 +409,12 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_reports_chain_id"))
 
     op.drop_table("reports")
+    with op.batch_alter_table("refunds", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_refunds_payment_id"))
+        batch_op.drop_index("ix_refunds_list")
+        batch_op.drop_index("ix_refunds_due")
+
+    op.drop_table("refunds")
     with op.batch_alter_table("deposits", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_deposits_block_hash"))
 
@@ -378,8 +440,13 @@ def downgrade() -> None:
         batch_op.drop_index("ix_payments_settlement")
         batch_op.drop_index(batch_op.f("ix_payments_retry_of"))
         batch_op.drop_index("ix_payments_list")
+        batch_op.drop_index("ix_payments_address")
 
     op.drop_table("payments")
+    with op.batch_alter_table("operator_transaction_subjects", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_operator_transaction_subjects_subject"))
+
+    op.drop_table("operator_transaction_subjects")
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_events_payment_id"))
         batch_op.drop_index("ix_events_list")
@@ -390,8 +457,8 @@ def downgrade() -> None:
 
     op.drop_table("api_keys")
     with op.batch_alter_table("operator_transactions", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_operator_transactions_subject"))
         batch_op.drop_index("ix_operator_transactions_status")
+        batch_op.drop_index("ix_operator_transactions_ended")
 
     op.drop_table("operator_transactions")
     op.drop_table("merchants")

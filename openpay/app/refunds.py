@@ -1,0 +1,155 @@
+"""Keeping refunds up to date with the chain, in the transaction that judges their payment."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from openpay.app.outbox import tell
+from openpay.app.ports import UnitOfWork
+from openpay.app.records import Cursor, EscrowLog
+from openpay.domain.assessment import Head
+from openpay.domain.chains import Token
+from openpay.domain.deposit import Deposit
+from openpay.domain.events import Draft, EventType
+from openpay.domain.payment import Payment
+from openpay.domain.refunding import Outflow, RefundRules, assess_refunds, logged, reason_for
+from openpay.domain.refunds import Refund, RefundStatus
+from openpay.errors import InvariantViolated
+
+SignedRefunds = Mapping[str, Sequence[tuple[Refund, EscrowLog]]]
+"""By payment id: refunds that merchants signed for, with the final `Withdrawn` log that carried each out."""
+
+
+async def signed_refunds(uow: UnitOfWork, chain_id: int, logs: Iterable[EscrowLog]) -> SignedRefunds:
+    """The refunds from treasuries that newly final `logs` carried out: same merchant, token, amount and address, asked
+    for before; one for each log, the oldest first."""
+    withdrawn = [log for log in logs if log.name == "Withdrawn"]
+    if not withdrawn:
+        return {}
+    open_ = await uow.refunds.awaiting_signature(chain_id)
+    found: dict[str, list[tuple[Refund, EscrowLog]]] = defaultdict(list)
+    for log in withdrawn:
+        for refund in open_:
+            asked = (refund.token, refund.units, refund.destination) == (log.token, log.units, log.receiver)
+            if asked and refund.created_at <= log.block_time and await _owner(uow, refund) == log.account:
+                found[refund.payment_id].append((refund, log))
+                open_.remove(refund)
+                break
+    return found
+
+
+async def _owner(uow: UnitOfWork, refund: Refund) -> bytes | None:
+    """Whose treasury pays: the merchant's address in the payment's terms."""
+    payment = await uow.payments.get(refund.payment_id)
+    return None if payment is None else payment.terms.merchant
+
+
+async def keep_refunds(
+    uow: UnitOfWork,
+    payment: Payment,
+    *,
+    deposits: Sequence[Deposit],
+    logs: Sequence[EscrowLog],
+    known: Sequence[Refund],
+    signed: Sequence[tuple[Refund, EscrowLog]],
+    head: Head,
+    tokens: Sequence[Token],
+) -> tuple[bool, tuple[Draft, ...]]:
+    """Store what the chain makes of a payment's refunds: whether any changed, and the events that say so.
+
+    `logs`: the escrow's canonical logs of this payment.
+    """
+    outflows = [outflow for log in logs if (outflow := _outflow(log)) is not None]
+    concerned = known or any(each.name == "Refunded" for each in outflows)
+    if not concerned and all(reason_for(payment, deposit) is None for deposit in deposits):
+        return False, ()
+    merchant = await uow.merchants.get(payment.merchant_id)
+    if merchant is None:
+        raise InvariantViolated(f"{payment.id} belongs to no merchant: {payment.merchant_id}")
+    done = {refund.id: logged(refund, _receipt(log)) for refund, log in signed}
+    refunds = assess_refunds(
+        payment,
+        deposits=deposits,
+        outflows=outflows,
+        refunds=[done.get(refund.id, refund) for refund in known],
+        head=head,
+        tokens=tokens,
+        rules=RefundRules(policy=merchant.refund_policy, window_s=merchant.refund_window_s),
+    )
+    before = {refund.id: refund for refund in known}
+    changed = [refund for refund in refunds if before.get(refund.id) != refund]
+    await uow.refunds.put(changed)
+    return bool(changed), tuple(_completed(refund) for refund in changed if refund.status is RefundStatus.SUCCEEDED)
+
+
+async def refresh_refunds(
+    uow: UnitOfWork, payment_id: str, *, tokens: Sequence[Token], wall_now: int
+) -> tuple[Payment, list[Refund]]:
+    """Judge a payment's refunds again after somebody acted on one; both as they are stored afterwards.
+
+    What pages show of the payment changed, so it is saved even where no field of it is.
+    """
+    (payment,) = await uow.payments.lock([payment_id])
+    cursor = await uow.chain.cursor(payment.chain_id)
+    if cursor is None:
+        raise InvariantViolated(f"{payment_id} has refunds, but chain {payment.chain_id} was never read")
+    deposits = (await uow.deposits.of([payment_id])).get(payment_id, [])
+    logs = (await uow.chain.escrow_logs_of([payment_id])).get(payment_id, [])
+    known = (await uow.refunds.of([payment_id])).get(payment_id, [])
+    _, events = await keep_refunds(
+        uow, payment, deposits=deposits, logs=logs, known=known, signed=(), head=head_of(cursor), tokens=tokens
+    )
+    payment = await uow.payments.save(payment)
+    await tell(uow, payment, events, wall_now=wall_now)
+    return payment, (await uow.refunds.of([payment_id])).get(payment_id, [])
+
+
+def head_of(cursor: Cursor) -> Head:
+    """How far a chain was read, as decisions see it."""
+    return Head(
+        number=cursor.number,
+        time=cursor.time,
+        tip_time=cursor.tip_time,
+        final_number=cursor.final_number,
+        final_time=cursor.final_time,
+    )
+
+
+def refund_data(refund: Refund) -> Mapping[str, str | int | None]:
+    """A refund as events show it; the address as plain hex."""
+    return {
+        "refund_id": refund.id,
+        "token": refund.token,
+        "amount_units": str(refund.units),
+        "reason": refund.reason.value,
+        "destination": None if refund.destination is None else "0x" + refund.destination.hex(),
+        "tx_hash": None if refund.tx_hash is None else "0x" + refund.tx_hash.hex(),
+    }
+
+
+def _completed(refund: Refund) -> Draft:
+    return Draft(type=EventType.REFUNDED, subject=refund.id, data=refund_data(refund))
+
+
+def _outflow(log: EscrowLog) -> Outflow | None:
+    """A log that moved a listed token out of the vault; None for any other."""
+    if log.name not in ("Settled", "Swept", "Refunded", "Rescued"):
+        return None
+    return None if log.token is None else _receipt(log)
+
+
+def _receipt(log: EscrowLog) -> Outflow:
+    to = log.receiver or log.account
+    if log.token is None or to is None:
+        raise InvariantViolated(f"{log.name} in block {log.block_number} names no listed token, or nobody")
+    return Outflow(
+        name=log.name,
+        token=log.token,
+        units=log.units,
+        to=to,
+        tx_hash=log.tx_hash,
+        log_index=log.log_index,
+        block_number=log.block_number,
+        block_time=log.block_time,
+    )
