@@ -127,6 +127,24 @@ _role_command(Role.WEBHOOKS, "Delivers events to merchants.")
 _role_command(Role.SETTLER, "Moves paid money to the treasuries and carries out withdrawals.")
 
 
+@app.command()
+def doctor() -> None:
+    """Check the settings against the database and the live chains; exit status 1 if payments would not work."""
+    from openpay.bootstrap.doctor import Verdict, examine
+
+    _log_to_stderr("critical")  # every fault becomes a finding
+
+    async def healthy(settings: Settings) -> bool:
+        verdicts = set()
+        async for finding in examine(settings):
+            typer.echo(finding)
+            verdicts.add(finding.verdict)
+        return Verdict.FAIL not in verdicts
+
+    if not _run_with_settings(healthy):
+        raise typer.Exit(1)
+
+
 def _run_roles(*roles: Role) -> None:
     from openpay.bootstrap.installation import describe, installed
     from openpay.bootstrap.roles import run
