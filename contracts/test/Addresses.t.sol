@@ -55,14 +55,38 @@ contract AddressesTest is Base {
         eq("a clone after", vault.code.length, 45);
     }
 
-    function test_anyChangedFieldChangesTheAddress() public view {
-        IEscrow.Terms memory terms = terms25();
+    /// `field` counts the ten in their order; the change flips some of its bits.
+    function test_anyChangedFieldChangesTheAddress(IEscrow.Terms memory terms, uint8 field, uint256 change)
+        public
+        view
+    {
         address before = vaultOf(terms);
-        terms.expiry += 1;
-        yes("expiry", vaultOf(terms) != before);
-        terms = terms25();
-        terms.operator = stranger;
-        yes("operator", vaultOf(terms) != before);
+        bytes32 was = keccak256(abi.encode(terms));
+        field %= 10;
+        if (field == 0) terms.merchant = address(uint160(terms.merchant) ^ uint160(change));
+        if (field == 1) terms.operator = address(uint160(terms.operator) ^ uint160(change));
+        if (field == 2) terms.usd ^= uint96(change);
+        if (field == 3) terms.slippageBps ^= uint16(change);
+        if (field == 4) terms.underpaymentBps ^= uint16(change);
+        if (field == 5) terms.quotedAt ^= uint40(change);
+        if (field == 6) terms.expiry ^= uint40(change);
+        if (field == 7) terms.round ^= uint80(change);
+        if (field == 8) terms.assets ^= uint32(change);
+        if (field == 9) terms.paymentId ^= bytes32(change);
+        vm.assume(keccak256(abi.encode(terms)) != was);
+        yes("another address", vaultOf(terms) != before);
+    }
+
+    function test_eachFieldByItselfChangesTheAddress() public view {
+        IEscrow.Terms memory terms = terms25();
+        for (uint8 field = 0; field < 10; ++field) {
+            test_anyChangedFieldChangesTheAddress(terms, field, 1);
+        }
+    }
+
+    function test_noPaymentsAddressIsATreasury(IEscrow.Terms calldata terms, address who) public view {
+        yes("different", vaultOf(terms) != escrow.treasuryOf(who));
+        yes("nor its own merchant's", vaultOf(terms) != escrow.treasuryOf(terms.merchant));
     }
 
     function test_factoryDeploysTheEscrowWhereItsCodeSays() public {

@@ -13,6 +13,18 @@ contract TwoDecimals is ERC20("Cents", "CENT") {
     }
 }
 
+contract AnyDecimals is ERC20("Any", "ANY") {
+    uint8 private immutable _decimals;
+
+    constructor(uint8 decimals_) {
+        _decimals = decimals_;
+    }
+
+    function decimals() public view override returns (uint8) {
+        return _decimals;
+    }
+}
+
 contract RevertingFeed is TestFeed("BNB / USD", 8) {
     function getRoundData(uint80) public pure override returns (uint80, int256, uint256, uint256, uint80) {
         revert("No data present");
@@ -76,6 +88,77 @@ contract DueTest is Base {
         yes("min is enough", min * 10_000 >= full * (10_000 - terms.slippageBps));
         yes("min is not a unit too much", (min - 1) * 10_000 < full * (10_000 - terms.slippageBps));
         yes("something is always due", min > 0 && min <= full);
+    }
+
+    /// Promise to the merchant: whatever the decimals of token and feed, the full amount is worth the dollars asked, and
+    /// one unit less is not.
+    function test_fullIsWorthTheDollarsAndOneUnitLessIsNot(
+        uint96 usd,
+        uint8 tokenDecimals,
+        uint8 feedDecimals,
+        uint128 price
+    ) public {
+        (uint256 t, uint256 f) = (between(tokenDecimals, 0, 18), between(feedDecimals, 0, 18));
+        uint256 answer = between(price, 1, type(uint128).max);
+        uint8 asset = listed(uint8(t), uint8(f), answer);
+        IEscrow.Terms memory terms = terms25();
+        terms.assets = uint32(1) << asset;
+        terms.usd = uint96(between(usd, 1, type(uint96).max));
+        (uint256 full,) = escrow.due(terms, asset);
+
+        // full / 10^t * answer / 10^f dollars against usd / 10^6, multiplied out.
+        uint256 asked = uint256(terms.usd) * 10 ** (t + f);
+        yes("worth it", wide(full, answer * 1e6, asked));
+        yes("one unit less is not", !wide(full - 1, answer * 1e6, asked));
+    }
+
+    /// Whether a * b >= c, without overflow.
+    function wide(uint256 a, uint256 b, uint256 c) private pure returns (bool) {
+        return a != 0 && b >= (c - 1) / a + 1;
+    }
+
+    function listed(uint8 tokenDecimals, uint8 feedDecimals, uint256 answer) private returns (uint8) {
+        TestFeed priced = new TestFeed("X / USD", feedDecimals);
+        priced.addRound(int256(answer), NOW);
+        return escrow.listAsset(address(new AnyDecimals(tokenDecimals)), address(priced), MAX_AGE);
+    }
+
+    /// The amount test is the same for whoever settles, whenever, and whatever the feed says by then.
+    function test_amountTestDependsOnNeitherCallerNorTimeNorLaterRounds(
+        uint256 caller,
+        uint32 later,
+        int128 laterAnswer,
+        bool bnb
+    ) public {
+        IEscrow.Terms memory terms = terms25();
+        uint8 asset = bnb ? BNB : USDT;
+        (uint256 full, uint256 min) = escrow.due(terms, asset);
+        address who = [merchant, operator, stranger, customer, owner][caller % 5];
+        bool insider = who == merchant || who == operator;
+        uint256 at = insider ? between(later, 0, 365 days) : between(later, 30 days + 1800, 365 days);
+        vm.warp(NOW + at);
+        feed.addRound(laterAnswer, NOW + at);
+
+        vm.prank(who);
+        (uint256 fullThen, uint256 minThen) = escrow.due(terms, asset);
+        eq("full", fullThen, full);
+        eq("min", minThen, min);
+        pay(terms, asset, min - 1);
+        bytes32 id = escrow.idOf(terms);
+        vm.prank(who);
+        vm.expectRevert(
+            abi.encodeWithSelector(IEscrow.BelowMin.selector, id, bnb ? NATIVE : address(usdt), min - 1, min)
+        );
+        escrow.settle(terms, asset);
+        pay(terms, asset, 1);
+        vm.prank(who);
+        escrow.settle(terms, asset);
+    }
+
+    function pay(IEscrow.Terms memory terms, uint8 asset, uint256 more) private {
+        address vault = vaultOf(terms);
+        if (asset == BNB) vm.deal(vault, vault.balance + more);
+        else usdt.mint(vault, more);
     }
 
     function test_largestPossibleAmountDoesNotOverflow() public {

@@ -2,7 +2,9 @@
 pragma solidity 0.8.30;
 
 import {Base} from "./Base.sol";
+import {RejectsBnb} from "./hostile/Tokens.sol";
 import {IEscrow} from "../src/IEscrow.sol";
+import {Errors} from "@openzeppelin/contracts/utils/Errors.sol";
 
 /// @notice An operator that, on receiving BNB, tries to have the rest refunded as well.
 contract GreedyReceiver {
@@ -204,6 +206,73 @@ contract RefundTest is Base {
         vm.prank(merchant);
         vm.expectRevert(abi.encodeWithSelector(IEscrow.NothingToMove.selector, vault, address(usdt)));
         escrow.refund(terms, address(usdt), customer, 0);
+    }
+
+    function test_targetThatRejectsBnbLeavesTheMoneyRefundableToAnother() public {
+        IEscrow.Terms memory terms = terms25();
+        vm.deal(vaultOf(terms), 1000);
+        address rejects = address(new RejectsBnb());
+        vm.warp(EXPIRY + 1);
+        vm.prank(operator);
+        vm.expectRevert(abi.encodeWithSelector(Errors.FailedCall.selector));
+        escrow.refund(terms, NATIVE, rejects, 1000);
+        eq("still there", vaultOf(terms).balance, 1000);
+        vm.prank(operator);
+        escrow.refund(terms, NATIVE, customer, 1000);
+        eq("customer", customer.balance, 1000);
+    }
+
+    function test_merchantThatRejectsBnbWithdrawsToAnotherAddress() public {
+        address rejects = address(new RejectsBnb());
+        vm.deal(escrow.treasuryOf(rejects), 1000);
+        vm.expectRevert(abi.encodeWithSelector(Errors.FailedCall.selector));
+        escrow.withdrawFor(rejects, NATIVE);
+        vm.prank(rejects);
+        escrow.withdraw(NATIVE, 1000, customer);
+        eq("customer", customer.balance, 1000);
+    }
+
+    function test_zeroAddressIsNoTarget() public {
+        (IEscrow.Terms memory terms,) = paid(5e18);
+        vm.prank(merchant);
+        vm.expectRevert(abi.encodeWithSelector(IEscrow.RecipientIsZero.selector));
+        escrow.refund(terms, address(usdt), address(0), 5e18);
+    }
+
+    function test_secondOfTwoRacingRefundsFindsNothing() public {
+        (IEscrow.Terms memory terms, address vault) = paid(5e18);
+        vm.warp(EXPIRY + 1);
+        vm.prank(operator);
+        escrow.refund(terms, address(usdt), customer, 5e18);
+        vm.prank(operator);
+        vm.expectRevert(
+            abi.encodeWithSelector(IEscrow.BalanceTooLow.selector, vault, address(usdt), uint256(0), uint256(5e18))
+        );
+        escrow.refund(terms, address(usdt), customer, 5e18);
+    }
+
+    function test_refundOfOneDepositLeavesOneThatArrivedMeanwhile() public {
+        (IEscrow.Terms memory terms, address vault) = paid(5e18);
+        vm.warp(EXPIRY + 1);
+        usdt.mint(vault, 3e18);
+        vm.prank(operator);
+        escrow.refund(terms, address(usdt), customer, 5e18);
+        eq("vault", usdt.balanceOf(vault), 3e18);
+    }
+
+    function test_depositThatCompletesThePaymentMeanwhileStopsItsRefund() public {
+        (IEscrow.Terms memory terms, address vault) = paid(5e18);
+        bytes32 id = escrow.idOf(terms);
+        vm.warp(EXPIRY + 1);
+        usdt.mint(vault, 20e18);
+        refused(
+            operator,
+            terms,
+            address(usdt),
+            abi.encodeWithSelector(
+                IEscrow.CanStillSettle.selector, id, USDT, uint256(25e18), uint256(25e18), uint256(EXPIRY) + 24 hours
+            )
+        );
     }
 
     /// The whole table of who may refund when, against the contract.

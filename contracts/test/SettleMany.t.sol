@@ -45,6 +45,71 @@ contract SettleManyTest is Base {
         eq("treasury", usdt.balanceOf(treasury()), 75e18);
     }
 
+    function test_badThirtySeventhItemHoldsBackNoneOfTheOthers() public {
+        (IEscrow.Terms[] memory terms, uint8[] memory assets) = batch(50);
+        bytes32 good = escrow.idOf(terms[36]);
+        terms[36].usd += 1;
+        bytes32 bad = escrow.idOf(terms[36]);
+        vm.expectEmit(address(escrow));
+        emit IEscrow.SettleSkipped(
+            bad,
+            USDT,
+            abi.encodeWithSelector(IEscrow.BelowMin.selector, bad, address(usdt), uint256(0), uint256(25e18 + 1e12))
+        );
+        bool[] memory outcome = escrow.settleMany(terms, assets);
+        for (uint256 i = 0; i < 50; ++i) {
+            yes("all but the bad one", outcome[i] == (i != 36));
+        }
+        eq("treasury", usdt.balanceOf(treasury()), 49 * 25e18);
+        eq("its money stays where it was", usdt.balanceOf(escrow.vaultOf(good)), 25e18);
+    }
+
+    function test_itemThatAStrangerSettledFirstIsSkippedAndPaidOnce() public {
+        (IEscrow.Terms[] memory terms, uint8[] memory assets) = batch(3);
+        vm.prank(stranger);
+        escrow.settle(terms[1], USDT);
+        vm.prank(operator);
+        bool[] memory outcome = escrow.settleMany(terms, assets);
+        yes("outcomes", outcome[0] && !outcome[1] && outcome[2]);
+        eq("treasury", usdt.balanceOf(treasury()), 75e18);
+    }
+
+    function test_secondOfTwoRacingBatchesChangesNothing() public {
+        (IEscrow.Terms[] memory terms, uint8[] memory assets) = batch(3);
+        vm.prank(operator);
+        escrow.settleMany(terms, assets);
+        vm.prank(operator);
+        bool[] memory outcome = escrow.settleMany(terms, assets);
+        yes("all skipped", !outcome[0] && !outcome[1] && !outcome[2]);
+        eq("treasury", usdt.balanceOf(treasury()), 75e18);
+    }
+
+    function test_itemThatTheOperatorRefundedMeanwhileIsSkipped() public {
+        (IEscrow.Terms[] memory terms, uint8[] memory assets) = batch(2);
+        vm.warp(uint256(EXPIRY) + 24 hours);
+        vm.prank(operator);
+        escrow.refund(terms[0], address(usdt), customer, 25e18);
+        vm.prank(operator);
+        bool[] memory outcome = escrow.settleMany(terms, assets);
+        yes("outcomes", !outcome[0] && outcome[1]);
+        eq("treasury", usdt.balanceOf(treasury()), 25e18);
+        eq("customer", usdt.balanceOf(customer), 25e18);
+    }
+
+    /// Too little gas reverts the batch or skips items; it never half-settles one, nor says what is not so.
+    function test_batchShortOfGasSettlesOnlyWholeItems(uint256 gas_) public {
+        (IEscrow.Terms[] memory terms, uint8[] memory assets) = batch(3);
+        try escrow.settleMany{gas: between(gas_, 30_000, 450_000)}(terms, assets) returns (bool[] memory outcome) {
+            for (uint256 i = 0; i < 3; ++i) {
+                bytes32 id = escrow.idOf(terms[i]);
+                yes("state", outcome[i] == (escrow.stateOf(id) == IEscrow.State.Settled));
+                eq("vault", usdt.balanceOf(escrow.vaultOf(id)), outcome[i] ? 0 : 25e18);
+            }
+        } catch {
+            eq("treasury", usdt.balanceOf(treasury()), 0);
+        }
+    }
+
     function test_samePaymentTwiceInABatchIsSettledOnce() public {
         (IEscrow.Terms[] memory terms, uint8[] memory assets) = batch(2);
         terms[1] = terms[0];
