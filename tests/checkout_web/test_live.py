@@ -48,7 +48,7 @@ async def stream(client: Client, payment: Payment, query: str = "", **headers: s
 async def next_event(answer: ClientResponse) -> Event:
     """The next event of a stream, comments left out (HTML Standard, server-sent events)."""
     fields: dict[str, str] = {}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             line = (await answer.content.readline()).decode().rstrip("\r\n")
             if line and not line.startswith(":"):
@@ -143,7 +143,7 @@ async def test_open_streams_end_when_the_server_stops(shop: Shop, aiohttp_client
     payment = await shop.create()
     async with stream(client, payment) as events:
         await next_event(events)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await client.server.close()
             assert await events.content.read() == b""
 

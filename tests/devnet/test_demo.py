@@ -35,7 +35,7 @@ async def deliver(url: str, key: SigningKey, body: bytes) -> int:
 async def test_receiver_takes_what_the_merchants_key_signed() -> None:
     body = json.dumps({"event": "payment.completed", "payment_id": "pay_1"}).encode()
     async with receive_webhooks(PUBLIC_KEY) as (url, receiver):
-        expected = asyncio.create_task(receiver.expect("payment.completed", "pay_1", timeout_s=20))
+        expected = asyncio.create_task(receiver.expect("payment.completed", "pay_1", timeout_s=60))
         assert await deliver(url, KEY, body) == 204
         assert (await expected).event["payment_id"] == "pay_1"
 

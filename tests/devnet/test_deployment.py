@@ -108,7 +108,7 @@ async def test_price_is_renewed_as_the_chains_clock_moves(anvil: Anvil, pool: Po
     anvil.increase_time(7_200)
     stop = asyncio.Event()
     keeper = asyncio.create_task(FeedKeeper(deployment, pool).run(stop))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await newest_round(pool, deployment) == before:
             await asyncio.sleep(0.02)
     stop.set()

@@ -139,7 +139,7 @@ async def test_node_that_is_killed_is_started_again_on_its_port_and_chain(tmp_pa
         await asyncio.sleep(2)  # its state is on disk after one
         killed = local.process
         killed.kill()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while local.process is killed:
                 await asyncio.sleep(0.02)
         assert await block_hash(pool, 3) == before

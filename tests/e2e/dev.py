@@ -17,7 +17,7 @@ from tests.e2e.installation import Installation
 from tests.support.process import spawn, stop, wait_until
 
 OPENPAY = str(Path(sys.executable).with_name("openpay"))
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 180.0
 FAST = ("--block-time", "0.15")
 
 
@@ -31,7 +31,7 @@ class Dev(Installation):
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait; the exit status. May be called again."""
-        stop(self.process, number, timeout_s=30)
+        stop(self.process, number, timeout_s=60)
         return self.process.returncode
 
     def children(self) -> list[int]:

@@ -14,7 +14,7 @@ from openpay.client import OpenPay, Payment
 from tests.support.anvil import Node
 
 UNIT = 10**18
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 """For a step of a payment, on a machine that is busy with other tests."""
 
 

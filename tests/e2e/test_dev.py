@@ -60,7 +60,7 @@ def test_signal_during_start_up_stops_it_cleanly(tmp_path: Path) -> None:
     state = tmp_path / "state"
     process, log = launch(state)
     wait_until((state / "chain" / "anvil.log").exists, timeout_s=60, what="the node starts")
-    stop(process, signal.SIGINT, timeout_s=30)
+    stop(process, signal.SIGINT, timeout_s=60)
     assert process.returncode == 0, log.read_text()
     assert "Traceback" not in log.read_text()
     assert not (state / "dev.json").exists()

@@ -18,13 +18,13 @@ def kill(dev: Dev) -> None:
     """End it without warning. Its node notices by itself, and keeps what it has."""
     (node,) = dev.children()
     assert dev.end(signal.SIGKILL) == -signal.SIGKILL
-    wait_until(lambda: not is_running(node), timeout_s=30, what="the node has ended")
+    wait_until(lambda: not is_running(node), timeout_s=60, what="the node has ended")
     (dev.state_dir / "dev.json").unlink()  # which it could not do itself; the next one would, but later than we look
 
 
 def mined(dev: Dev, tx_hash: str) -> None:
     """Wait until it is in a block: what only waits for one, this node forgets when it ends."""
-    wait_until(lambda: dev.node.is_mined(tx_hash), timeout_s=30, what=f"{tx_hash} is mined")
+    wait_until(lambda: dev.node.is_mined(tx_hash), timeout_s=60, what=f"{tx_hash} is mined")
 
 
 def configure(dev: Dev, shop: Shop) -> None:

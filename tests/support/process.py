@@ -65,7 +65,7 @@ def spawn(
     return process
 
 
-def stop(process: subprocess.Popen[bytes], end_signal: signal.Signals = signal.SIGTERM, timeout_s: float = 10) -> None:
+def stop(process: subprocess.Popen[bytes], end_signal: signal.Signals = signal.SIGTERM, timeout_s: float = 60) -> None:
     """End a process started by ``spawn`` and wait for it; killed when it has not ended in time. May be called twice."""
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)

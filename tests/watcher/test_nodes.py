@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from openpay.app.clock import SystemClock
 from openpay.app.signals import Signals
@@ -73,11 +74,26 @@ async def test_daemon_outlasts_a_node_that_goes_away_and_comes_back(scene: Scene
         assert not running.done()
         node.is_away = False
         scene.anvil.mine(11)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await scene.status(payment) is not Status.PAID:
                 await asyncio.sleep(0.05)
             stop.set()
             await running
+
+
+async def test_node_far_behind_the_record_is_told_once_and_so_is_its_return(scene: Scene) -> None:
+    async with behind(scene, 1) as (node,):
+        await scene.mine(30)
+        old = scene.anvil.block(1)
+        with capture_logs() as logs:
+            node.lie = lambda method, params, result: old if params[:1] == ["latest"] else result
+            for _ in range(3):
+                assert not await scene.follower.step()
+            node.lie = None
+            await scene.follower.step()
+            await scene.follower.step()
+    told = [entry["event"] for entry in logs if entry["event"].startswith("node ")]
+    assert told == ["node is far behind what was recorded", "node has caught up with what was recorded"]
 
 
 async def test_one_of_two_hosts_gone_does_not_delay_reading(scene: Scene) -> None:

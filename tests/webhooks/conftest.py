@@ -26,7 +26,7 @@ from openpay.domain.terms import Terms, payment_key
 from openpay.store import Store
 from openpay.webhooks import Dispatcher
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 """Only ever waited for in full by a test that fails."""
 
 Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
