@@ -162,6 +162,41 @@ def _run_roles(*roles: Role) -> None:
     _until_stopped(work)
 
 
+# --- the books -----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def recover(
+    answers: Annotated[Path, typer.Argument(help="Saved API answers: payments or lists, one JSON or one per line.")],
+    rpc_url: Annotated[
+        list[str] | None, typer.Option(help="Ask this node instead of those in the settings; may be repeated.")
+    ] = None,
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Settle and sweep what suffices, with OPENPAY_OPERATOR_KEY.")
+    ] = False,
+    calldata: Annotated[bool, typer.Option("--calldata", help="Print each call, for another wallet to make.")] = False,
+    refund: Annotated[str | None, typer.Option(help="A payment (pay_…) whose money is to go back, with --to.")] = None,
+    to: Annotated[str | None, typer.Option(help="Where the refund goes: 0x…")] = None,
+) -> None:
+    """Without any database: find every coin of these payments, and say who can move it where. Or do it."""
+    from openpay.bootstrap.recovery import RecoverOptions, recover
+
+    options = RecoverOptions(
+        rpc_urls=tuple(rpc_url or ()), execute=execute, calldata=calldata, refund=refund, refund_to=to
+    )
+    text = _read(answers)
+    if not _run_with_settings(lambda settings: recover(settings, text, options, echo=typer.echo)):
+        raise typer.Exit(1)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        typer.echo(f"openpay: {path} cannot be read: {error.strerror}", err=True)
+        raise typer.Exit(2) from None
+
+
 # --- merchants and keys --------------------------------------------------------------------------------------------
 
 

@@ -121,6 +121,11 @@ def refund_data(terms: Terms, contract: bytes | None, to: bytes, units: int) -> 
     return selector("refund") + terms.encode() + address_word(contract) + address_word(to) + units.to_bytes(WORD, "big")
 
 
+def sweep_data(terms: Terms, contract: bytes | None) -> bytes:
+    """`sweep(terms, token)`."""
+    return selector("sweep") + terms.encode() + address_word(contract)
+
+
 def withdraw_data(contract: bytes | None, units: int, to: bytes) -> bytes:
     """`withdraw(token, amount, to)`, which only the merchant itself may call."""
     return selector("withdraw") + address_word(contract) + units.to_bytes(WORD, "big") + address_word(to)
