@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -20,6 +21,9 @@ REPORT_LIFE_S = 86_400
 """A reported transaction that is in no block after this long is forgotten."""
 REPORTS_PER_ROUND = 20
 """Looked up for each block, so that a flood of reports delays no block by much."""
+LONGEST_REST = 60
+"""Blocks between two looks at a transaction that no node knows. It rests as many blocks as it was looked up before, up
+to these: whoever knows a page's address may report what never comes, and each look-up is a request."""
 
 _log = structlog.get_logger(__name__)
 
@@ -34,6 +38,8 @@ class ReportedTransactions:
         self._matcher = matcher
         self._asked: dict[tuple[str, bytes], int] = {}
         """How often each open report was looked up: the least asked come first."""
+        self._rests_until: dict[tuple[str, bytes], int] = {}
+        self._round = 0
 
     async def look_up(self, record: Record, watched: Mapping[bytes, str], *, wall_now: int) -> list[RevertedAttempt]:
         """The reported transactions that are found reverted in a block on record.
@@ -43,14 +49,11 @@ class ReportedTransactions:
         """
         async with self._db.read() as uow:
             reports = await uow.attempts.open_reports(self._chain_id)
-        keys = {(report.payment_id, report.tx_hash) for report in reports}
-        self._asked = {key: times for key, times in self._asked.items() if key in keys}
-        reports.sort(key=lambda report: self._asked.get((report.payment_id, report.tx_hash), 0))
         attempts, done = [], []
-        for report in reports[:REPORTS_PER_ROUND]:
-            key = (report.payment_id, report.tx_hash)
-            self._asked[key] = self._asked.get(key, 0) + 1
-            attempt, is_done = await self._judge(report, record, watched)
+        chosen = self._choose(reports)
+        for report, (attempt, is_done) in zip(
+            chosen, await asyncio.gather(*(self._judge(report, record, watched) for report in chosen)), strict=True
+        ):
             if attempt is not None:
                 attempts.append(attempt)
             elif is_done or wall_now - report.reported_at > REPORT_LIFE_S:
@@ -61,12 +64,26 @@ class ReportedTransactions:
                     await uow.attempts.close_report(report.payment_id, report.tx_hash)
         return attempts
 
+    def _choose(self, reports: Sequence[Report]) -> list[Report]:
+        """Those whose turn it is in this round, the least asked first."""
+        self._round += 1
+        keys = {(report.payment_id, report.tx_hash) for report in reports}
+        self._asked = {key: times for key, times in self._asked.items() if key in keys}
+        self._rests_until = {key: until for key, until in self._rests_until.items() if key in keys}
+        rested = [key for key in keys if self._rests_until.get(key, 0) <= self._round]
+        turn = set(sorted(rested, key=lambda key: (self._asked.get(key, 0), key))[:REPORTS_PER_ROUND])
+        for key in turn:
+            self._asked[key] = self._asked.get(key, 0) + 1
+        return [report for report in reports if (report.payment_id, report.tx_hash) in turn]
+
     async def _judge(
         self, report: Report, record: Record, watched: Mapping[bytes, str]
     ) -> tuple[RevertedAttempt | None, bool]:
         """The attempt that a report turned out to be, and whether there is nothing more to learn about it."""
         receipt = await self._pool.find(reads.transaction_receipt(report.tx_hash))
         if receipt is None:
+            key = (report.payment_id, report.tx_hash)
+            self._rests_until[key] = self._round + min(self._asked[key], LONGEST_REST)
             return None, False
         number, block_hash = read_quantity(receipt.block_number), read_bytes(receipt.block_hash)
         if number > record.tip.number:

@@ -111,3 +111,14 @@ async def test_escrow_is_asked_at_a_block_that_holds_the_money_where_no_block_is
         for _ in range(11):
             await scene.mine(1)
         assert await scene.status(payment) is Status.PAID
+
+
+async def test_reports_of_transactions_that_never_come_are_looked_up_ever_more_seldom(scene: Scene) -> None:
+    """Whoever knows a page's address may report anything, and each look-up is a request to a node."""
+    async with behind(scene, 1) as (node,):
+        payment = await scene.create("USDT")
+        for number in range(20):
+            await scene.report(payment, f"0x{number:064x}")
+        for _ in range(50):
+            await scene.mine(1)
+        assert 20 <= node.asked.count("eth_getTransactionReceipt") <= 20 * 10
