@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +106,32 @@ async def test_second_one_in_a_directory_is_refused_and_leaves_the_first_alone(
         with pytest.raises(ConfigurationError, match=r"runs in .* already: stop it, or choose another --state-dir"):
             await run_dev(options(tmp_path, reset=reset), asyncio.Event(), echo=lambda _: None)
         assert keys.read_text() == "the first one's"
+
+
+def test_file_of_a_killed_one_is_gone_before_anything_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "dev.lock").touch()
+    (tmp_path / "dev.json").write_text("{}")
+    code = (
+        "import sys; sys.modules['openpay.bootstrap.dev'] = None\n"  # loading it fails
+        "from openpay.cli import app; app(['dev', '--state-dir', sys.argv[1]])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert "openpay.bootstrap.dev" in ended.stderr
+    assert not (tmp_path / "dev.json").exists()
+
+
+async def test_file_of_a_running_one_is_left_alone(tmp_path: Path) -> None:
+    async with state_dir.alone_in(tmp_path):
+        (tmp_path / "dev.json").write_text("{}")
+        state_dir.forget_ended(tmp_path)
+        assert (tmp_path / "dev.json").exists()
+    state_dir.forget_ended(tmp_path)
+    assert not (tmp_path / "dev.json").exists()
+
+
+def test_directory_that_is_not_there_yet_has_nothing_to_forget(tmp_path: Path) -> None:
+    state_dir.forget_ended(tmp_path / "state")
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_reset_removes_what_it_made_and_nothing_else(tmp_path: Path) -> None:
