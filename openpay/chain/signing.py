@@ -57,7 +57,27 @@ class Signer:
         return SignedTransaction(nonce=nonce, hash=bytes(signed.hash), raw=bytes(signed.raw_transaction))
 
 
+@dataclass(frozen=True, kw_only=True)
+class SignedCall:
+    """What a signed transaction does, read back from its bytes: enough to sign the same at another price."""
+
+    to: bytes
+    data: bytes
+
+
+def read_call(raw: bytes) -> SignedCall:
+    """The call in a legacy transaction that `Signer.sign` made (RLP of nonce, price, gas, to, value, data, v, r, s)."""
+    import rlp
+
+    _nonce, _price, _gas, to, _value, data, *_signature = rlp.decode(raw)
+    return SignedCall(to=to, data=data)
+
+
+def with_margin(asked: int) -> int:
+    """Wei per gas to offer where nodes ask for `asked`."""
+    return max(1, asked + asked * GAS_PRICE_MARGIN_PERCENT // 100)
+
+
 async def gas_price_to_pay(pool: Pool) -> int:
     """Wei per gas that the next blocks should accept. Raises `ChainUnavailable`."""
-    asked = read_quantity(await pool.call(reads.gas_price()))
-    return max(1, asked + asked * GAS_PRICE_MARGIN_PERCENT // 100)
+    return with_margin(read_quantity(await pool.call(reads.gas_price())))

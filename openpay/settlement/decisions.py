@@ -7,26 +7,32 @@ from enum import Enum
 
 from openpay.app.records import EscrowLog, OperatorTransaction, TransactionStatus, Withdrawal, WithdrawalStatus
 from openpay.domain.payment import Payment, Settlement, SettlementStatus
+from openpay.settlement.nonces import Slot
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """What the chain says of one signed transaction.
+    """What the chain says of one nonce of ours, and of the transactions signed for it.
 
-    `block_number` and `succeeded` are None while it is in no block. `final_nonce` is the sender's next nonce at the
-    newest final block, `final_number` that block's number; both None before the first final block.
+    `mined` is the one with a receipt; `block_number`, `succeeded` and `gas_used` are the receipt's; all four None while
+    none has one. `latest_nonce` is the sender's next nonce at the newest block, `final_number` the newest final block
+    that the watcher read, `final_nonce` the next nonce there. `final_nonce` is None before the first final block, and
+    where it was not needed.
     """
 
+    mined: OperatorTransaction | None
     block_number: int | None
     succeeded: bool | None
+    gas_used: int | None
+    latest_nonce: int
     final_number: int | None
     final_nonce: int | None
 
 
 class Fate(Enum):
-    """Where a signed transaction stands."""
+    """Where a nonce of ours stands."""
 
-    UNMINED = "in no block: send it again"
+    UNMINED = "in no block: send it again, or replace it"
     MINED = "in a block that a reorg could still take back"
     SUCCEEDED = "end: in a final block"
     REVERTED = "end: in a final block, without effect"
@@ -36,20 +42,24 @@ class Fate(Enum):
 ENDS = frozenset({Fate.SUCCEEDED, Fate.REVERTED, Fate.DROPPED})
 
 
-def fate_of(transaction: OperatorTransaction, sighting: Sighting) -> Fate:
-    """Judge one transaction by what was seen of it."""
+def fate_of(nonce: int, sighting: Sighting) -> Fate:
+    """Judge a nonce by what was seen of it."""
     if sighting.block_number is None:
-        replaced = sighting.final_nonce is not None and sighting.final_nonce > transaction.nonce
+        replaced = sighting.final_nonce is not None and sighting.final_nonce > nonce
         return Fate.DROPPED if replaced else Fate.UNMINED
     if sighting.final_number is None or sighting.block_number > sighting.final_number:
         return Fate.MINED
     return Fate.SUCCEEDED if sighting.succeeded else Fate.REVERTED
 
 
-def ended(transaction: OperatorTransaction, fate: Fate) -> OperatorTransaction:
-    """The transaction with its end recorded."""
-    status = TransactionStatus.DROPPED if fate is Fate.DROPPED else TransactionStatus.MINED
-    return replace(transaction, status=status)
+def ended(slot: Slot, sighting: Sighting, *, now: int) -> list[OperatorTransaction]:
+    """All that was signed for a nonce, with its end recorded: at most one was mined, and only that one cost gas."""
+    return [
+        replace(each, status=TransactionStatus.MINED, ended_at=now, fee_wei=(sighting.gas_used or 0) * each.gas_price)
+        if sighting.mined is not None and each.id == sighting.mined.id
+        else replace(each, status=TransactionStatus.DROPPED, ended_at=now)
+        for each in slot.attempts
+    ]
 
 
 def settlement_submitted(payment: Payment, tx_hash: bytes) -> Payment:

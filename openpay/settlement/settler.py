@@ -1,46 +1,87 @@
-"""The settler: one operation after the other, first those under way, then the next one."""
+"""The settler: follows what is under way, then turns the work that is due into transactions."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
 from openpay.app.ports import Clock, Database
-from openpay.app.records import OperatorTransaction
 from openpay.app.signals import Signals
+from openpay.chain.errors import JsonRpcError
 from openpay.chain.escrow_abi import error_name
 from openpay.chain.pool import Pool
 from openpay.chain.signing import Signer
+from openpay.domain.address import to_checksum
 from openpay.domain.chains import Chain
 from openpay.errors import RetryableError
-from openpay.settlement.decisions import ENDS, Fate, ended, fate_of
-from openpay.settlement.operator import Operator
+from openpay.settlement.batches import Batching, Bundle, bundles_of
+from openpay.settlement.fees import FeePolicy, Patience, start_of_day
+from openpay.settlement.nonces import Slot, is_gap, next_nonce, slots_of
+from openpay.settlement.operator import Account, Operator
+from openpay.settlement.refunds import Refunds
+from openpay.settlement.reminders import Reminders
 from openpay.settlement.settlements import Settlements
-from openpay.settlement.sources import Ending, Source, Work
+from openpay.settlement.sources import Source, Work
+from openpay.settlement.tracker import Tracker
 from openpay.settlement.withdrawals import Withdrawals
 
 POLL_S = 1.0
-BATCH = 100
-"""How many waiting operations are looked at in one round."""
+WORK_PER_ROUND = 400
+"""How much waiting work of each kind is looked at in one round."""
+MOST_IN_FLIGHT = 8
+"""Nonces of ours in no block; nodes keep at least 16 of one account in their pools."""
 FIRST_PAUSE_S = 5
 LONGEST_PAUSE_S = 3_600
+FILL = "fill"
+"""The kind of a transaction that does nothing but use a nonce on which later ones wait."""
+FILL_GAS = 21_000
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Pause:
-    """An operation that would revert now: not looked at before `until`, in wall-clock seconds."""
+    """Work that would revert now: not looked at before `until`, in wall-clock seconds."""
 
     until: int
     length_s: int
 
 
+@dataclass(kw_only=True)
+class _Round:
+    """What one round may still spend: it shrinks with each transaction. Amounts in wei.
+
+    `taken` are our open nonces, `committed_today` what today's mined transactions cost and open ones may still cost,
+    `promised` what those in no block may take from the account's balance.
+    """
+
+    account: Account
+    taken: set[int]
+    ended_nonce: int | None
+    committed_today: int
+    promised: int
+    in_flight: int
+
+    @property
+    def nonce(self) -> int:
+        return next_nonce(
+            latest=self.account.latest_nonce,
+            pending=self.account.pending_nonce,
+            ended=self.ended_nonce,
+            taken=self.taken,
+        )
+
+    @property
+    def has_gap(self) -> bool:
+        return is_gap(self.nonce, self.taken)
+
+
 class Settler:
-    """Settles the paid payments of one chain and carries out withdrawals. Only one may run per chain and key."""
+    """Carries out the operator's work on one chain. A second one on the same database does no harm and is no help."""
 
     def __init__(
         self,
@@ -51,15 +92,34 @@ class Settler:
         signer: Signer,
         signals: Signals,
         wall: Clock,
+        sources: Sequence[Source] | None = None,
+        batching: Batching | None = None,
+        fees: FeePolicy | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._chain = chain
         self._db = db
         self._signals = signals
         self._wall = wall
+        self._batching = batching or Batching()
+        self._fees = fees or FeePolicy()
+        # People wait for withdrawals and refunds, and there are few of them.
+        ordered = sources or (Withdrawals(chain), Refunds(chain), Settlements(chain))
+        self._sources: dict[str, Source] = {source.kind: source for source in ordered}
         self._operator = Operator(chain, pool, db, signer=signer, wall=wall)
-        # Withdrawals first: a merchant waits for each of them, and there are few.
-        self._sources: dict[str, Source] = {source.kind: source for source in (Withdrawals(chain), Settlements(chain))}
+        self._tracker = Tracker(
+            db,
+            self._operator,
+            self._sources,
+            fees=self._fees,
+            patience=patience or Patience(),
+            signals=signals,
+            wall=wall,
+        )
+        self._reminders = Reminders()
+        # Memory of this process only: forgetting it delays work by seconds, and never repeats any.
         self._paused: dict[str, _Pause] = {}
+        self._waiting_since: dict[str, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. What fails for lack of a node, or because a row changed meanwhile, comes again."""
@@ -73,92 +133,215 @@ class Settler:
             await self._wait(stop, min(self._chain.block_interval_s, POLL_S) if under_way else POLL_S)
 
     async def step(self) -> bool:
-        """One round: follow what was signed, then start at most one operation; whether one was sent or waits for a
-        block. Nothing is started while a transaction is in no block, so that nonces leave no gap.
+        """One round: follow what was signed, then start what is due; whether anything waits for a block.
 
         Raises `RetryableError` when a node or the database gave no answer: take the step again, later.
         """
         async with self._db.read() as uow:
             cursor = await uow.chain.cursor(self._chain.chain_id)
-            open_transactions = await uow.operations.open_transactions(self._chain.chain_id)
-        final_number = None if cursor is None else cursor.final_number
-        fates = [await self._follow(transaction, final_number=final_number) for transaction in open_transactions]
-        if Fate.UNMINED in fates:
-            return True
-        return await self._start_next([t for t, fate in zip(open_transactions, fates, strict=True) if fate not in ENDS])
-
-    # --- what is under way ---------------------------------------------------------------------------------------
-
-    async def _follow(self, transaction: OperatorTransaction, *, final_number: int | None) -> Fate:
-        sighting = await self._operator.look(transaction, final_number=final_number)
-        fate = fate_of(transaction, sighting)
-        if fate is Fate.UNMINED:
-            await self._operator.send(transaction)
-        elif fate in ENDS and await self._finish(transaction, fate):
-            self._signals.notify("payments", "operations")
-            _log.info("transaction ended", tx=transaction.tx_hash.hex(), subject=transaction.subject, fate=fate.name)
-        return fate
-
-    async def _finish(self, transaction: OperatorTransaction, fate: Fate) -> bool:
-        """Record the end of a transaction and of what it was for; False when the watcher must read its log first."""
-        async with self._db.write() as uow:
-            source = self._sources[transaction.kind]
-            ending = Ending(fate=fate, tx_hash=transaction.tx_hash, hashes=frozenset({transaction.tx_hash}))
-            recorded = await source.ended(uow, transaction.subject, ending, now=self._wall.now())
-            if recorded:
-                await uow.operations.save_transaction(ended(transaction, fate))
-        return recorded
-
-    # --- what comes next -----------------------------------------------------------------------------------------
-
-    async def _start_next(self, still_open: list[OperatorTransaction]) -> bool:
-        under_way = {transaction.subject for transaction in still_open}
-        after = max((transaction.nonce for transaction in still_open), default=None)
-        async with self._db.read() as uow:
-            now, limit = self._wall.now(), BATCH + len(self._paused)
-            due = [work for source in self._sources.values() for work in await source.due(uow, now=now, limit=limit)]
-        waiting = {work.subject for work in due}
-        self._paused = {subject: pause for subject, pause in self._paused.items() if subject in waiting}
-        for work in due:
-            waits = work.subject not in under_way and not self._is_paused(work.subject)
-            if waits and await self._start(work, after=after):
-                return True
-        return False
-
-    def _is_paused(self, subject: str) -> bool:
-        pause = self._paused.get(subject)
-        return pause is not None and pause.until > self._wall.now()
-
-    async def _start(self, work: Work, *, after: int | None) -> bool:
-        source = self._sources[work.kind]
-        refusal = await self._operator.refusal(work.to, work.data)
-        if refusal is not None:
-            reason = error_name(refusal.data) or refusal.message
-            async with self._db.write() as uow:
-                over = await source.refused(uow, work, reason, now=self._wall.now())
-            if over:
-                self._signals.notify("operations")
-            else:
-                self._pause(work.subject, reason)
+            slots = slots_of(await uow.operations.open_transactions(self._chain.chain_id))
+        waiting = await self._tracker.follow(slots, cursor)
+        bundles = await self._bundles()
+        if cursor is None or not (waiting or bundles):
             return False
-        self._paused.pop(work.subject, None)
-        transaction = await self._operator.sign(work.to, work.data, kind=work.kind, subject=work.subject, after=after)
+        account = await self._operator.account()
+        if waiting:
+            round_ = await self._round(account, waiting)
+            await self._tracker.push(waiting, account, cursor, committed_today=round_.committed_today)
+        return await self._start_all(bundles, await self._round(account, waiting)) or bool(waiting)
+
+    # --- what is due -------------------------------------------------------------------------------------------------
+
+    async def _bundles(self) -> list[Bundle]:
+        """What is to be sent now, as far as the database can say."""
+        now = self._wall.now()
+        async with self._db.read() as uow:
+            limit = WORK_PER_ROUND + len(self._paused)
+            due = [work for source in self._sources.values() for work in await source.due(uow, now=now, limit=limit)]
+            waiting = {work.subject for work in due}
+            self._paused = {subject: pause for subject, pause in self._paused.items() if subject in waiting}
+            ready = [work for work in due if not self._is_paused(work.subject, now)]
+            batchable = [work for work in ready if work.item is not None]
+            alone = await uow.operations.mined_without_success([work.subject for work in batchable])
+            more_coming = [
+                kind for kind in {work.kind for work in batchable} if await self._sources[kind].more_is_coming(uow)
+            ]
+        self._waiting_since = {work.subject: self._waiting_since.get(work.subject, now) for work in batchable}
+        return bundles_of(
+            ready,
+            rules=self._batching,
+            alone=alone,
+            waiting_since=self._waiting_since,
+            more_coming=more_coming,
+            now=now,
+        )
+
+    async def _round(self, account: Account, waiting: Sequence[Slot]) -> _Round:
+        chain_id, address = self._chain.chain_id, self._operator.address
+        async with self._db.read() as uow:
+            slots = slots_of(await uow.operations.open_transactions(chain_id))
+            spent = await uow.operations.fees_since(chain_id, start_of_day(self._wall.now()))
+            ended_nonce = await uow.operations.last_ended_nonce(chain_id, address)
+        unmined = {slot.nonce for slot in waiting if slot.newest.sender == address}
+        ours = [slot for slot in slots if slot.newest.sender == address]
+        return _Round(
+            account=account,
+            taken={slot.nonce for slot in ours},
+            ended_nonce=ended_nonce,
+            committed_today=spent + sum(slot.reserved_wei for slot in slots),
+            promised=sum(slot.reserved_wei for slot in ours if slot.nonce in unmined),
+            in_flight=len(unmined),
+        )
+
+    # --- starting ----------------------------------------------------------------------------------------------------
+
+    async def _start_all(self, bundles: Sequence[Bundle], round_: _Round) -> bool:
+        started = False
+        for bundle in bundles:
+            if round_.in_flight >= MOST_IN_FLIGHT:
+                break
+            started = await self._start(bundle, round_) or started
+        if round_.has_gap:
+            started = await self._fill(round_) or started
+        return started
+
+    async def _start(self, bundle: Bundle, round_: _Round) -> bool:
+        price = self._price(round_)
+        affordable = None if price is None else self._affordable(bundle, round_, price)
+        passing = None if affordable is None else await self._passing(affordable)
+        if price is None or passing is None:
+            return False
+        source = self._sources[passing.kind]
+        transaction = self._operator.sign(
+            kind=passing.kind,
+            subjects=passing.subjects,
+            to=passing.to,
+            data=passing.data,
+            gas=passing.gas,
+            gas_price=price,
+            nonce=round_.nonce,
+        )
         async with self._db.write() as uow:
-            await source.submitted(uow, work.subject, transaction.tx_hash)
-            await uow.operations.add_transaction(transaction)
-        await self._send(transaction)
+            await self._operator.record(uow, transaction)
+            for subject in passing.subjects:
+                await source.submitted(uow, subject, transaction.tx_hash)
+        self._spend(round_, transaction.nonce, transaction.gas * price)
+        for subject in passing.subjects:
+            self._paused.pop(subject, None)
+        # From here on a failure is mended by the next round, which finds the transaction open.
+        self._signals.notify("payments", "operations")
+        _log.info(
+            "transaction signed",
+            tx=transaction.tx_hash.hex(),
+            nonce=transaction.nonce,
+            kind=passing.kind,
+            subjects=len(passing.subjects),
+        )
+        await self._operator.send(transaction)
         return True
 
-    async def _send(self, transaction: OperatorTransaction) -> None:
-        """Send what was just committed. From here on a failure is mended by the next round, which finds it open."""
-        self._signals.notify("payments", "operations")
+    async def _fill(self, round_: _Round) -> bool:
+        """Use up a nonce that another program left unused, on which later ones of ours wait."""
+        price = self._price(round_)
+        if price is None:
+            return False
+        transaction = self._operator.sign(
+            kind=FILL,
+            subjects=(),
+            to=self._operator.address,
+            data=b"",
+            gas=FILL_GAS,
+            gas_price=price,
+            nonce=round_.nonce,
+        )
+        async with self._db.write() as uow:
+            await self._operator.record(uow, transaction)
+        self._spend(round_, transaction.nonce, transaction.gas * price)
+        _log.warning("a nonce was left unused: filling the gap", nonce=transaction.nonce, tx=transaction.tx_hash.hex())
         await self._operator.send(transaction)
-        _log.info("transaction sent", tx=transaction.tx_hash.hex(), kind=transaction.kind, subject=transaction.subject)
+        return True
+
+    def _spend(self, round_: _Round, nonce: int, wei: int) -> None:
+        round_.taken.add(nonce)
+        round_.committed_today += wei
+        round_.promised += wei
+        round_.in_flight += 1
+
+    def _price(self, round_: _Round) -> int | None:
+        """Wei per gas to pay; None while nodes ask for more than the cap."""
+        asked = round_.account.asked_price
+        price = self._fees.price(asked)
+        self._hold("gas price above the cap", price is None, asked_price=asked, cap=self._fees.max_gas_price)
+        return price
+
+    def _affordable(self, bundle: Bundle, round_: _Round, price: int) -> Bundle | None:
+        """As much of a bundle as caps and balance allow; None when that is nothing, which is said."""
+        within_caps = bundle.within(self._fees.most_gas(gas_price=price, committed_today=round_.committed_today))
+        self._hold(
+            "gas cap reached",
+            within_caps is None,
+            committed_today=round_.committed_today,
+            cap_per_day=self._fees.max_per_day,
+            cap_per_transaction=self._fees.max_per_transaction,
+            needed=bundle.works[0].gas * price,
+        )
+        if within_caps is None:
+            return None
+        left = max(0, round_.account.balance - round_.promised)
+        within_balance = within_caps.within(left // price)
+        self._hold(
+            "operator has no money for gas",
+            within_balance is None,
+            operator=to_checksum(self._operator.address),
+            balance=round_.account.balance,
+            promised=round_.promised,
+            needed=bundle.works[0].gas * price,
+        )
+        return within_balance
+
+    def _hold(self, condition: str, holds: bool, **values: object) -> None:
+        """Say what keeps the work waiting: once, every hour, and when it is over. Amounts in wei."""
+        if holds and self._reminders.is_due(condition, now=self._wall.now()):
+            _log.error(condition, chain_id=self._chain.chain_id, **values)
+        elif not holds and self._reminders.is_over(condition):
+            _log.info(f"over: {condition}", chain_id=self._chain.chain_id)
+
+    # --- would it work? ----------------------------------------------------------------------------------------------
+
+    async def _passing(self, bundle: Bundle) -> Bundle | None:
+        """The part of a bundle that would not revert now. The rest is refused or paused, each for its own reason."""
+        if len(bundle.works) == 1:
+            settled = [False]
+        else:
+            settled = await self._operator.would_settle(bundle.to, bundle.data, count=len(bundle.works))
+        passing = [
+            work for work, fine in zip(bundle.works, settled, strict=True) if fine or not await self._is_refused(work)
+        ]
+        return Bundle(works=tuple(passing)) if passing else None
+
+    async def _is_refused(self, work: Work) -> bool:
+        """Ask for one call alone, and record or pause it when it would revert."""
+        refusal = await self._operator.refusal(work.to, work.data)
+        if refusal is None:
+            return False
+        reason = _reason(refusal)
+        async with self._db.write() as uow:
+            over = await self._sources[work.kind].refused(uow, work, reason, now=self._wall.now())
+        if over:
+            self._signals.notify("operations")
+        else:
+            self._pause(work.subject, reason)
+        return True
+
+    def _is_paused(self, subject: str, now: int) -> bool:
+        pause = self._paused.get(subject)
+        return pause is not None and pause.until > now
 
     def _pause(self, subject: str, reason: str) -> None:
         before = self._paused.get(subject)
         length_s = FIRST_PAUSE_S if before is None else min(2 * before.length_s, LONGEST_PAUSE_S)
         self._paused[subject] = _Pause(until=self._wall.now() + length_s, length_s=length_s)
+        # AlreadySettled is a stranger's kindness: the watcher will read its log.
         level = _log.info if reason == "AlreadySettled" else _log.error
         level("cannot be done now", subject=subject, reason=reason, again_in_s=length_s)
 
@@ -170,3 +353,7 @@ class Settler:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+def _reason(refusal: JsonRpcError) -> str:
+    return error_name(refusal.data) or refusal.message

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from openpay.app.records import EscrowLog, OperatorTransaction, TransactionStatus, Withdrawal, WithdrawalStatus
 from openpay.settlement.decisions import Fate, Sighting, ended, fate_of, withdrawal_after
+from openpay.settlement.nonces import Slot
 
 TRANSACTION = OperatorTransaction(
     id="otx_1",
     chain_id=56,
     kind="withdraw",
-    subject="wd_1",
+    subjects=("wd_1",),
     sender=bytes(20),
     nonce=7,
     tx_hash=b"\x11" * 32,
     raw=b"raw",
+    gas=200_000,
+    gas_price=10,
     status=TransactionStatus.SIGNED,
     created_at=1,
 )
@@ -29,6 +34,26 @@ WITHDRAWAL = Withdrawal(
     created_at=1,
     tx_hash=b"\x11" * 32,
 )
+
+
+def seen(
+    block_number: int | None,
+    succeeded: bool | None,
+    final_number: int | None,
+    final_nonce: int | None,
+    mined: OperatorTransaction | None = None,
+) -> Sighting:
+    return Sighting(
+        mined=mined,
+        block_number=block_number,
+        succeeded=succeeded,
+        gas_used=None if block_number is None else 50_000,
+        latest_nonce=8,
+        final_number=final_number,
+        final_nonce=final_nonce,
+    )
+
+
 LOG = EscrowLog(
     chain_id=56,
     name="Withdrawn",
@@ -61,16 +86,21 @@ LOG = EscrowLog(
 def test_transaction_ends_only_in_a_final_block(
     block_number: int | None, succeeded: bool | None, final_number: int | None, final_nonce: int | None, fate: Fate
 ) -> None:
-    sighting = Sighting(
-        block_number=block_number, succeeded=succeeded, final_number=final_number, final_nonce=final_nonce
-    )
-    assert fate_of(TRANSACTION, sighting) is fate
+    assert fate_of(7, seen(block_number, succeeded, final_number, final_nonce)) is fate
 
 
-def test_end_of_a_transaction_says_whether_its_nonce_was_used_by_it() -> None:
-    assert ended(TRANSACTION, Fate.SUCCEEDED).status is TransactionStatus.MINED
-    assert ended(TRANSACTION, Fate.REVERTED).status is TransactionStatus.MINED
-    assert ended(TRANSACTION, Fate.DROPPED).status is TransactionStatus.DROPPED
+def test_end_of_a_nonce_says_which_of_its_transactions_was_mined_and_what_it_cost() -> None:
+    replacement = replace(TRANSACTION, id="otx_2", tx_hash=b"\x33" * 32, gas_price=20)
+    slot = Slot(nonce=7, attempts=(TRANSACTION, replacement))
+    sighting = seen(90, True, 100, None, mined=TRANSACTION)
+    first, second = ended(slot, sighting, now=5_000)
+    assert (first.status, first.ended_at, first.fee_wei) == (TransactionStatus.MINED, 5_000, 50_000 * 10)
+    assert (second.status, second.ended_at, second.fee_wei) == (TransactionStatus.DROPPED, 5_000, None)
+
+
+def test_nonce_that_another_program_used_cost_us_nothing() -> None:
+    (only,) = ended(Slot(nonce=7, attempts=(TRANSACTION,)), seen(None, None, 100, 8), now=5_000)
+    assert (only.status, only.fee_wei) == (TransactionStatus.DROPPED, None)
 
 
 @pytest.mark.parametrize("fate", [Fate.SUCCEEDED, Fate.REVERTED, Fate.DROPPED])

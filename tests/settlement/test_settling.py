@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from openpay.app.records import TransactionStatus
 from openpay.chain.escrow_abi import settle_data
@@ -12,7 +13,9 @@ from openpay.chain.pool import connect
 from openpay.devnet.wallet import set_balance
 from openpay.domain.payment import Payment, Settlement, SettlementStatus
 from openpay.errors import ChainUnavailable
-from tests.settlement.till import Till, make_settler
+from openpay.settlement.batches import Batching
+from openpay.settlement.settler import MOST_IN_FLIGHT
+from tests.settlement.till import DyingPool, Killed, Till, make_settler
 from tests.support.process import free_port
 from tests.watcher.scene import UNIT, due
 
@@ -73,21 +76,19 @@ async def test_settled_payment_is_never_sent_again(till: Till) -> None:
     assert len(await till.transactions(payment.id)) == till.operator_nonce() == 1
 
 
-async def test_payments_follow_each_other_without_waiting_for_finality(till: Till) -> None:
-    settler = till.settler()
+async def test_transactions_follow_each_other_without_waiting_for_a_block(till: Till) -> None:
+    payments = [await till.paid() for _ in range(3)]
     till.scene.anvil.rpc("evm_setAutomine", False)
-    for number in range(3):
-        payment = await till.paid()
-        await settler.step()
-        (sent,) = await till.transactions(payment.id)
-        assert sent.nonce == number
+    await till.settler(batching=Batching(size=1)).step()
+    sent = [await till.transactions(payment.id) for payment in payments]
+    assert [transaction.nonce for (transaction,) in sent] == [0, 1, 2]
     await till.until_final()
     assert till.treasury("USDT") == 75 * UNIT
 
 
 async def test_transactions_in_no_block_are_bounded(till: Till) -> None:
+    payments = [await till.paid() for _ in range(MOST_IN_FLIGHT + 1)]
     till.scene.anvil.rpc("evm_setAutomine", False)
-    payments = [await till.paid_without_batches() for _ in range(MOST_IN_FLIGHT + 1)]
     settler = till.settler(batching=Batching(size=1))
     await settler.step()
     await settler.step()
@@ -205,8 +206,29 @@ async def test_nonce_taken_by_another_transaction_leads_to_a_new_one(till: Till)
     assert (await till.settlement(payment)).tx_hash == second.tx_hash
 
 
-async def test_operator_without_gas_settles_once_it_is_funded(till: Till) -> None:
+async def test_operator_without_gas_says_so_once_and_settles_when_it_is_funded(till: Till) -> None:
     payment = await till.paid()
+    await set_balance(till.scene.pool, till.scene.deployment.operator.address, 0)
+    settler = till.settler()
+    with capture_logs() as logs:
+        for _ in range(3):
+            await settler.step()
+    assert [log["operator"] for log in logs if log["event"] == "operator has no money for gas"] == [till.operator]
+    assert await till.transactions(payment.id) == []
+
+    await set_balance(till.scene.pool, till.scene.deployment.operator.address, UNIT)
+    with capture_logs() as logs:
+        await settler.step()
+    assert "over: operator has no money for gas" in [log["event"] for log in logs]
+    await till.until_final()
+    assert (await till.settlement(payment)).status is SettlementStatus.SETTLED
+    assert len(await till.transactions(payment.id)) == 1
+
+
+async def test_signed_transaction_survives_that_the_money_for_its_gas_is_gone(till: Till) -> None:
+    payment = await till.paid()
+    with pytest.raises(Killed):
+        await till.settler(DyingPool(till.scene.pool, sent=False)).step()
     await set_balance(till.scene.pool, till.scene.deployment.operator.address, 0)
     settler = till.settler()
     await settler.step()
@@ -216,8 +238,7 @@ async def test_operator_without_gas_settles_once_it_is_funded(till: Till) -> Non
     await set_balance(till.scene.pool, till.scene.deployment.operator.address, UNIT)
     await settler.step()
     await till.until_final()
-    assert (await till.settlement(payment)).status is SettlementStatus.SETTLED
-    assert len(await till.transactions(payment.id)) == 1
+    assert (await till.settlement(payment)).tx_hash == waiting.tx_hash
 
 
 # --- the role --------------------------------------------------------------------------------------------------------

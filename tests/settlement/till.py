@@ -48,9 +48,23 @@ class DyingPool:
         raise Killed
 
 
-def make_settler(chain: Chain, pool: Any, store: Store, private_key: bytes) -> Settler:
+class WallClock:
+    """The server's clock, moved by hand."""
+
+    def __init__(self, now: int) -> None:
+        self._now = now
+
+    def now(self) -> int:
+        return self._now
+
+    def pass_(self, seconds: int) -> None:
+        self._now += seconds
+
+
+def make_settler(chain: Chain, pool: Any, store: Store, private_key: bytes, **options: Any) -> Settler:
     """A settler as after a fresh start: it knows nothing but the database."""
-    return Settler(chain, pool, store, signer=Signer(private_key), signals=Signals(), wall=SystemClock())
+    options = {"wall": SystemClock()} | options
+    return Settler(chain, pool, store, signer=Signer(private_key), signals=Signals(), **options)
 
 
 @dataclass
@@ -59,9 +73,10 @@ class Till:
 
     scene: Scene
 
-    def settler(self, pool: Any = None) -> Settler:
+    def settler(self, pool: Any = None, **options: Any) -> Settler:
         scene = self.scene
-        return make_settler(scene.chain, pool or scene.pool, scene.store, scene.deployment.operator.private_key)
+        key = scene.deployment.operator.private_key
+        return make_settler(scene.chain, pool or scene.pool, scene.store, key, **options)
 
     async def paid(self, token: str = "USDT", **order: Any) -> Payment:
         """A payment that was paid in full and has its confirmations."""
