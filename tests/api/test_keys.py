@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from openpay.api.authentication import REMEMBER_S, Authenticator
+from openpay.api.authentication import REMEMBER_S, Authenticator, bearer
 from openpay.app.merchants import revoke_key
 from openpay.app.sealing import Sealer
 from openpay.domain.ids import new_api_key
@@ -54,6 +54,15 @@ async def test_no_route_answers_without_a_key(shop: Shop) -> None:
 
         problem(reply, 401, "missing_api_key")
         assert reply.headers["WWW-Authenticate"] == 'Bearer realm="openpay"'
+
+
+def test_key_of_bytes_that_are_no_text_is_a_malformed_authorization() -> None:
+    # As aiohttp hands over the header's byte 0xE9.
+    request = make_mocked_request("GET", "/v1/payments", headers={"Authorization": "Bearer sk_live_\udce9"})
+
+    with pytest.raises(Unauthorized) as caught:
+        bearer(request)
+    assert caught.value.code == "malformed_authorization"
 
 
 async def test_malformed_authorization_says_what_it_should_read(shop: Shop) -> None:
