@@ -62,4 +62,8 @@ def is_same_origin(headers: Mapping[str, str], *, own_hosts: frozenset[str]) -> 
     site = headers.get("Sec-Fetch-Site")
     if site is not None:
         return site == "same-origin"
-    return urlsplit(headers.get("Origin", "")).netloc.lower() in own_hosts - {""}
+    try:
+        origin = urlsplit(headers.get("Origin", ""))
+    except ValueError:
+        return False  # no browser sends what is not a URL
+    return origin.netloc.lower() in own_hosts - {""}

@@ -1,10 +1,10 @@
-"""Values from outside cannot widen the page's policy."""
+"""Values from outside cannot widen the page's policy, nor pass for the page itself."""
 
 from __future__ import annotations
 
 import pytest
 
-from checkout_web.security import content_security_policy, origin_of
+from checkout_web.security import content_security_policy, is_same_origin, origin_of
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,12 @@ def test_the_origin_of_a_return_url(url: str, origin: str) -> None:
 def test_a_url_that_could_say_more_than_its_origin_is_left_out(url: str) -> None:
     assert origin_of(url) is None
     assert content_security_policy(form_target=url) == content_security_policy()
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "", "https://evil.test", "//"])
+def test_an_origin_that_is_another_or_no_url_is_not_the_same(origin: str) -> None:
+    assert not is_same_origin({"Origin": origin}, own_hosts=frozenset({"pay.test", ""}))
+
+
+def test_the_own_host_is_the_same_origin() -> None:
+    assert is_same_origin({"Origin": "https://PAY.test"}, own_hosts=frozenset({"pay.test"}))
