@@ -19,8 +19,8 @@ REMEMBER_S = 1.0
 _MOST = 1_000
 """Keys remembered at once; with more in use within a second the memory starts afresh."""
 
-_BEARER = re.compile(r"bearer +([!-~]+) *", re.ASCII | re.IGNORECASE)
-"""Visible ASCII only: bytes that are no UTF-8 arrive as characters that cannot even be hashed."""
+_BEARER = re.compile(r"bearer +([^\s\ud800-\udfff]+) *", re.ASCII | re.IGNORECASE)
+"""Bytes that are no UTF-8 arrive as surrogates, which cannot even be hashed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

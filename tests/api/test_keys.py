@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from openpay.api.authentication import REMEMBER_S, Authenticator, bearer
@@ -58,10 +62,10 @@ async def test_no_route_answers_without_a_key(shop: Shop) -> None:
 
 def test_key_of_bytes_that_are_no_text_is_a_malformed_authorization() -> None:
     # As aiohttp hands over the header's byte 0xE9.
-    request = make_mocked_request("GET", "/v1/payments", headers={"Authorization": "Bearer sk_live_\udce9"})
+    request = SimpleNamespace(headers={"Authorization": "Bearer sk_live_\udce9"})
 
     with pytest.raises(Unauthorized) as caught:
-        bearer(request)
+        bearer(cast(web.BaseRequest, request))
     assert caught.value.code == "malformed_authorization"
 
 
