@@ -34,7 +34,9 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="API keys: sk_live_… and sk_test_….", no_args_is_help=True)
 merchants_app = typer.Typer(help="Who is paid.", no_args_is_help=True)
+operator_app = typer.Typer(help="The key that pays gas and settles.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(operator_app, name="operator")
 app.add_typer(merchants_app, name="merchants")
 
 MerchantId = Annotated[str, typer.Option("--merchant", help="The merchant's id, mer_…")]
@@ -166,6 +168,22 @@ def _run_roles(*roles: Role) -> None:
 
 
 @app.command()
+def reconcile(
+    state_dir: Annotated[
+        Path | None, typer.Option(help="The books of a running `openpay dev`, instead of those in the settings.")
+    ] = None,
+) -> None:
+    """Hold every payment, vault, treasury, refund and withdrawal against the chain; exit status 1 on a difference."""
+    from openpay.bootstrap.books import dev_settings, reconcile_all
+
+    async def agrees(settings: Settings) -> bool:
+        return await reconcile_all(settings if state_dir is None else dev_settings(state_dir), echo=typer.echo)
+
+    if not _run_with_settings(agrees):
+        raise typer.Exit(1)
+
+
+@app.command()
 def recover(
     answers: Annotated[Path, typer.Argument(help="Saved API answers: payments or lists, one JSON or one per line.")],
     rpc_url: Annotated[
@@ -286,6 +304,24 @@ def keys_revoke(key_id: Annotated[str, typer.Argument(help="key_…")], merchant
 
     key = _run_with_settings(lambda settings: administration.revoke_key(settings, merchant, key_id))
     typer.echo(f"revoked {key.prefix}…{key.last4}")
+
+
+@operator_app.command("new-keystore")
+def operator_new_keystore(path: Annotated[Path, typer.Argument(help="A file that does not exist yet.")]) -> None:
+    """Make a key for the operator in an encrypted file, and print its address. The key itself is never shown.
+
+    The password comes from OPENPAY_OPERATOR_KEYSTORE_PASSWORD, its _FILE, or the terminal.
+    """
+    from openpay.bootstrap.installation import keystore_password
+    from openpay.chain.keystore import new_keystore
+    from openpay.domain.address import to_checksum
+
+    with _readable_errors():
+        password = keystore_password(_settings())
+        if password is None:
+            password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        typer.echo(to_checksum(new_keystore(path, password)))
+    typer.echo(f"Next: OPENPAY_OPERATOR_KEYSTORE={path}, and send that address some BNB for gas.", err=True)
 
 
 # --- running -------------------------------------------------------------------------------------------------------

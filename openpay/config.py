@@ -6,6 +6,8 @@ Every setting has one meaning and one default here; `openpay doctor` checks them
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -14,6 +16,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from openpay.errors import ConfigurationError
 
 MIN_SECRET_LENGTH = 16
+LARGEST_BATCH = 80
+"""A transaction may have 16,777,216 gas (EIP-7825), and settling is given 200,000 per payment."""
 
 
 class Settings(BaseSettings):
@@ -54,6 +58,21 @@ class Settings(BaseSettings):
     """Private key that pays gas and settles; only the settler needs it."""
     operator_address: str | None = None
     """The address of that key, for the processes that do not hold it."""
+    operator_keystore: Path | None = None
+    """Instead of the key: an encrypted file (Web3 Secret Storage, version 3; `openpay operator new-keystore`)."""
+    operator_keystore_password: SecretStr | None = None
+    operator_keystore_password_file: Path | None = None
+    """The keystore's password, or a file whose first line is."""
+
+    settle_batch_size: int = Field(default=50, ge=1, le=LARGEST_BATCH)
+    """How many payments are settled in one transaction at most."""
+    settle_max_age_s: int = Field(default=10, ge=0)
+    """How long a paid payment waits at most for others to be settled with; with none on their way it does not wait."""
+    max_gas_price_gwei: Decimal | None = Field(default=Decimal(5), gt=0)
+    """While nodes ask for more, nothing is signed."""
+    max_gas_per_transaction_bnb: Decimal | None = Field(default=Decimal("0.1"), gt=0)
+    max_gas_per_day_bnb: Decimal | None = Field(default=Decimal("0.5"), gt=0)
+    """What gas may cost at most, by transaction and by day (UTC), in the chain's own coin."""
 
     rate_limit_per_minute: int | None = Field(default=None, ge=1)
     """Requests per API key (or address, on the page) and minute; none unless set."""

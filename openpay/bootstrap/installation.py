@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from openpay.app.clock import SystemClock
 from openpay.app.payments import PaymentService
@@ -13,6 +14,7 @@ from openpay.app.ports import Clock
 from openpay.app.sealing import Sealer
 from openpay.app.signals import Signals
 from openpay.chain.escrow import EscrowClient
+from openpay.chain.keystore import keystore_address, read_keystore
 from openpay.chain.pool import Pool, connect
 from openpay.chain.quotes import QuoteCache, Source
 from openpay.chain.signing import Signer
@@ -78,32 +80,69 @@ def configured_chains(settings: Settings) -> dict[bool, Chain]:
 
 
 def operator_signer(settings: Settings) -> Signer:
-    """The key that settles. Raises `ConfigurationError`, also when it is not the key of the operator's address."""
-    if settings.operator_key is None:
-        raise ConfigurationError("OPENPAY_OPERATOR_KEY is missing: the settler pays gas with this key")
-    try:
-        signer = Signer(bytes.fromhex(settings.operator_key.get_secret_value().removeprefix("0x")))
-    except (ValueError, ConfigurationError):  # whose words may quote the key
-        raise ConfigurationError("OPENPAY_OPERATOR_KEY is no private key: write 0x and 64 hex digits") from None
+    """The key that settles; opening a keystore takes a second. Raises `ConfigurationError`, also when it is not the key
+    of the operator's address."""
+    if settings.operator_keystore is not None:
+        signer, source = _signer_from_keystore(settings, settings.operator_keystore), "OPENPAY_OPERATOR_KEYSTORE"
+    elif settings.operator_key is not None:
+        signer, source = _signer_from_key(settings.operator_key.get_secret_value()), "OPENPAY_OPERATOR_KEY"
+    else:
+        raise ConfigurationError(
+            "OPENPAY_OPERATOR_KEY is missing (or OPENPAY_OPERATOR_KEYSTORE): the settler pays gas with this key"
+        )
     named = _named_operator(settings)
     if named not in (None, signer.address):
         raise ConfigurationError(
-            f"OPENPAY_OPERATOR_KEY is the key of {to_checksum(signer.address)}, "
+            f"{source} is the key of {to_checksum(signer.address)}, "
             f"but OPENPAY_OPERATOR_ADDRESS is {settings.operator_address}"
         )
     return signer
 
 
+def _signer_from_key(key: str) -> Signer:
+    try:
+        return Signer(bytes.fromhex(key.removeprefix("0x")))
+    except (ValueError, ConfigurationError):  # whose words may quote the key
+        raise ConfigurationError("OPENPAY_OPERATOR_KEY is no private key: write 0x and 64 hex digits") from None
+
+
+def _signer_from_keystore(settings: Settings, path: Path) -> Signer:
+    if settings.operator_key is not None:
+        raise ConfigurationError("set OPENPAY_OPERATOR_KEY or OPENPAY_OPERATOR_KEYSTORE, not both")
+    password = keystore_password(settings)
+    if password is None:
+        raise ConfigurationError(
+            "OPENPAY_OPERATOR_KEYSTORE needs OPENPAY_OPERATOR_KEYSTORE_PASSWORD, or that password in a file named by "
+            "OPENPAY_OPERATOR_KEYSTORE_PASSWORD_FILE"
+        )
+    return Signer(read_keystore(path, password))
+
+
+def keystore_password(settings: Settings) -> str | None:
+    """The keystore's password, where one is set. Raises `ConfigurationError`."""
+    if settings.operator_keystore_password is not None:
+        return settings.operator_keystore_password.get_secret_value()
+    file = settings.operator_keystore_password_file
+    if file is None:
+        return None
+    try:
+        return file.read_text().partition("\n")[0].rstrip("\r")
+    except OSError as error:
+        raise ConfigurationError(f"OPENPAY_OPERATOR_KEYSTORE_PASSWORD_FILE: {file}: {error.strerror}") from error
+
+
 def operator_address(settings: Settings) -> bytes:
-    """The address that terms name as operator. Raises `ConfigurationError`."""
+    """The address that terms name as operator; no password is needed for it. Raises `ConfigurationError`."""
     if settings.operator_key is not None:
         return operator_signer(settings).address
-    named = _named_operator(settings)
-    if named is None:
+    address = _named_operator(settings)
+    if address is None and settings.operator_keystore is not None:
+        address = keystore_address(settings.operator_keystore)
+    if address is None:
         raise ConfigurationError(
             "set OPENPAY_OPERATOR_ADDRESS (or OPENPAY_OPERATOR_KEY): every payment's terms name who may settle it late"
         )
-    return named
+    return address
 
 
 def _named_operator(settings: Settings) -> bytes | None:
@@ -136,7 +175,7 @@ async def installed(
         store = Store.open(settings.database_url)
         stack.push_async_callback(store.close)
         if pools is None:
-            pools = await _connect(settings, chains, stack)
+            pools = await open_pools(settings, chains, stack)
         by_id = {chain.chain_id: chain for chain in chains.values()}
         escrows = {id_: EscrowClient(pools[id_], chain, operator=operator) for id_, chain in by_id.items()}
         quotes = QuoteCache(
@@ -160,7 +199,8 @@ async def installed(
         )
 
 
-async def _connect(settings: Settings, chains: Mapping[bool, Chain], stack: AsyncExitStack) -> dict[int, Pool]:
+async def open_pools(settings: Settings, chains: Mapping[bool, Chain], stack: AsyncExitStack) -> dict[int, Pool]:
+    """The nodes of each chain, by chain id, until `stack` closes. Raises `ConfigurationError`."""
     urls = {True: settings.live_rpc_urls, False: settings.test_rpc_urls}
     nodes: dict[int, list[str]] = {}
     facts: dict[int, Chain] = {}

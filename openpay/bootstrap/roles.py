@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from decimal import Decimal
 from urllib.parse import urlsplit
 
 import structlog
@@ -21,6 +22,8 @@ from openpay.errors import ConfigurationError
 from openpay.store.leader import leadership
 
 IDEMPOTENCY_KEPT_S = 86_400
+WEI_PER_GWEI = 10**9
+WEI_PER_BNB = 10**18
 PRICE_REFRESH_S = 10.0
 
 _log = structlog.get_logger(__name__)
@@ -146,17 +149,28 @@ async def _watch(installation: Installation, chain: Chain, stop: asyncio.Event) 
 
 
 async def _settle(installation: Installation, chain: Chain, stop: asyncio.Event) -> None:
-    from openpay.settlement import Settler
+    from openpay.settlement import Batching, FeePolicy, Settler
 
+    settings = installation.settings
     settler = Settler(
         chain,
         installation.pools[chain.chain_id],
         installation.store,
-        signer=operator_signer(installation.settings),
+        signer=await asyncio.to_thread(operator_signer, installation.settings),
         signals=installation.signals,
         wall=installation.wall,
+        batching=Batching(size=settings.settle_batch_size, max_age_s=settings.settle_max_age_s),
+        fees=FeePolicy(
+            max_gas_price=_wei(settings.max_gas_price_gwei, WEI_PER_GWEI),
+            max_per_transaction=_wei(settings.max_gas_per_transaction_bnb, WEI_PER_BNB),
+            max_per_day=_wei(settings.max_gas_per_day_bnb, WEI_PER_BNB),
+        ),
     )
     await settler.run(stop)
+
+
+def _wei(amount: Decimal | None, unit: int) -> int | None:
+    return None if amount is None else int(amount * unit)
 
 
 async def _serve(

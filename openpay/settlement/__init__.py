@@ -1,5 +1,7 @@
-"""Moves settled money: from a paid payment's vault to the treasury, and from there to the merchant."""
+"""The operator's work: settling, refunding and withdrawing, in transactions that happen once."""
 
+from openpay.settlement.batches import Batching
+from openpay.settlement.fees import FeePolicy
 from openpay.settlement.settler import Settler
 
-__all__ = ["Settler"]
+__all__ = ["Batching", "FeePolicy", "Settler"]

@@ -11,10 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from openpay.chain.escrow_abi import settle_many_data
+from openpay.config import LARGEST_BATCH
 from openpay.settlement.sources import Work
-
-LARGEST_BATCH = 80
-"""A transaction may have 16,777,216 gas (EIP-7825), which is 83 items."""
 
 BASE_GAS = 50_000
 """What a transaction costs before its first item."""
