@@ -32,6 +32,7 @@ from openpay.app.records import (
     Withdrawal,
 )
 from openpay.domain.chains import Token
+from openpay.domain.custody import EscrowState
 from openpay.domain.deposit import Deposit, RevertedAttempt
 from openpay.domain.events import Event, EventType
 from openpay.domain.payment import Payment
@@ -61,6 +62,20 @@ class Balances(Protocol):
         """What the merchant's treasury holds of each listed token. Raises `ChainUnavailable`."""
 
 
+class Holdings(Protocol):
+    """Reads of what the chain itself holds, at one block: a hash, or a number where no hash is kept."""
+
+    async def states(
+        self, chain_id: int, escrow: bytes, terms_ids: Sequence[bytes], *, block: bytes | int
+    ) -> list[EscrowState]:
+        """What the escrow knows of each id. Raises `ChainUnavailable`."""
+
+    async def units(
+        self, chain_id: int, accounts: Sequence[bytes], contracts: Sequence[bytes | None], *, block: bytes | int
+    ) -> list[Mapping[bytes | None, int]]:
+        """What each account holds of each token, None being the chain's own coin. Raises `ChainUnavailable`."""
+
+
 class Payments(Protocol):
     async def add(self, payment: Payment) -> None: ...
     async def get(self, payment_id: str) -> Payment | None: ...
@@ -72,6 +87,9 @@ class Payments(Protocol):
         """Store the moving fields and return the value with its new version. Raises `ConcurrentChange`."""
 
     async def page(self, wanted: PaymentFilter) -> Page[Payment]: ...
+
+    async def after(self, chain_id: int, seq: int, *, limit: int) -> list[tuple[int, Payment]]:
+        """Payments of a chain in the order of their making, each with its number, above `seq`."""
 
     async def latest_retry(self, payment_id: str) -> Payment | None:
         """The newest payment made by trying this one again."""

@@ -17,6 +17,7 @@ from openpay.bootstrap.installation import Installation, installed
 from openpay.bootstrap.role import Role
 from openpay.bootstrap.roles import run
 from openpay.bootstrap.state_dir import (
+    CHAIN_FILE,
     Kept,
     alone_in,
     load_kept,
@@ -29,6 +30,7 @@ from openpay.chain import reads
 from openpay.chain.blocks import read_bytes, read_quantity
 from openpay.chain.clock import ChainClock
 from openpay.chain.pool import Pool, connect
+from openpay.chain.spec import save_chain
 from openpay.config import given_settings
 from openpay.devnet import demo
 from openpay.devnet.accounts import DevAccount
@@ -105,6 +107,10 @@ async def _run_on(
         port=options.port,
         secret=kept.secret,
         operator_key="0x" + deployment.operator.private_key.hex(),
+        # Gas costs nothing here, and a simulation may settle a year's payments in a day.
+        max_gas_price_gwei=None,
+        max_gas_per_transaction_bnb=None,
+        max_gas_per_day_bnb=None,
         allow_insecure_webhooks=True,
     )
     await asyncio.to_thread(migrate.upgrade, settings.database_url)
@@ -119,6 +125,7 @@ async def _run_on(
             await _until_payable(installation, stop)
             if stop.is_set():
                 return
+            save_chain(chain, options.state_dir / CHAIN_FILE)
             write_atomically(ready_file, _dev_json(url, rpc_urls, deployment, merchant))
             echo(_greeting(url, rpc_urls, merchant.api_key, options.state_dir))
             ready.set()

@@ -17,6 +17,8 @@ import msgspec
 from openpay.errors import ConfigurationError
 
 LOCK_TIMEOUT_S = 5.0
+CHAIN_FILE = "local-chain.json"
+"""The facts of the local chain, as a chain file that other commands can be pointed at."""
 
 
 class Kept(msgspec.Struct):
@@ -67,7 +69,12 @@ def forget_ended(directory: Path) -> None:
 def remove_state(directory: Path) -> None:
     """Remove what `openpay dev` keeps, and nothing else that may lie in the directory."""
     shutil.rmtree(directory / "chain", ignore_errors=True)
-    for path in (*directory.glob("openpay.db*"), directory / "keys.json", directory / "dev.json"):
+    for path in (
+        *directory.glob("openpay.db*"),
+        directory / "keys.json",
+        directory / "dev.json",
+        directory / CHAIN_FILE,
+    ):
         path.unlink(missing_ok=True)
 
 

@@ -21,6 +21,23 @@ CALLS_PER_REQUEST = 100
 """As many as public nodes take in one batch."""
 
 
+class ChainHoldings:
+    """`ports.Holdings` over the pools of all chains."""
+
+    def __init__(self, pools: Mapping[int, Pool]) -> None:
+        self._pools = pools
+
+    async def states(
+        self, chain_id: int, escrow: bytes, terms_ids: Sequence[bytes], *, block: bytes | int
+    ) -> list[EscrowState]:
+        return await read_states(self._pools[chain_id], escrow, terms_ids, at=block)
+
+    async def units(
+        self, chain_id: int, accounts: Sequence[bytes], contracts: Sequence[bytes | None], *, block: bytes | int
+    ) -> list[Mapping[bytes | None, int]]:
+        return await read_units(self._pools[chain_id], accounts, contracts, at=block)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asset:
     """A way to pay that the escrow lists at `index`. `contract` None is the chain's own coin."""

@@ -95,6 +95,15 @@ class SqlPayments(Repository):
         )
         return Page(items=tuple(_payment(row) for row in rows), has_more=has_more)
 
+    async def after(self, chain_id: int, seq: int, *, limit: int) -> list[tuple[int, Payment]]:
+        query = (
+            select(payments)
+            .where(payments.c.chain_id == chain_id, payments.c.seq > seq)
+            .order_by(payments.c.seq)
+            .limit(limit)
+        )
+        return [(row.seq, _payment(row)) for row in await self._connection.execute(query)]
+
     async def latest_retry(self, payment_id: str) -> Payment | None:
         query = select(payments).where(payments.c.retry_of == payment_id).order_by(payments.c.seq.desc()).limit(1)
         row = (await self._connection.execute(query)).first()

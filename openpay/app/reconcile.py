@@ -1,0 +1,227 @@
+"""Holding the books against the chain: every payment, vault, treasury, refund and withdrawal. Changes nothing.
+
+Each comparison is made at one final block that the watcher has read: the database is read as it was at one moment, and
+the chain at the newest block that is final by it. Payments are taken in portions, each at its own final block, because
+nodes keep the state of a block only for a minute.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from openpay.app.ports import Database, Holdings, UnitOfWork
+from openpay.app.records import EscrowLog, Merchant, Withdrawal, WithdrawalStatus
+from openpay.domain.chains import Chain
+from openpay.domain.custody import EscrowState
+from openpay.domain.deposit import Deposit
+from openpay.domain.ledger import (
+    Difference,
+    Entry,
+    compare_payment,
+    compare_state,
+    compare_units,
+    treasury_units,
+    vault_units,
+)
+from openpay.domain.payment import Payment
+from openpay.domain.refunds import Refund, RefundMode, RefundStatus
+from openpay.domain.vaults import treasury_address
+from openpay.errors import ConfigurationError
+
+PORTION = 200
+"""Payments compared at one final block."""
+PAGE = 100
+
+
+@dataclass(kw_only=True)
+class Totals:
+    """Where all of one token is. What came in is the sum of the rest."""
+
+    deposited: int = 0
+    in_vaults: int = 0
+    in_treasuries: int = 0
+    withdrawn: int = 0
+    refunded: int = 0
+    rescued: int = 0
+
+
+@dataclass(kw_only=True)
+class Reconciliation:
+    """What was compared and how it came out. `final_number` is the block of the last comparison."""
+
+    payments: int = 0
+    treasuries: int = 0
+    withdrawals: int = 0
+    refunds: int = 0
+    final_number: int = 0
+    totals: dict[str, Totals] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Moment:
+    """The newest final block at the moment when the database was read. `block` names it for the chain."""
+
+    number: int
+    block: bytes | int
+
+
+async def reconcile(
+    db: Database, holdings: Holdings, chain: Chain, *, progress: Callable[[int], None] = lambda _count: None
+) -> Reconciliation:
+    """Compare everything on one chain; `progress` is told how many payments are done.
+
+    Raises `ConfigurationError` before the watcher has read a final block, and `ChainUnavailable`.
+    """
+    result = Reconciliation(totals={token.symbol: Totals() for token in chain.tokens})
+    seq = 0
+    while True:
+        async with db.read() as uow:
+            moment = await _moment(uow, chain)
+            numbered = await uow.payments.after(chain.chain_id, seq, limit=PORTION)
+            payments = [payment for _, payment in numbered]
+            ids = [payment.id for payment in payments]
+            deposits, logs = await uow.deposits.of(ids), await uow.chain.escrow_logs_of(ids)
+            refunds = await uow.refunds.of(ids)
+        result.final_number = moment.number
+        if not numbered:
+            break
+        seq = numbered[-1][0]
+        entries = {id_: entries_of(deposits.get(id_, ()), logs.get(id_, ()), moment.number) for id_ in ids}
+        await _compare_vaults(holdings, chain, payments, entries, moment, result)
+        for each in (refund for id_ in ids for refund in refunds.get(id_, ())):
+            result.refunds += 1
+            result.differences += compare_refund(each, logs.get(each.payment_id, ()))
+        progress(result.payments)
+    await _compare_treasuries(db, holdings, chain, result)
+    return result
+
+
+async def _moment(uow: UnitOfWork, chain: Chain) -> _Moment:
+    cursor = await uow.chain.cursor(chain.chain_id)
+    if cursor is None or cursor.final_number is None:
+        raise ConfigurationError(f"the watcher has not read a final block of chain {chain.chain_id} yet: let it run")
+    block = await uow.chain.block(chain.chain_id, cursor.final_number)
+    return _Moment(number=cursor.final_number, block=cursor.final_number if block is None else block.hash)
+
+
+def entries_of(deposits: Sequence[Deposit], logs: Sequence[EscrowLog], final_number: int) -> tuple[Entry, ...]:
+    """The books' lines up to a final block."""
+    came = (
+        Entry(name="Deposit", token=deposit.token, units=deposit.units, tx_hash=deposit.tx_hash)
+        for deposit in deposits
+        if deposit.block_number <= final_number
+    )
+    went = (
+        Entry(name=log.name, token=log.token, units=log.units, tx_hash=log.tx_hash)
+        for log in logs
+        if log.block_number <= final_number
+    )
+    return (*came, *went)
+
+
+async def _compare_vaults(
+    holdings: Holdings,
+    chain: Chain,
+    payments: Sequence[Payment],
+    entries: Mapping[str, tuple[Entry, ...]],
+    moment: _Moment,
+    result: Reconciliation,
+) -> None:
+    contracts = [token.contract for token in chain.tokens]
+    units = await holdings.units(chain.chain_id, [p.address for p in payments], contracts, block=moment.block)
+    states = await _states(holdings, chain.chain_id, payments, moment)
+    for payment, held in zip(payments, units, strict=True):
+        of_payment = entries[payment.id]
+        books = {token.symbol: vault_units(of_payment, token.symbol) for token in chain.tokens}
+        found = {token.symbol: held[token.contract] for token in chain.tokens}
+        result.payments += 1
+        result.differences += compare_payment(payment, of_payment)
+        result.differences += compare_state(payment, of_payment, states[payment.id])
+        result.differences += compare_units(payment.id, "vault", books, found)
+        for symbol, total in result.totals.items():
+            total.in_vaults += found[symbol]
+            total.deposited += _sum(of_payment, symbol, "Deposit")
+            total.refunded += _sum(of_payment, symbol, "Refunded")
+            total.rescued += _sum(of_payment, symbol, "Rescued")
+
+
+async def _states(
+    holdings: Holdings, chain_id: int, payments: Sequence[Payment], moment: _Moment
+) -> Mapping[str, EscrowState]:
+    """By payment id. Payments made under an older escrow are asked of that one."""
+    by_escrow: dict[bytes, list[Payment]] = defaultdict(list)
+    for payment in payments:
+        by_escrow[payment.escrow].append(payment)
+    found: dict[str, EscrowState] = {}
+    for escrow, theirs in by_escrow.items():
+        ids = [payment.terms.id() for payment in theirs]
+        states = await holdings.states(chain_id, escrow, ids, block=moment.block)
+        found |= {payment.id: state for payment, state in zip(theirs, states, strict=True)}
+    return found
+
+
+async def _compare_treasuries(db: Database, holdings: Holdings, chain: Chain, result: Reconciliation) -> None:
+    async with db.read() as uow:
+        moment = await _moment(uow, chain)
+        merchants = await uow.merchants.all()
+        logs = await uow.chain.escrow_logs_in(chain.chain_id, 0, moment.number)
+        withdrawals = [each for merchant in merchants for each in await _withdrawals(uow, chain, merchant)]
+    contracts = [token.contract for token in chain.tokens]
+    owners = list(dict.fromkeys(merchant.address for merchant in merchants))  # one account may own several shops
+    treasuries = [treasury_address(chain.escrow, owner) for owner in owners]
+    units = await holdings.units(chain.chain_id, treasuries, contracts, block=moment.block)
+    for owner, held in zip(owners, units, strict=True):
+        entries = entries_of((), [log for log in logs if log.account == owner], moment.number)
+        books = {token.symbol: treasury_units(entries, token.symbol) for token in chain.tokens}
+        found = {token.symbol: held[token.contract] for token in chain.tokens}
+        result.treasuries += 1
+        result.differences += compare_units(f"0x{owner.hex()}", "treasury", books, found)
+        for symbol, total in result.totals.items():
+            total.in_treasuries += found[symbol]
+            total.withdrawn += _sum(entries, symbol, "Withdrawn")
+    of_transactions = {(log.tx_hash, log.token): log for log in logs if log.name == "Withdrawn"}
+    for withdrawal in withdrawals:
+        result.withdrawals += 1
+        result.differences += compare_withdrawal(withdrawal, of_transactions)
+
+
+async def _withdrawals(uow: UnitOfWork, chain: Chain, merchant: Merchant) -> list[Withdrawal]:
+    found: list[Withdrawal] = []
+    for livemode in (True, False):
+        after, more = None, True
+        while more:
+            page = await uow.operations.withdrawals(merchant.id, livemode, limit=PAGE, starting_after=after)
+            found += [each for each in page.items if each.chain_id == chain.chain_id]
+            more = page.has_more
+            after = page.items[-1].id if page.items else None
+    return found
+
+
+def compare_withdrawal(withdrawal: Withdrawal, logs: Mapping[tuple[bytes, str | None], EscrowLog]) -> list[Difference]:
+    """A withdrawal that succeeded against the final `Withdrawn` log of its transaction."""
+    if withdrawal.status is not WithdrawalStatus.SUCCEEDED:
+        return []
+    log = None if withdrawal.tx_hash is None else logs.get((withdrawal.tx_hash, withdrawal.token))
+    if log is not None and log.units == withdrawal.units:
+        return []
+    what, books = f"withdrawn {withdrawal.token}", str(withdrawal.units)
+    found = "no final log" if log is None else str(log.units)
+    return [Difference(subject=withdrawal.id, what=what, books=books, found=found)]
+
+
+def compare_refund(refund: Refund, logs: Collection[EscrowLog]) -> list[Difference]:
+    """A refund from the vault that succeeded against the `Refunded` log it names."""
+    if refund.status is not RefundStatus.SUCCEEDED or refund.mode is RefundMode.MERCHANT_SIGNATURE:
+        return []  # paid from the treasury, it is a withdrawal like others
+    log = next((log for log in logs if (log.tx_hash, log.log_index) == (refund.tx_hash, refund.log_index)), None)
+    if log is not None and (log.name, log.token) == ("Refunded", refund.token) and log.units == refund.units:
+        return []
+    found = "no log" if log is None else f"{log.units} {log.token} by {log.name}"
+    return [Difference(subject=refund.id, what=f"refunded {refund.token}", books=str(refund.units), found=found)]
+
+
+def _sum(entries: Sequence[Entry], token: str, name: str) -> int:
+    return sum(entry.units for entry in entries if (entry.token, entry.name) == (token, name))

@@ -1,0 +1,129 @@
+"""What must be true between the books and the chain, as pure comparisons. Units are a token's base units.
+
+Every coin that ever reached a deposit address is, at any final block, in the payment's vault, in the merchant's
+treasury, withdrawn from it, refunded, or rescued by the merchant. The books say which, by deposits and by the escrow's
+logs; the chain says it by balances and by the state of each payment's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from openpay.domain.custody import EscrowState
+from openpay.domain.payment import Payment, SettlementStatus, Status
+from openpay.domain.vaults import vault_address
+
+OUT_OF_VAULT = frozenset({"Settled", "Swept", "Refunded", "Rescued"})
+INTO_TREASURY = frozenset({"Settled", "Swept"})
+OUT_OF_TREASURY = frozenset({"Withdrawn"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of the books: a deposit (`name` "Deposit"), or one of the escrow's logs by its name.
+
+    `token` is None for a token that is not listed; such entries appear on neither side of a comparison.
+    """
+
+    name: str
+    token: str | None
+    units: int
+    tx_hash: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Books and chain, or two books, disagree about `what` of `subject`."""
+
+    subject: str
+    what: str
+    books: str
+    found: str
+
+
+def vault_units(entries: Iterable[Entry], token: str) -> int:
+    """What the books say is left in a vault."""
+    of_token = [entry for entry in entries if entry.token == token]
+    came = sum(entry.units for entry in of_token if entry.name == "Deposit")
+    return came - sum(entry.units for entry in of_token if entry.name in OUT_OF_VAULT)
+
+
+def treasury_units(entries: Iterable[Entry], token: str) -> int:
+    """What the books say is in a treasury; `entries` are the logs that name its merchant."""
+    of_token = [entry for entry in entries if entry.token == token]
+    came = sum(entry.units for entry in of_token if entry.name in INTO_TREASURY)
+    return came - sum(entry.units for entry in of_token if entry.name in OUT_OF_TREASURY)
+
+
+def compare_units(subject: str, place: str, books: Mapping[str, int], found: Mapping[str, int]) -> list[Difference]:
+    """Balances by token, in the order of `books`."""
+    return [
+        Difference(subject=subject, what=f"{token} in the {place}", books=str(units), found=str(found.get(token, 0)))
+        for token, units in books.items()
+        if units != found.get(token, 0)
+    ]
+
+
+def compare_state(payment: Payment, entries: Iterable[Entry], state: EscrowState) -> list[Difference]:
+    """The escrow's state of a payment against the logs that must have led to it."""
+    names = {entry.name for entry in entries}
+    if "Settled" in names:
+        agrees, expected = state is EscrowState.SETTLED, "settled"
+    elif "Refunded" in names:
+        agrees, expected = state is not EscrowState.SETTLED, "open or refunded by merchant"
+    else:
+        agrees, expected = state is EscrowState.OPEN, "open"
+    if agrees:
+        return []
+    found = state.name.lower().replace("_", " ")
+    return [Difference(subject=payment.id, what="state in the escrow", books=expected, found=found)]
+
+
+def compare_payment(payment: Payment, entries: Iterable[Entry]) -> list[Difference]:
+    """A payment's own fields against the entries they must follow from."""
+    entries = tuple(entries)
+    differences = []
+    address = vault_address(payment.escrow, payment.terms.id())
+    if address != payment.address:
+        differences.append(
+            Difference(
+                subject=payment.id,
+                what="deposit address",
+                books="0x" + payment.address.hex(),
+                found=f"0x{address.hex()} from the terms",
+            )
+        )
+    settled = next((entry for entry in entries if entry.name == "Settled"), None)
+    if payment.status is Status.PAID:
+        differences += _compare_settlement(payment, settled)
+        differences += _compare_paid(payment, entries)
+    return differences
+
+
+def _compare_settlement(payment: Payment, settled: Entry | None) -> list[Difference]:
+    settlement = payment.settlement
+    says = "none" if settlement is None else settlement.status.value
+    is_settled = settlement is not None and settlement.status is SettlementStatus.SETTLED
+    if is_settled != (settled is not None):
+        found = "no log" if settled is None else "a final log"
+        return [Difference(subject=payment.id, what="settlement", books=says, found=found)]
+    if settled is None or settlement is None or settlement.units == settled.units:
+        return []
+    return [
+        Difference(
+            subject=payment.id, what="settled units", books=str(settlement.units), found=f"{settled.units} in the log"
+        )
+    ]
+
+
+def _compare_paid(payment: Payment, entries: Iterable[Entry]) -> list[Difference]:
+    """A payment is paid by deposits that suffice, unless a deeper reorg took them and it says so."""
+    offer = None if payment.completion is None else payment.offer(payment.completion.token)
+    if payment.reversed_at is not None or offer is None:
+        return []
+    received = sum(entry.units for entry in entries if entry.name == "Deposit" and entry.token == offer.token)
+    if received >= offer.min_units:
+        return []
+    what = f"{offer.token} received for a paid payment"
+    return [Difference(subject=payment.id, what=what, books=f"at least {offer.min_units}", found=str(received))]
