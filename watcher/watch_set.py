@@ -33,7 +33,8 @@ class WatchSet(Mapping[bytes, str]):
         async with self._db.read() as uow:
             found = await uow.payments.watched(self._chain_id, after=self._last_seq, also=list(self._missing))
         for watched in found:
-            self._payment_ids[watched.address] = watched.payment_id
+            if watched.address is not None:
+                self._payment_ids[watched.address] = watched.payment_id
             self._missing.pop(watched.seq, None)
             for seq in range(self._last_seq + 1, watched.seq):
                 self._missing[seq] = now

@@ -111,7 +111,10 @@ class Payments(Protocol):
     async def of_merchant_confirming(self, merchant_id: str, livemode: bool) -> list[Payment]: ...
 
     async def watched(self, chain_id: int, *, after: int, also: Collection[int]) -> list[Watched]:
-        """Deposit addresses with sequence numbers above `after`, or among `also` (gaps left by open transactions)."""
+        """Deposit addresses with sequence numbers above `after`, or among `also` (gaps left by open transactions).
+
+        In order; with many gaps, those between them may come along again.
+        """
 
     async def ids_payable_in(self, chain_id: int, token: str) -> list[tuple[str, bytes]]:
         """Id and deposit address of the open payments that offer `token`."""

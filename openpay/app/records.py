@@ -152,10 +152,11 @@ class EscrowLog:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """A deposit address to look for. `seq` grows in order of insertion (not of commit)."""
+    """A deposit address to look for. `seq` grows in order of insertion (not of commit), over all chains together."""
 
     seq: int
-    address: bytes
+    address: bytes | None
+    """None for a payment of another chain: it only shows that its number is no gap."""
     payment_id: str
 
 

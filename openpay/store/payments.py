@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, case, exists, func, insert, or_, select, update
 
 from openpay.app.records import Page, PaymentFilter, Watched
 from openpay.domain.payment import (
@@ -166,9 +166,15 @@ class SqlPayments(Repository):
         return [_payment(row) for row in await self._connection.execute(query)]
 
     async def watched(self, chain_id: int, *, after: int, also: Collection[int]) -> list[Watched]:
+        if len(also) > _MOST_GAPS:
+            after, also = min(after, *(seq - 1 for seq in also)), ()
         query = (
-            select(payments.c.seq, payments.c.address, payments.c.id)
-            .where(payments.c.chain_id == chain_id, or_(payments.c.seq > after, payments.c.seq.in_(also)))
+            select(
+                payments.c.seq,
+                case((payments.c.chain_id == chain_id, payments.c.address)).label("address"),
+                payments.c.id,
+            )
+            .where(or_(payments.c.seq > after, payments.c.seq.in_(also)))
             .order_by(payments.c.seq)
         )
         rows = await self._connection.execute(query)
@@ -188,6 +194,9 @@ class SqlPayments(Repository):
         entries = unfold(payments.c.metadata).table_valued("key", "value")
         return exists().where(entries.c.key == name, entries.c.value == value)
 
+
+_MOST_GAPS = 1_000
+"""Named one by one in a query; PostgreSQL takes 32,767 values in all."""
 
 _UNSETTLED = payments.c.settlement_status.in_([SettlementStatus.PENDING.value, SettlementStatus.SUBMITTED.value])
 

@@ -7,7 +7,10 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+from openpay.app.merchants import create_merchant
 from openpay.app.records import Watched
+from openpay.store import Store
+from tests.domain.builders import make_payment
 from watcher.watch_set import GAP_PATIENCE_S, WatchSet
 
 
@@ -78,3 +81,40 @@ async def test_number_that_was_rolled_back_is_given_up_after_an_hour() -> None:
     await watched.refresh()
     await watched.refresh()
     assert rows.asked[-1] == (3, [])
+
+
+async def test_number_of_another_chain_is_no_gap() -> None:
+    """As gaps, those of a busy chain would soon be more than a query can name."""
+    rows = Rows()
+    watched = watch_set(rows, [0.0])
+    rows.commit(1)
+    rows.committed[2] = Watched(seq=2, address=None, payment_id="pay_2")
+    rows.commit(3)
+    await watched.refresh()
+    await watched.refresh()
+    assert rows.asked[-1] == (3, [])
+    assert len(watched) == 2
+
+
+async def test_only_payments_of_the_chain_are_watched(database_url: str) -> None:
+    store = Store.open(database_url)
+    async with store.write() as uow:
+        merchant = await create_merchant(uow, name="Shop", address=b"\1" * 20, now=0)
+        for number in range(1, 6):
+            chain_id = 56 if number in (1, 5) else 97
+            await uow.payments.add(make_payment(f"pay_{number}", merchant_id=merchant.id, chain_id=chain_id))
+    watched = WatchSet(store, 56, monotonic=lambda: 0.0)
+    await watched.refresh()
+    assert sorted(watched.values()) == ["pay_1", "pay_5"]
+    await store.close()
+
+
+async def test_more_gaps_than_a_query_can_name_are_looked_for_all_the_same(database_url: str) -> None:
+    store = Store.open(database_url)
+    async with store.write() as uow:
+        merchant = await create_merchant(uow, name="Shop", address=b"\1" * 20, now=0)
+        await uow.payments.add(make_payment("pay_1", merchant_id=merchant.id))
+    async with store.read() as uow:
+        (seen,) = await uow.payments.watched(56, after=10**6, also=range(-40_000, 2))
+    assert seen.payment_id == "pay_1"
+    await store.close()
