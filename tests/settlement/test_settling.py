@@ -142,13 +142,7 @@ async def test_stranger_who_overtakes_us_is_the_one_recorded(till: Till) -> None
 
 async def test_payment_that_cannot_settle_costs_no_gas_and_holds_up_no_other(till: Till) -> None:
     refunded = await till.paid()
-    merchant = "0x" + till.scene.deployment.merchant.address.hex()
-    await set_balance(till.scene.pool, till.scene.deployment.merchant.address, UNIT)
-    till.scene.anvil.rpc("anvil_impersonateAccount", merchant)
-    token, to = till.scene.deployment.tokens["USDT"], till.scene.customer
-    words = token.rjust(32, b"\0") + to.rjust(32, b"\0") + UNIT.to_bytes(32, "big")
-    refund = bytes.fromhex("39a4e62d") + refunded.terms.encode() + words
-    till.scene.anvil.receipt(till.stranger_sends(refund, **{"from": merchant}))
+    till.scene.anvil.receipt(await till.merchant_refunds(refunded))
     fine = await till.paid()
 
     settler = till.settler()

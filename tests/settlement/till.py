@@ -8,10 +8,11 @@ from typing import Any
 from openpay.app.clock import SystemClock
 from openpay.app.records import OperatorTransaction, Withdrawal, WithdrawalStatus
 from openpay.app.signals import Signals
-from openpay.chain.escrow_abi import selector
+from openpay.chain.escrow_abi import refund_data, selector
 from openpay.chain.pool import Pool
 from openpay.chain.rpc import Call
 from openpay.chain.signing import Signer
+from openpay.devnet.wallet import set_balance
 from openpay.domain.address import to_checksum
 from openpay.domain.chains import Chain
 from openpay.domain.ids import new_id
@@ -20,7 +21,7 @@ from openpay.domain.vaults import treasury_address
 from openpay.settlement import Settler
 from openpay.store import Store
 from tests.support.anvil import ACCOUNTS
-from tests.watcher.scene import Scene, due
+from tests.watcher.scene import UNIT, Scene, due
 
 FINAL = 12
 """Blocks after which everything is final on the test chain (its finalized block is 10 behind, a payment needs 12)."""
@@ -87,6 +88,13 @@ class Till:
         assert paid.status is Status.PAID
         return paid
 
+    async def paid_together(self, count: int, token: str = "USDT") -> list[Payment]:
+        """So many payments, paid in one block, that have their confirmations."""
+        payments = [await self.scene.create(token) for _ in range(count)]
+        self.scene.send(*(self.scene.transfer(token, each.address, due(each, token)[0]) for each in payments))
+        await self.scene.mine(FINAL)
+        return [await self.scene.now(payment) for payment in payments]
+
     async def settlement(self, payment: Payment) -> Settlement:
         settlement = (await self.scene.now(payment)).settlement
         assert settlement is not None
@@ -142,6 +150,30 @@ class Till:
     def treasury(self, token: str) -> int:
         merchant = self.scene.deployment.merchant.address
         return self.balance(token, treasury_address(self.scene.chain.escrow, merchant))
+
+    async def merchant_refunds(self, payment: Payment, **fields: str) -> str:
+        """The merchant takes one unit out of a paid payment's vault, which can then not be settled any more."""
+        merchant = self.scene.deployment.merchant.address
+        await set_balance(self.scene.pool, merchant, UNIT)
+        self.scene.anvil.rpc("anvil_impersonateAccount", to_checksum(merchant))
+        data = refund_data(payment.terms, self.scene.deployment.tokens["USDT"], self.scene.customer, UNIT)
+        return self.stranger_sends(data, **{"from": to_checksum(merchant)} | fields)
+
+    def operator_elsewhere(self, **fields: str) -> str:
+        """Another program uses the operator's key for a transaction of its own; its hash, at once."""
+        self.scene.anvil.rpc("anvil_impersonateAccount", self.operator)
+        call = {"from": self.operator, "to": self.operator, "value": "0x1", "gas": hex(21_000)}
+        tx_hash: str = self.scene.anvil.rpc("eth_sendTransaction", call | fields)
+        self.scene.anvil.rpc("anvil_stopImpersonatingAccount", self.operator)
+        return tx_hash
+
+    async def dear_blocks(self, count: int, gwei: int) -> None:
+        """Blocks with a base fee that leaves cheaper transactions waiting; read by the watcher."""
+        for _ in range(count):
+            self.scene.anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(gwei * 10**9))
+            self.scene.anvil.mine()
+        self.scene.anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(gwei * 10**9))
+        await self.scene.watch()
 
     def stranger_sends(self, data: bytes, **fields: str) -> str:
         """A stranger calls the escrow; the transaction's hash, at once."""
