@@ -186,6 +186,7 @@ contract Escrow is IEscrow, Ownable2Step {
         else if (msg.sender != terms.operator) revert RefundNotAllowed(id, msg.sender);
         else if (state == State.RefundedByMerchant) revert RefundedByMerchant(id);
         else _checkOperatorMayRefund(terms, id, token);
+        _checkBalance(id, token, amount);
 
         emit Refunded(id, token, to, terms.merchant, amount, msg.sender);
         _move(id, token, to, amount);
@@ -211,8 +212,11 @@ contract Escrow is IEscrow, Ownable2Step {
 
     /// @inheritdoc IEscrow
     function withdraw(address token, uint256 amount, address to) external {
+        bytes32 salt = _treasurySalt(msg.sender);
+        _checkBalance(salt, token, amount);
+
         emit Withdrawn(msg.sender, token, to, amount);
-        _move(_treasurySalt(msg.sender), token, to, amount);
+        _move(salt, token, to, amount);
     }
 
     /// @inheritdoc IEscrow
@@ -256,13 +260,18 @@ contract Escrow is IEscrow, Ownable2Step {
         return uint256(answer);
     }
 
+    /// @dev For amounts that a caller names. The other functions move what they have just read as the balance.
+    function _checkBalance(bytes32 salt, address token, uint256 amount) private view {
+        address vault = vaultOf(salt);
+        uint256 balance = Coins.balanceOf(token, vault);
+        if (amount > balance) revert BalanceTooLow(vault, token, balance, amount);
+    }
+
     /// @dev Sends from the vault or treasury with this salt, deploying it first where needed.
     function _move(bytes32 salt, address token, address to, uint256 amount) private {
         address vault = vaultOf(salt);
         if (to == address(0)) revert RecipientIsZero();
         if (amount == 0) revert NothingToMove(vault, token);
-        uint256 balance = Coins.balanceOf(token, vault);
-        if (amount > balance) revert BalanceTooLow(vault, token, balance, amount);
         if (vault.code.length == 0) Clones.cloneDeterministic(vaultImplementation, salt);
         Vault(payable(vault)).move(token, to, amount);
     }

@@ -35,8 +35,11 @@ def _table(figures: list[Figure]) -> str:
     width = max(len(figure.name) for figure in figures)
     lines = []
     for figure in figures:
-        verdict = "" if figure.aim is None else f"  aim {figure.aim:g}: {'met' if figure.met else 'MISSED'}"
-        lines.append(f"{figure.name:<{width}}  {figure.value:>10.4g} {figure.unit:<10}{verdict}".rstrip())
+        wanted = "" if figure.aim is None else f"  aim {figure.aim:g}:"
+        wanted += "" if figure.limit is None else f"  limit {figure.limit:g}:"
+        verdict = "" if figure.met is None else " met" if figure.met else " MISSED"
+        value = f"{figure.value:,.0f}" if figure.unit == "gas" else f"{figure.value:.4g}"
+        lines.append(f"{figure.name:<{width}}  {value:>10} {figure.unit:<10}{wanted}{verdict}".rstrip())
     return "\n".join(lines)
 
 

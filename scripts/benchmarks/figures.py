@@ -11,19 +11,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One line of the table. `aim`: the least this project wants, None for figures that only stand beside others.
-    Speeds depend on the machine; ratios of one run are what to trust.
+    """One line of the table. `aim`: the least this project wants, `limit`: the most it allows; both None for figures
+    that only stand beside others. Speeds depend on the machine; ratios of one run are what to trust.
     """
 
     name: str
     value: float
     unit: str
     aim: float | None = None
+    limit: float | None = None
 
     @property
     def met(self) -> bool | None:
-        """Whether the aim is met; None without one."""
-        return None if self.aim is None else self.value >= self.aim
+        """Whether aim and limit are met; None without either."""
+        if self.aim is None and self.limit is None:
+            return None
+        return (self.aim is None or self.value >= self.aim) and (self.limit is None or self.value <= self.limit)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -136,7 +136,7 @@ contract World is Ledger, Interrupted {
         uint8[] memory assets = new uint8[](3);
         uint256[] memory before = new uint256[](3);
         for (uint256 k = 0; k < 3; ++k) {
-            Payment storage payment = paymentAt(i + k % 2);
+            Payment storage payment = paymentAt(i % PAYMENTS + k % 2);
             (terms[k], assets[k]) = (payment.terms, uint8((asset % 3 + k) % 3));
             before[k] = Coins.balanceOf(tokenOf[assets[k]], payment.vault);
         }
@@ -145,7 +145,9 @@ contract World is Ledger, Interrupted {
         bool[] memory settled = escrow.settleMany(terms, assets);
         inBatch = false;
         for (uint256 k = 0; k < 3; ++k) {
-            if (settled[k]) enterSettled(paymentAt(i + k % 2), assets[k], before[k], before[k], actor(caller));
+            if (settled[k]) {
+                enterSettled(paymentAt(i % PAYMENTS + k % 2), assets[k], before[k], before[k], actor(caller));
+            }
         }
     }
 
@@ -238,8 +240,13 @@ contract World is Ledger, Interrupted {
         address who = actor(caller);
         bool transfers = how % 3 == 0 && who != owner;
         vm.prank(who);
-        if (transfers) try escrow.transferOwnership(who) {} catch {} else if (how % 3 == 1) try escrow.acceptOwnership() {}
-            catch {} else try escrow.renounceOwnership() {} catch {}
+        if (transfers) {
+            try escrow.transferOwnership(who) {} catch {}
+        } else if (how % 3 == 1) {
+            try escrow.acceptOwnership() {} catch {}
+        } else {
+            try escrow.renounceOwnership() {} catch {}
+        }
         if (escrow.owner() != owner) rescueBreach = "ownership was taken or dropped";
     }
 
