@@ -259,8 +259,15 @@ def merchants_set(
     name: Annotated[str | None, typer.Option()] = None,
     slippage_bps: Annotated[int | None, typer.Option(help="0 to 500; for new payments.")] = None,
     underpayment_bps: Annotated[int | None, typer.Option(help="0 to 500; for new payments.")] = None,
+    withdraw_above: Annotated[
+        list[str] | None, typer.Option(help="Withdraw a token whenever there is this much: USDT=100, or USDT=off.")
+    ] = None,
+    withdraw_daily: Annotated[
+        str | None, typer.Option(help="Withdraw everything at this time of the day (UTC): 03:00, or off.")
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="The withdrawals of test mode, not live.")] = False,
 ) -> None:
-    """Change a merchant's name or tolerances. Its address stays: terms of open payments commit to it."""
+    """Change a merchant's name, tolerances or withdrawals. Its address stays: terms of payments commit to it."""
     from openpay.bootstrap import administration
 
     merchant = _run_with_settings(
@@ -272,6 +279,15 @@ def merchants_set(
         f"{merchant.id}  slippage {merchant.slippage_bps} bps  underpayment {merchant.underpayment_bps} bps  "
         f"{merchant.name}"
     )
+    if withdraw_above or withdraw_daily is not None:
+        above = withdraw_above or []
+        typer.echo(
+            _run_with_settings(
+                lambda settings: administration.change_schedule(
+                    settings, merchant_id, livemode=not test, above=above, daily=withdraw_daily
+                )
+            )
+        )
 
 
 @keys_app.command("create")

@@ -30,6 +30,7 @@ from openpay.app.records import (
     Watched,
     WebhookEndpoint,
     Withdrawal,
+    WithdrawalSchedule,
 )
 from openpay.domain.chains import Token
 from openpay.domain.custody import EscrowState
@@ -277,10 +278,19 @@ class Operations(Protocol):
     async def withdrawal(self, withdrawal_id: str) -> Withdrawal | None: ...
     async def save_withdrawal(self, withdrawal: Withdrawal) -> None: ...
     async def open_withdrawals(self, chain_id: int, limit: int) -> list[Withdrawal]: ...
+    async def tokens_being_withdrawn(self, chain_id: int, merchant_id: str) -> frozenset[str]:
+        """Tokens of a merchant's withdrawals that are not ended, in whichever mode."""
+
 
     async def withdrawals(
         self, merchant_id: str, livemode: bool, *, limit: int, starting_after: str | None
     ) -> Page[Withdrawal]: ...
+
+    async def schedules(self) -> list[WithdrawalSchedule]: ...
+    async def schedule(self, merchant_id: str, livemode: bool) -> WithdrawalSchedule | None: ...
+
+    async def save_schedule(self, schedule: WithdrawalSchedule) -> bool:
+        """Store the next version. False, and nothing stored, when another process stored one first."""
 
     async def add_transaction(self, transaction: OperatorTransaction) -> None: ...
     async def mark_sent(self, transaction_id: str, *, now: int) -> None:

@@ -295,6 +295,25 @@ class Withdrawal:
     completed_at: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class WithdrawalSchedule:
+    """When a merchant's money is withdrawn without being asked for, in one mode.
+
+    `thresholds`: base units by token, at which the treasury's whole balance of it goes. `daily_at_s`: every balance
+    goes at this time of the day, in seconds after midnight UTC. `done_day` is the day, counted from 1970-01-01, whose
+    daily withdrawal is done. `crossings`: by token, the id of the withdrawal that the threshold's last crossing led to,
+    until the treasury is seen below it. `version` grows by one with every stored change; 0 is not stored yet.
+    """
+
+    merchant_id: str
+    livemode: bool
+    thresholds: Mapping[str, int] = field(default_factory=dict)
+    daily_at_s: int | None = None
+    done_day: int | None = None
+    crossings: Mapping[str, str] = field(default_factory=dict)
+    version: int = 0
+
+
 class TransactionStatus(StrEnum):
     SIGNED = "signed"
     """Stored before it was sent: sending it again is harmless. Exits: mined, dropped."""

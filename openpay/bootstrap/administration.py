@@ -5,18 +5,18 @@ Every function raises `CallerError` for what it is asked wrongly, and `Configura
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from openpay.app import merchants
+from openpay.app import merchants, schedules
 from openpay.app.clock import SystemClock
 from openpay.app.ports import UnitOfWork
-from openpay.app.records import ApiKey, Merchant
+from openpay.app.records import ApiKey, Merchant, WithdrawalSchedule
 from openpay.app.sealing import Sealer
 from openpay.app.webhooks import ensure_signing_key
 from openpay.config import Settings
 from openpay.domain.address import parse_address
-from openpay.errors import NotFound
+from openpay.errors import ConcurrentChange, ConfigurationError, NotFound
 from openpay.store import Store, schema
 
 
@@ -53,6 +53,33 @@ async def change_merchant(
         return await merchants.change_merchant(
             uow, merchant_id, name=name, slippage_bps=slippage_bps, underpayment_bps=underpayment_bps
         )
+
+
+async def change_schedule(
+    settings: Settings, merchant_id: str, *, livemode: bool, above: Sequence[str], daily: str | None
+) -> str:
+    """In words, when the merchant's money is now withdrawn by itself.
+
+    `above` as `USDT=100` and `daily` as `03:00` change that, `USDT=off` and `off` end it, None leaves it.
+    """
+    from openpay.bootstrap.installation import configured_chains
+
+    chain = configured_chains(settings).get(livemode)
+    if chain is None:
+        raise ConfigurationError(f"no chain is configured for {'live' if livemode else 'test'} mode")
+    thresholds = [schedules.parse_threshold(text, chain) for text in above]
+    async with _transaction(settings) as uow:
+        await _require_merchant(uow, merchant_id)
+        schedule = await uow.operations.schedule(merchant_id, livemode) or WithdrawalSchedule(
+            merchant_id=merchant_id, livemode=livemode
+        )
+        for token, units in thresholds:
+            schedule = schedules.with_threshold(schedule, token, units)
+        if daily is not None:
+            schedule = schedules.with_daily(schedule, schedules.parse_daily(daily), now=SystemClock().now())
+        if not await uow.operations.save_schedule(schedule):
+            raise ConcurrentChange("a scheduled withdrawal was just recorded: set it again")
+        return schedules.describe(schedule, chain)
 
 
 async def add_key(settings: Settings, merchant_id: str, *, livemode: bool) -> str:

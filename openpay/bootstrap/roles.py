@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from openpay.app.schedules import run_schedules
 from openpay.bootstrap.installation import Installation, operator_signer
 from openpay.bootstrap.role import Role
 from openpay.chain.escrow import TreasuryBalances
@@ -25,6 +26,7 @@ IDEMPOTENCY_KEPT_S = 86_400
 WEI_PER_GWEI = 10**9
 WEI_PER_BNB = 10**18
 PRICE_REFRESH_S = 10.0
+SCHEDULES_EVERY_S = 30
 
 _log = structlog.get_logger(__name__)
 
@@ -203,6 +205,17 @@ def _scheduler(installation: Installation, roles: frozenset[Role], price_refresh
         async with installation.store.write() as uow:
             await uow.idempotency.forget_before(installation.wall.now() - IDEMPOTENCY_KEPT_S)
 
+    async def withdraw_by_schedule() -> None:
+        await run_schedules(
+            installation.store,
+            TreasuryBalances(installation.escrows),
+            installation.chains,
+            clock=installation.clock,
+            signals=installation.signals,
+        )
+
+    if Role.SETTLER in roles:
+        scheduler.add_job(withdraw_by_schedule, "interval", seconds=SCHEDULES_EVERY_S)
     if Role.API in roles:
         scheduler.add_job(installation.quotes.refresh, "interval", seconds=price_refresh_s)
         scheduler.add_job(forget_idempotency_keys, "interval", hours=1)

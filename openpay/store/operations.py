@@ -1,4 +1,4 @@
-"""Withdrawals, and the transactions that the operator's key signed."""
+"""Withdrawals with their schedules, and the transactions that the operator's key signed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,23 @@ from typing import Any
 
 from sqlalchemy import Row, Select, func, insert, select, update
 
-from openpay.app.records import OperatorTransaction, Page, TransactionStatus, Withdrawal, WithdrawalStatus
+from openpay.app.records import (
+    OperatorTransaction,
+    Page,
+    TransactionStatus,
+    Withdrawal,
+    WithdrawalSchedule,
+    WithdrawalStatus,
+)
 from openpay.store.sql import Repository
-from openpay.store.tables import operator_transaction_subjects, operator_transactions, withdrawals
+from openpay.store.tables import (
+    operator_transaction_subjects,
+    operator_transactions,
+    withdrawal_schedules,
+    withdrawals,
+)
+
+_OPEN_WITHDRAWALS = [WithdrawalStatus.PENDING.value, WithdrawalStatus.SUBMITTED.value]
 
 
 class SqlOperations(Repository):
@@ -30,14 +44,53 @@ class SqlOperations(Repository):
         )
 
     async def open_withdrawals(self, chain_id: int, limit: int) -> list[Withdrawal]:
-        open_ = [WithdrawalStatus.PENDING.value, WithdrawalStatus.SUBMITTED.value]
         query = (
             select(withdrawals)
-            .where(withdrawals.c.chain_id == chain_id, withdrawals.c.status.in_(open_))
+            .where(withdrawals.c.chain_id == chain_id, withdrawals.c.status.in_(_OPEN_WITHDRAWALS))
             .order_by(withdrawals.c.seq)
             .limit(limit)
         )
         return [_withdrawal(row) for row in await self._connection.execute(query)]
+
+    async def tokens_being_withdrawn(self, chain_id: int, merchant_id: str) -> frozenset[str]:
+        query = select(withdrawals.c.token).where(
+            withdrawals.c.chain_id == chain_id,
+            withdrawals.c.merchant_id == merchant_id,
+            withdrawals.c.status.in_(_OPEN_WITHDRAWALS),
+        )
+        return frozenset(await self._connection.scalars(query))
+
+    async def schedules(self) -> list[WithdrawalSchedule]:
+        query = select(withdrawal_schedules).order_by(
+            withdrawal_schedules.c.merchant_id, withdrawal_schedules.c.livemode
+        )
+        return [_schedule(row) for row in await self._connection.execute(query)]
+
+    async def schedule(self, merchant_id: str, livemode: bool) -> WithdrawalSchedule | None:
+        query = select(withdrawal_schedules).where(
+            withdrawal_schedules.c.merchant_id == merchant_id, withdrawal_schedules.c.livemode == livemode
+        )
+        row = (await self._connection.execute(query)).first()
+        return None if row is None else _schedule(row)
+
+    async def save_schedule(self, schedule: WithdrawalSchedule) -> bool:
+        row = asdict(schedule) | {
+            "thresholds": {token: str(units) for token, units in schedule.thresholds.items()},
+            "crossings": dict(schedule.crossings),
+            "version": schedule.version + 1,
+        }
+        if schedule.version == 0:
+            return await self._insert_new(withdrawal_schedules, [row]) == 1
+        result = await self._connection.execute(
+            update(withdrawal_schedules)
+            .where(
+                withdrawal_schedules.c.merchant_id == schedule.merchant_id,
+                withdrawal_schedules.c.livemode == schedule.livemode,
+                withdrawal_schedules.c.version == schedule.version,
+            )
+            .values(row)
+        )
+        return result.rowcount == 1
 
     async def withdrawals(
         self, merchant_id: str, livemode: bool, *, limit: int, starting_after: str | None
@@ -138,6 +191,11 @@ class SqlOperations(Repository):
         for each in await self._connection.execute(named):
             subjects[each.transaction_id].append(each.subject)
         return [_transaction(row, tuple(subjects[row.id])) for row in rows]
+
+
+def _schedule(row: Row[Any]) -> WithdrawalSchedule:
+    thresholds = {token: int(units) for token, units in row.thresholds.items()}
+    return WithdrawalSchedule(**dict(row._mapping) | {"thresholds": thresholds})
 
 
 def _withdrawal_row(withdrawal: Withdrawal) -> dict[str, Any]:

@@ -341,6 +341,19 @@ withdrawals = Table(
     Index("ix_withdrawals_status", "chain_id", "status"),
 )
 
+withdrawal_schedules = Table(
+    "withdrawal_schedules",
+    metadata,
+    Column("merchant_id", Id, ForeignKey("merchants.id"), primary_key=True),
+    Column("livemode", Boolean, primary_key=True),
+    # Units as text: JSON's readers lose integers above 2^53.
+    Column("thresholds", JSON, nullable=False),
+    Column("daily_at_s", Integer),
+    Column("done_day", Integer),
+    Column("crossings", JSON, nullable=False),
+    Column("version", Integer, nullable=False),
+)
+
 operator_transactions = Table(
     "operator_transactions",
     metadata,

@@ -91,6 +91,26 @@ def test_merchants_tolerances_and_name_can_be_changed_and_its_address_cannot(ope
     assert openpay("merchants", "set", id_, "--address", ADDRESS).exit_code == 2
 
 
+def test_withdrawals_by_themselves_are_set_changed_and_ended(openpay: Command) -> None:
+    id_ = merchant(openpay)
+    chain = {"OPENPAY_TEST_CHAIN": "bsc-testnet", "OPENPAY_TEST_ESCROW": ADDRESS, "OPENPAY_TEST_RPC_URLS": "http://a"}
+
+    def set_(*options: str) -> str:
+        result = openpay("merchants", "set", id_, "--test", *options, **chain)
+        assert result.exit_code == 0, result.output
+        return result.stdout.splitlines()[-1]
+
+    words = set_("--withdraw-above", "USDT=100", "--withdraw-above", "BNB=0.5", "--withdraw-daily", "03:00")
+    assert words == "withdrawn by itself in test mode: USDT at 100.00, BNB at 0.50, everything daily at 03:00 UTC"
+    words = set_("--withdraw-above", "USDT=off", "--withdraw-daily", "off")
+    assert words == "withdrawn by itself in test mode: BNB at 0.50"
+    for wrong, reason in (("USDT", "is not an amount"), ("DOGE=1", "names none of USDT, USDC, BNB")):
+        refused = openpay("merchants", "set", id_, "--test", "--withdraw-above", wrong, **chain)
+        assert refused.exit_code == 1
+        assert reason in refused.stderr
+    assert "no chain is configured" in openpay("merchants", "set", id_, "--withdraw-daily", "03:00").stderr
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -256,6 +256,18 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "withdrawal_schedules",
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("livemode", sa.Boolean(), nullable=False),
+        sa.Column("thresholds", sa.JSON(), nullable=False),
+        sa.Column("daily_at_s", sa.Integer(), nullable=True),
+        sa.Column("done_day", sa.Integer(), nullable=True),
+        sa.Column("crossings", sa.JSON(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"], name=op.f("fk_withdrawal_schedules_merchant_id")),
+        sa.PrimaryKeyConstraint("merchant_id", "livemode", name=op.f("pk_withdrawal_schedules")),
+    )
+    op.create_table(
         "withdrawals",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -430,6 +442,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_withdrawals_list")
 
     op.drop_table("withdrawals")
+    op.drop_table("withdrawal_schedules")
     op.drop_table("webhook_endpoints")
     with op.batch_alter_table("signing_keys", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_signing_keys_merchant_id"))
