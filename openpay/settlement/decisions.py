@@ -90,7 +90,12 @@ def withdrawal_after(withdrawal: Withdrawal, fate: Fate, log: EscrowLog | None, 
     """
     if log is not None:
         return replace(
-            withdrawal, status=WithdrawalStatus.SUCCEEDED, units=log.units, completed_at=log.block_time, failure=None
+            withdrawal,
+            status=WithdrawalStatus.SUCCEEDED,
+            tx_hash=log.tx_hash,  # of several with one nonce, the one that was mined
+            units=log.units,
+            completed_at=log.block_time,
+            failure=None,
         )
     if fate is Fate.DROPPED:
         return replace(withdrawal, status=WithdrawalStatus.PENDING, tx_hash=None)

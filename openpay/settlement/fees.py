@@ -28,9 +28,15 @@ class FeePolicy:
         return None if asked > self.max_gas_price else min(wished, self.max_gas_price)
 
     def replacement_price(self, *, paid: int, asked: int) -> int | None:
-        """What to pay instead of `paid`; None when the cap leaves no price that nodes take as a replacement."""
-        least = paid + -(-paid // LEAST_BUMP_DIVISOR)
-        price = max(self.price(asked) or 0, least)
+        """What to pay instead of `paid`; None when the cap leaves no price that would help.
+
+        That is the case when nodes ask for more than the cap, or would not take less than a price above it as a
+        replacement.
+        """
+        price = self.price(asked)
+        if price is None:
+            return None
+        price = max(price, paid + -(-paid // LEAST_BUMP_DIVISOR))
         return None if self.max_gas_price is not None and price > self.max_gas_price else price
 
     def most_gas(self, *, gas_price: int, committed_today: int) -> int | None:

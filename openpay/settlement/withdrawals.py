@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from openpay.app.ports import UnitOfWork
 from openpay.app.records import EscrowLog, Withdrawal, WithdrawalStatus
 from openpay.chain.escrow_abi import withdraw_for_data
@@ -45,7 +47,7 @@ class Withdrawals:
         if withdrawal.status is not WithdrawalStatus.SUBMITTED or withdrawal.tx_hash not in ending.hashes:
             return True
         log = await self._log(uow, ending.hashes)
-        finished = withdrawal_after(withdrawal, ending.fate, log, now=now)
+        finished = withdrawal_after(replace(withdrawal, tx_hash=ending.tx_hash), ending.fate, log, now=now)
         if finished is None:
             return False
         await uow.operations.save_withdrawal(finished)

@@ -32,17 +32,25 @@ class Killed(BaseException):
 
 
 class DyingPool:
-    """A pool under which the process dies: before a transaction is sent, or when it has been and nobody knows yet."""
+    """A pool under which the process dies: before a transaction is sent, or when it has been and nobody knows yet.
 
-    def __init__(self, pool: Pool, *, sent: bool) -> None:
+    It is the first one with another text than the `spared` ones before it: repetitions do no harm.
+    """
+
+    def __init__(self, pool: Pool, *, sent: bool, spared: int = 0) -> None:
         self._pool = pool
         self._sent = sent
+        self._spared = spared
+        self._seen: set[Any] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pool, name)
 
     async def call(self, call: Call[Any]) -> Any:
         if call.method != "eth_sendRawTransaction":
+            return await self._pool.call(call)
+        self._seen.add(call.params)
+        if len(self._seen) <= self._spared:
             return await self._pool.call(call)
         if self._sent:
             await self._pool.call(call)
@@ -74,10 +82,10 @@ class Till:
 
     scene: Scene
 
-    def settler(self, pool: Any = None, **options: Any) -> Settler:
+    def settler(self, pool: Any = None, store: Store | None = None, **options: Any) -> Settler:
         scene = self.scene
         key = scene.deployment.operator.private_key
-        return make_settler(scene.chain, pool or scene.pool, scene.store, key, **options)
+        return make_settler(scene.chain, pool or scene.pool, store or scene.store, key, **options)
 
     async def paid(self, token: str = "USDT", **order: Any) -> Payment:
         """A payment that was paid in full and has its confirmations."""
