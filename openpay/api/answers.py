@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from openpay.domain.payment import SettlementStatus, Status
+from openpay.domain.refunds import NamedBy, RefundMode, RefundReason, RefundStatus
 
 Address = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{40}$", description="With EIP-55 capitals")]
 Hash = Annotated[str, Field(pattern="^0x[0-9a-f]{64}$")]
@@ -21,6 +22,9 @@ Time = Annotated[
     ),
 ]
 StatusName = Annotated[Status, WithJsonSchema({"type": "string", "enum": [status.value for status in Status]})]
+RefundStatusName = Annotated[
+    RefundStatus, WithJsonSchema({"type": "string", "enum": [status.value for status in RefundStatus]})
+]
 SettlementName = Annotated[
     SettlementStatus, WithJsonSchema({"type": "string", "enum": [status.value for status in SettlementStatus]})
 ]
@@ -79,6 +83,48 @@ class SettlementShape(Shape):
     settled_at: Time | None
 
 
+class PreparedTransactionShape(Shape):
+    """A call that the merchant's own wallet makes: no key of this server may."""
+
+    chain_id: int
+    to: Address
+    data: Annotated[str, Field(pattern="^0x[0-9a-f]*$")]
+    value: Annotated[Units, Field(description="Wei")]
+
+
+class RefundShape(Shape):
+    """Money on its way back."""
+
+    id: Annotated[str, Field(pattern="^ref_[0-9A-Za-z]{24}$")]
+    payment_id: str
+    status: RefundStatusName
+    reason: Annotated[RefundReason, WithJsonSchema({"type": "string", "enum": [each.value for each in RefundReason]})]
+    mode: Annotated[RefundMode, WithJsonSchema({"type": "string", "enum": [each.value for each in RefundMode]})]
+    token: str
+    amount: Decimal
+    amount_units: Units
+    destination: Address | None
+    named_by: Annotated[
+        NamedBy | None,
+        WithJsonSchema({"anyOf": [{"type": "string", "enum": [each.value for each in NamedBy]}, {"type": "null"}]}),
+        Field(description="Whose word the destination is; a visitor's has to be approved"),
+    ]
+    available_at: Annotated[Time, Field(description="Block time from which it may go out")]
+    tx_hash: Hash | None
+    failure: str | None
+    transaction: Annotated[
+        PreparedTransactionShape | None, Field(description="To be signed by the merchant, while requires_signature")
+    ]
+    livemode: bool
+    created_at: Time
+    completed_at: Time | None
+
+
+class RefundList(Shape):
+    data: list[RefundShape]
+    has_more: bool
+
+
 class PaymentShape(Shape):
     """A payment."""
 
@@ -100,7 +146,7 @@ class PaymentShape(Shape):
     required_confirmations: int
     paid_at: Time | None
     settlement: SettlementShape | None
-    refunds: list[dict[str, Any]]
+    refunds: list[RefundShape]
     unavailable_tokens: Annotated[list[str], Field(description="Asked for, but without a fresh price")]
     retry_of: str | None
     reversed_at: Annotated[Time | None, Field(description="A deep reorg took the money of a paid payment away")]

@@ -38,13 +38,20 @@ CODES: Mapping[str, Code] = {
             "revoked_api_key": "The key was revoked.",
         },
     ),
-    **_rows(403, {"mode_not_configured": "This server has no chain for the key's mode."}),
+    **_rows(
+        403,
+        {
+            "mode_not_configured": "This server has no chain for the key's mode.",
+            "not_the_sender": "The claim is not signed by the wallet that sent the money.",
+        },
+    ),
     **_rows(
         404,
         {
             "unknown_path": "Nothing is at this path.",
             "not_found": "No object can have this id.",
             "payment_not_found": "No such payment of this merchant in the key's mode.",
+            "refund_not_found": "No such refund of this merchant in the key's mode.",
             "withdrawal_not_found": "No such withdrawal of this merchant in the key's mode.",
             "delivery_not_found": "No such delivery of this merchant in the key's mode.",
             "api_key_not_found": "No such API key of this merchant in the key's mode.",
@@ -57,7 +64,9 @@ CODES: Mapping[str, Code] = {
     **_rows(
         409,
         {
-            "invalid_state": "The payment is confirming, or ended otherwise.",
+            "invalid_state": "The payment or refund is not in a state that allows this.",
+            "not_settled": "The payment's money is on its way to the treasury: refund it once it is settled.",
+            "already_claimed": "The refund's address was named by its sender already.",
             "payment_has_deposits": "Money has arrived, so the payment cannot be canceled.",
             "endpoint_disabled": "The delivery's endpoint is disabled: configure its URL again first.",
             "no_webhook_endpoint": "There is no active endpoint to send a test to.",
@@ -78,7 +87,7 @@ CODES: Mapping[str, Code] = {
             "missing_field": "A required field is missing.",
             "unknown_parameter": "The query string has a parameter that nothing reads.",
             "invalid_string": "Text holds a character that cannot be stored.",
-            "invalid_amount": "Not a decimal string from 0.01 to 1,000,000 with at most 6 decimals.",
+            "invalid_amount": "Not a decimal string, or outside of what can be asked for or refunded.",
             "invalid_currency": "A currency other than USD.",
             "invalid_token": "An unknown token, one named twice, or none.",
             "token_unavailable": "None of the accepted tokens has a fresh price at the moment.",
@@ -93,6 +102,11 @@ CODES: Mapping[str, Code] = {
             "invalid_starting_after": "Not the id of an object in this list.",
             "invalid_status": "Not a payment's status.",
             "invalid_payment_id": "Not an id.",
+            "invalid_address": "Not 0x and 40 hex digits, or with a wrong EIP-55 checksum.",
+            "invalid_destination": "An address from which the money would not come back.",
+            "invalid_signature": "Not a signature of 65 bytes in hex.",
+            "nothing_to_refund": "Nothing of the payment is left to go back.",
+            "treasury_too_low": "The treasury holds less than the refund.",
             "nothing_to_withdraw": "The treasury holds none of this token.",
         },
     ),

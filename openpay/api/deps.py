@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from openpay.app.merchants import Caller
 from openpay.app.payments import PaymentService
 from openpay.app.ports import Balances, Clock, Database
+from openpay.app.refund_requests import RefundService
 from openpay.app.sealing import Sealer
 from openpay.app.signals import Signals
 from openpay.domain.chains import Chain
@@ -40,6 +41,10 @@ class ApiDeps:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     allow_insecure_webhooks: bool = False
     warnings: Callable[[], Sequence[str]] = tuple
+
+    @property
+    def refunds(self) -> RefundService:
+        return RefundService(chains=self.payments.chains, clock=self.payments.clock, wall=self.payments.wall)
 
     def chain_of(self, caller: Caller) -> Chain:
         """The chain of the caller's mode. Raises `Forbidden` (`mode_not_configured`)."""

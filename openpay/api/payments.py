@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from openpay.api import render
 from openpay.api.call import Call, json_answer
 from openpay.api.requests import CreatePaymentBody, EventsQuery, NoBody, NoQuery, PaymentsQuery
@@ -19,7 +21,7 @@ async def create_payment(call: Call[NoQuery, CreatePaymentBody]) -> Answer:
         payment = await call.deps.payments.create(uow, call.caller, command)
         # Just made: nothing can have arrived, so there is nothing to ask the database for.
         view = PaymentView(payment=payment, deposits=(), attempts=(), cursor=None)
-        return json_answer(render.payment(view, public_url=call.deps.public_url), status=201)
+        return json_answer(_render(call, view), status=201)
 
     return await call.write(work, wake=("payments",))
 
@@ -29,7 +31,7 @@ async def retrieve_payment(call: Call[NoQuery, NoBody]) -> Answer:
     async with call.deps.db.read() as uow:
         payment = await payments.find(uow, call.caller, call.path["id"])
         view = await payments.view(uow, payment)
-    return json_answer(render.payment(view, public_url=call.deps.public_url))
+    return json_answer(_render(call, view))
 
 
 async def list_payments(call: Call[PaymentsQuery, NoBody]) -> Answer:
@@ -46,7 +48,7 @@ async def list_payments(call: Call[PaymentsQuery, NoBody]) -> Answer:
         found = await uow.payments.page(wanted)
         views = await call.deps.payments.views(uow, found.items)
     page = Page(items=tuple(views), has_more=found.has_more)
-    return json_answer(render.page(page, lambda view: render.payment(view, public_url=call.deps.public_url)))
+    return json_answer(render.page(page, lambda view: _render(call, view)))
 
 
 async def cancel_payment(call: Call[NoQuery, NoBody]) -> Answer:
@@ -56,9 +58,14 @@ async def cancel_payment(call: Call[NoQuery, NoBody]) -> Answer:
         own = await payments.find(uow, call.caller, call.path["id"])
         canceled = await payments.cancel(uow, own.id)
         view = await payments.view(uow, canceled)
-        return json_answer(render.payment(view, public_url=call.deps.public_url))
+        return json_answer(_render(call, view))
 
     return await call.write(work, wake=("payments", "events"))
+
+
+def _render(call: Call[Any, Any], view: PaymentView) -> render.Object:
+    deps = call.deps
+    return render.payment(view, public_url=deps.public_url, chain=deps.chains.get(view.payment.livemode))
 
 
 async def list_events(call: Call[EventsQuery, NoBody]) -> Answer:

@@ -10,15 +10,18 @@ from openpay.app.balances import TokenBalance
 from openpay.app.payments import PaymentView
 from openpay.app.records import ApiKey, Page, WebhookEndpoint, Withdrawal
 from openpay.app.webhooks import DeliveryView
+from openpay.chain.escrow_abi import withdraw_data
 from openpay.domain.address import to_checksum
 from openpay.domain.assessment import Tally
 from openpay.domain.chains import Chain
 from openpay.domain.events import Event, EventType
 from openpay.domain.money import format_decimal, format_usd
 from openpay.domain.payment import WAITING, Offer, Payment, Settlement
+from openpay.domain.refunds import Refund, RefundStatus
 from openpay.domain.terms import Terms
 from openpay.domain.time import format_time
 from openpay.domain.uris import transfer_uri
+from openpay.errors import InvariantViolated
 
 T = TypeVar("T")
 Object = dict[str, object]
@@ -33,7 +36,8 @@ def whole_list(items: Iterable[T], render: Callable[[T], Object]) -> Object:
     return {"data": [render(item) for item in items], "has_more": False}
 
 
-def payment(view: PaymentView, *, public_url: str) -> Object:
+def payment(view: PaymentView, *, public_url: str, chain: Chain | None) -> Object:
+    """`chain` is that of the payment's mode, None where none is configured any more."""
     it, tallies = view.payment, view.tallies
     completion = it.completion
     return {
@@ -61,7 +65,7 @@ def payment(view: PaymentView, *, public_url: str) -> Object:
         "required_confirmations": it.required_confirmations,
         "paid_at": _time(it.paid_at),
         "settlement": None if it.settlement is None else _settlement(it.settlement),
-        "refunds": [],
+        "refunds": [refund(each, it, chain=chain) for each in view.refunds],
         "unavailable_tokens": list(it.unavailable_tokens),
         "retry_of": it.retry_of,
         "reversed_at": _time(it.reversed_at),
@@ -81,6 +85,45 @@ def terms(value: Terms) -> Object:
         "round": str(value.round),
         "assets": value.assets,
         "paymentId": "0x" + value.payment_key.hex(),
+    }
+
+
+def refund(it: Refund, of: Payment, *, chain: Chain | None) -> Object:
+    """A refund of the payment `of`."""
+    offer = of.offer(it.token)
+    token = offer if offer is not None else None if chain is None else chain.token(it.token)
+    if token is None:
+        raise InvariantViolated(f"{it.id} is in {it.token}, which neither its payment nor its chain knows")
+    return {
+        "id": it.id,
+        "payment_id": it.payment_id,
+        "status": it.status.value,
+        "reason": it.reason.value,
+        "mode": it.mode.value,
+        "token": it.token,
+        "amount": format_decimal(it.units, token.decimals),
+        "amount_units": str(it.units),
+        "destination": None if it.destination is None else to_checksum(it.destination),
+        "named_by": None if it.named_by is None else it.named_by.value,
+        "available_at": format_time(it.available_at),
+        "tx_hash": _hash(it.tx_hash),
+        "failure": it.failure,
+        "transaction": _prepared(it, of, token.contract),
+        "livemode": it.livemode,
+        "created_at": format_time(it.created_at),
+        "completed_at": _time(it.completed_at),
+    }
+
+
+def _prepared(it: Refund, of: Payment, contract: bytes | None) -> Object | None:
+    """The withdrawal from the merchant's treasury to the customer, ready to be signed by the merchant."""
+    if it.status is not RefundStatus.REQUIRES_SIGNATURE or it.destination is None:
+        return None
+    return {
+        "chain_id": it.chain_id,
+        "to": to_checksum(of.escrow),
+        "data": "0x" + withdraw_data(contract, it.units, it.destination).hex(),
+        "value": "0",
     }
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from openpay.api.answers import StatusName
+from openpay.api.answers import RefundStatusName, StatusName
 from openpay.app.order import (
     DEFAULT_LIFE_S,
     MAX_DESCRIPTION,
@@ -134,10 +134,42 @@ class ConfigureWebhookBody(Body):
     ] = None
 
 
+Destination = Annotated[
+    str | None,
+    documented(
+        description="An address, checked by EIP-55; left out: the one that the rules or the sender's signature named",
+        pattern="^0x[0-9a-fA-F]{40}$",
+    ),
+]
+
+
 class WithdrawBody(Body):
     """All of one token, from the treasury to the merchant's own address."""
 
     token: Annotated[str, documented(examples=["USDT"])]
+
+
+class RefundBody(Body):
+    """Money of a payment that is to go back. All of it, unless an amount is given."""
+
+    amount: Annotated[
+        str | None,
+        documented(
+            description="In the token, as a decimal string; left out: all that is left",
+            pattern=r"^(0|[1-9][0-9]{0,30})(\.[0-9]{1,18})?$",
+            examples=["12.50"],
+        ),
+    ] = None
+    token: Annotated[
+        str | None, documented(description="May be left out where the payment holds one token", examples=["USDT"])
+    ] = None
+    destination: Destination = None
+
+
+class ApproveRefundBody(Body):
+    """Where a refund goes."""
+
+    destination: Destination = None
 
 
 # --- query strings ---------------------------------------------------------------------------------------------------
@@ -163,6 +195,15 @@ class PaymentsQuery(PageQuery):
         dict[str, str],
         Field(description="`metadata[order_id]=1042`; all must match", json_schema_extra={"x-shape": "map"}),
     ] = {}
+
+
+class RefundsQuery(PageQuery):
+    """Which refunds."""
+
+    status: Annotated[
+        list[Annotated[RefundStatusName, Field(strict=False)]],
+        Field(description="Repeat it, or separate by commas", json_schema_extra={"x-shape": "list"}),
+    ] = []
 
 
 class EventsQuery(PageQuery):

@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from openpay.api import answers, keys, money, payments, webhooks
+from openpay.api import answers, keys, money, payments, refunds, webhooks
 from openpay.api.call import Call
 from openpay.api.requests import (
+    ApproveRefundBody,
     ConfigureWebhookBody,
     CreatePaymentBody,
     EventsQuery,
@@ -18,6 +19,8 @@ from openpay.api.requests import (
     NoQuery,
     PageQuery,
     PaymentsQuery,
+    RefundBody,
+    RefundsQuery,
     WithdrawBody,
 )
 from openpay.app.idempotency import Answer
@@ -100,6 +103,49 @@ ROUTES: tuple[Route, ...] = (
         handler=payments.cancel_payment,
         answer=answers.PaymentShape,
         errors=(404,),
+    ),
+    Route(
+        method="POST",
+        path="/v1/payments/{id}/refund",
+        name="refund_payment",
+        summary="Give money of an ended payment back, all or part of it",
+        tag="Refunds",
+        handler=refunds.refund_payment,
+        body=RefundBody,
+        answer=answers.RefundList,
+        status=201,
+        errors=(403, 404),
+    ),
+    Route(
+        method="GET",
+        path="/v1/refunds",
+        name="list_refunds",
+        summary="List refunds, newest first",
+        tag="Refunds",
+        handler=refunds.list_refunds,
+        query=RefundsQuery,
+        answer=answers.RefundList,
+    ),
+    Route(
+        method="GET",
+        path="/v1/refunds/{id}",
+        name="retrieve_refund",
+        summary="Retrieve a refund",
+        tag="Refunds",
+        handler=refunds.retrieve_refund,
+        answer=answers.RefundShape,
+        errors=(404,),
+    ),
+    Route(
+        method="POST",
+        path="/v1/refunds/{id}/approve",
+        name="approve_refund",
+        summary="Approve a refund, and say where it goes",
+        tag="Refunds",
+        handler=refunds.approve_refund,
+        body=ApproveRefundBody,
+        answer=answers.RefundShape,
+        errors=(403, 404),
     ),
     Route(
         method="GET",

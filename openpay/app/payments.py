@@ -17,6 +17,7 @@ from openpay.domain.events import Draft, EventType
 from openpay.domain.ids import is_payment_id, new_id
 from openpay.domain.money import format_usd
 from openpay.domain.payment import RETRYABLE, WAITING, Offer, Payment, Status, Trigger
+from openpay.domain.refunds import Refund
 from openpay.domain.terms import Terms, min_units_up, payment_key, peg_full_units_up, price_full_units_up
 from openpay.domain.vaults import vault_address
 from openpay.errors import ConfigurationError, Conflict, Invalid, InvariantViolated, NotFound
@@ -33,6 +34,7 @@ class PaymentView:
     deposits: tuple[Deposit, ...]
     attempts: tuple[RevertedAttempt, ...]
     cursor: Cursor | None
+    refunds: tuple[Refund, ...] = ()
 
     @property
     def tallies(self) -> Mapping[str, Tally]:
@@ -57,8 +59,14 @@ class PaymentService:
     clock: Clock
     wall: Clock
 
-    def plan(
-        self, merchant: Merchant, command: CreatePayment, *, livemode: bool, retry_of: str | None = None
+    async def plan(
+        self,
+        uow: UnitOfWork,
+        merchant: Merchant,
+        command: CreatePayment,
+        *,
+        livemode: bool,
+        retry_of: str | None = None,
     ) -> Payment:
         """Decide a new payment without storing it. Raises `Invalid`.
 
@@ -69,7 +77,7 @@ class PaymentService:
             mode = "live" if livemode else "test"
             raise ConfigurationError(f"no chain is configured for {mode} mode: set OPENPAY_{mode.upper()}_CHAIN")
         order = parse_order(command, chain)
-        now = self.clock.now()
+        now = await self._payment_time(uow, chain)
         quotes = {token.symbol: self.quotes.price(chain.chain_id, token) for token in order.tokens if token.feed}
         offered = [token for token in order.tokens if self._offered(chain, token, quotes)]
         if not offered:
@@ -121,7 +129,7 @@ class PaymentService:
 
     async def create(self, uow: UnitOfWork, caller: Caller, command: CreatePayment) -> Payment:
         """Plan a payment and store it. Raises `Invalid`."""
-        payment = self.plan(caller.merchant, command, livemode=caller.livemode)
+        payment = await self.plan(uow, caller.merchant, command, livemode=caller.livemode)
         await uow.payments.add(payment)
         return payment
 
@@ -140,6 +148,7 @@ class PaymentService:
         ids = [payment.id for payment in payments]
         deposits = await uow.deposits.of(ids)
         attempts = await uow.attempts.of(ids)
+        refunds = await uow.refunds.of(ids)
         cursors = {chain_id: await uow.chain.cursor(chain_id) for chain_id in {p.chain_id for p in payments}}
         return [
             PaymentView(
@@ -147,6 +156,7 @@ class PaymentService:
                 deposits=tuple(deposits.get(payment.id, ())),
                 attempts=tuple(attempts.get(payment.id, ())),
                 cursor=cursors[payment.chain_id],
+                refunds=tuple(refunds.get(payment.id, ())),
             )
             for payment in payments
         ]
@@ -191,7 +201,7 @@ class PaymentService:
         merchant = await uow.merchants.get(payment.merchant_id)
         if merchant is None:
             raise InvariantViolated(f"{payment.id} belongs to no merchant: {payment.merchant_id}")
-        retried = self.plan(merchant, same_order(payment), livemode=payment.livemode, retry_of=payment.id)
+        retried = await self.plan(uow, merchant, same_order(payment), livemode=payment.livemode, retry_of=payment.id)
         await uow.payments.add(retried)
         return retried
 
@@ -209,6 +219,13 @@ class PaymentService:
         await uow.attempts.report(
             Report(chain_id=payment.chain_id, payment_id=payment_id, tx_hash=tx_hash, reported_at=self.wall.now())
         )
+
+    async def _payment_time(self, uow: UnitOfWork, chain: Chain) -> int:
+        """Now, in the time by which payments live: never before the newest final block, whatever this server's clock
+        says. A clock an hour slow would otherwise make payments that are past their deadline from the first second."""
+        cursor = await uow.chain.cursor(chain.chain_id)
+        final_time = None if cursor is None else cursor.final_time
+        return max(self.clock.now(), final_time or 0)
 
     def _offered(self, chain: Chain, token: Token, quotes: Mapping[str, PriceQuote | None]) -> bool:
         if token.feed is not None:

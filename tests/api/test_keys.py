@@ -22,6 +22,10 @@ PROTECTED = [
     ("GET", "/v1/payments"),
     ("GET", "/v1/payments/pay_000000000000000000000000"),
     ("POST", "/v1/payments/pay_000000000000000000000000/cancel"),
+    ("POST", "/v1/payments/pay_000000000000000000000000/refund"),
+    ("GET", "/v1/refunds"),
+    ("GET", "/v1/refunds/ref_1"),
+    ("POST", "/v1/refunds/ref_1/approve"),
     ("GET", "/v1/events"),
     ("POST", "/v1/webhooks/configure"),
     ("GET", "/v1/webhooks/endpoints"),
@@ -45,7 +49,7 @@ def test_every_route_of_merchants_is_named_here(shop: Shop) -> None:
         for route in shop.app.router.routes()
         if route.resource is not None and route.resource.canonical.startswith("/v1/") and route.method != "HEAD"
     }
-    ids = {"pay_000000000000000000000000", "del_1", "wd_1", "key_1"}
+    ids = {"pay_000000000000000000000000", "del_1", "wd_1", "key_1", "ref_1"}
     named = {
         (method, "/".join("{id}" if part in ids else part for part in path.split("/"))) for method, path in PROTECTED
     }
