@@ -7,6 +7,7 @@ what the database holds. So a step that fails, or a process that dies, anywhere,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from openpay.app import follow
-from openpay.app.follow import BlockFacts, Committed
+from openpay.app.follow import BlockFacts, Committed, Question
 from openpay.app.ports import Clock, Database
 from openpay.app.signals import Signals
 from openpay.chain import reads
@@ -213,15 +214,18 @@ class Follower:
         asked = await follow.questions(self._db, self._chain.chain_id, final_number=final_number)
         # Never below the final block either: before their money arrived, the escrow would refuse these payments.
         at = max(heads.latest.number - self._chain.confirmations, heads.finalized or 0, final_number)
-        answers: dict[str, EscrowAnswer] = {}
-        for question in asked:
-            for block in dict.fromkeys((at, final_number)):
-                answers[question.payment_id] = answer = await self._escrow.check(
-                    question.terms, question.asset_index, block=block, escrow=question.escrow
-                )
-                if answer is not None:
-                    break
-        return answers
+        blocks = tuple(dict.fromkeys((at, final_number)))
+        # All at once: the pool bounds how many connections a host is asked on.
+        answers = await asyncio.gather(*(self._ask_about(question, blocks) for question in asked))
+        return {question.payment_id: answer for question, answer in zip(asked, answers, strict=True)}
+
+    async def _ask_about(self, question: Question, blocks: Sequence[int]) -> EscrowAnswer:
+        """The first usable answer at one of `blocks`."""
+        for block in blocks:
+            answer = await self._escrow.check(question.terms, question.asset_index, block=block, escrow=question.escrow)
+            if answer is not None:
+                return answer
+        return None
 
     # --- back ------------------------------------------------------------------------------------------------------
 

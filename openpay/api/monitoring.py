@@ -20,6 +20,8 @@ from openpay.errors import OpenPayError
 
 STALE_AFTER_S = 60
 """A chain whose cursor did not move for this long is named in the warnings."""
+CLOCK_BEHIND_S = 60
+"""A server's clock this far behind the newest block is named too."""
 
 _log = structlog.get_logger("openpay.api")
 
@@ -61,7 +63,7 @@ def ready(deps: ApiDeps) -> Handler:
             "status": "ready",
             "database": "up",
             "chains": [_chain_json(state) for state in chains],
-            "warnings": [*deps.warnings(), *_chain_warnings(chains, now=deps.wall_clock.now())],
+            "warnings": [*deps.warnings(), *_chain_warnings(chains, deps)],
         }
         return web.json_response(body)
 
@@ -101,7 +103,8 @@ def _chain_json(state: ChainState) -> Mapping[str, object]:
     }
 
 
-def _chain_warnings(chains: list[ChainState], *, now: int) -> list[str]:
+def _chain_warnings(chains: list[ChainState], deps: ApiDeps) -> list[str]:
+    now, payments_now = deps.wall_clock.now(), deps.clock.now()
     warnings = []
     for state in chains:
         name = state.chain.name
@@ -109,6 +112,9 @@ def _chain_warnings(chains: list[ChainState], *, now: int) -> list[str]:
             warnings.append(f"{name}: no block was read yet; is the watcher running?")
         elif now - state.cursor.read_at > STALE_AFTER_S:
             warnings.append(f"{name}: no block was read for {now - state.cursor.read_at} s")
+        elif state.cursor.time - payments_now > CLOCK_BEHIND_S:
+            behind = state.cursor.time - payments_now
+            warnings.append(f"this server's clock is {behind} s behind the blocks of {name}: set it right")
     return warnings
 
 

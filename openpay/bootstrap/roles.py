@@ -19,7 +19,7 @@ from openpay.bootstrap.installation import Installation, operator_signer
 from openpay.bootstrap.role import Role
 from openpay.chain.escrow import TreasuryBalances
 from openpay.domain.chains import Chain
-from openpay.errors import ConfigurationError
+from openpay.errors import ConfigurationError, OpenPayError
 from openpay.store.leader import leadership
 
 IDEMPOTENCY_KEPT_S = 86_400
@@ -215,8 +215,23 @@ def _scheduler(installation: Installation, roles: frozenset[Role], price_refresh
         )
 
     if Role.SETTLER in roles:
-        scheduler.add_job(withdraw_by_schedule, "interval", seconds=SCHEDULES_EVERY_S)
+        scheduler.add_job(_job(withdraw_by_schedule), "interval", seconds=SCHEDULES_EVERY_S)
     if Role.API in roles:
-        scheduler.add_job(installation.quotes.refresh, "interval", seconds=price_refresh_s)
-        scheduler.add_job(forget_idempotency_keys, "interval", hours=1)
+        scheduler.add_job(_job(installation.quotes.refresh), "interval", seconds=price_refresh_s)
+        scheduler.add_job(_job(forget_idempotency_keys), "interval", hours=1)
     return scheduler
+
+
+def _job(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """Periodic work whose failures are one line in the log: its next turn tries again. Being stopped amid it is no
+    failure. A bug keeps its trace."""
+
+    async def turn() -> None:
+        try:
+            await work()
+        except asyncio.CancelledError:
+            return
+        except OpenPayError as error:
+            _log.warning("periodic work failed, its next turn tries again", work=work.__name__, reason=str(error))
+
+    return turn

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy.engine import URL
 
 from openpay.store.engine import async_url
 from openpay.store.schema import readable_failures
@@ -20,7 +21,14 @@ def upgrade(url: str) -> None:
     for a URL that is no usable database's.
     """
     with readable_failures(url):
+        _make_private(async_url(url))
         command.upgrade(_config(url), "head")
+
+
+def _make_private(target: URL) -> None:
+    """Create a new SQLite file for its owner only: it holds customers' data. Its companions take the same rights."""
+    if target.get_backend_name() == "sqlite" and target.database and Path(target.database).parent.is_dir():
+        Path(target.database).touch(mode=0o600)
 
 
 def _config(url: str) -> Config:

@@ -264,6 +264,15 @@ async def test_ready_tells_how_far_each_chain_was_read(shop: Shop) -> None:
     assert "bsc: no block was read for 61 s" in (await shop.get("/readyz")).body["warnings"]
 
 
+async def test_ready_tells_of_a_clock_that_is_behind_the_chain(shop: Shop) -> None:
+    await read_to(shop, number=90, seen_head=90)
+    shop.clock.seconds -= 3_600
+
+    warnings = (await shop.get("/readyz")).body["warnings"]
+
+    assert "this server's clock is 3600 s behind the blocks of bsc: set it right" in warnings
+
+
 async def read_to(shop: Shop, *, number: int, seen_head: int) -> None:
     from openpay.app.records import Cursor
 

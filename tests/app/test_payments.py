@@ -54,6 +54,20 @@ async def test_new_payment_is_stored_as_it_was_planned(world: World) -> None:
     assert await world.events() == []
 
 
+async def test_a_server_clock_an_hour_slow_makes_no_payment_that_is_already_past_its_deadline(world: World) -> None:
+    await world.mine(1)
+    await world.mine(2, final=1)
+    async with world.store.read() as uow:
+        cursor = await uow.chain.cursor(CHAIN.chain_id)
+    assert cursor is not None and cursor.final_time is not None
+    world.clock.seconds = cursor.final_time - 3_600
+
+    payment = await create(world, accepted_tokens=("USDT",))
+
+    assert payment.created_at == cursor.final_time
+    assert payment.expires_at == cursor.final_time + LIFE_S
+
+
 async def test_terms_bind_merchant_amount_tokens_and_id_to_the_address(world: World) -> None:
     payment = await create(world)
     terms = payment.terms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,3 +81,8 @@ async def test_database_of_another_version_is_named_before_anything_is_written(e
 def test_url_of_no_usable_database_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="OPENPAY_DATABASE_URL"):
         migrate.upgrade(url)
+
+
+def test_a_new_sqlite_file_is_its_owners_only(tmp_path: Path) -> None:
+    migrate.upgrade(f"sqlite:///{tmp_path / 'private.db'}")
+    assert (tmp_path / "private.db").stat().st_mode & 0o077 == 0
