@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from openpay.bootstrap.role import Role
+from openpay.domain.refunds import RefundPolicy
 from openpay.errors import FatalError, OpenPayError
 
 if TYPE_CHECKING:
@@ -259,6 +260,12 @@ def merchants_set(
     name: Annotated[str | None, typer.Option()] = None,
     slippage_bps: Annotated[int | None, typer.Option(help="0 to 500; for new payments.")] = None,
     underpayment_bps: Annotated[int | None, typer.Option(help="0 to 500; for new payments.")] = None,
+    refund_policy: Annotated[
+        RefundPolicy | None, typer.Option(help="Whether refunds that need nobody's word wait for yours; for new ones.")
+    ] = None,
+    refund_window_s: Annotated[
+        int | None, typer.Option(help="Seconds that a refund waits after its deposit; up to 30 days.")
+    ] = None,
     withdraw_above: Annotated[
         list[str] | None, typer.Option(help="Withdraw a token whenever there is this much: USDT=100, or USDT=off.")
     ] = None,
@@ -267,17 +274,23 @@ def merchants_set(
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="The withdrawals of test mode, not live.")] = False,
 ) -> None:
-    """Change a merchant's name, tolerances or withdrawals. Its address stays: terms of payments commit to it."""
+    """Change a merchant's name, tolerances, refunds or withdrawals. Its address stays: terms of payments commit to it."""
     from openpay.bootstrap import administration
 
     merchant = _run_with_settings(
         lambda settings: administration.change_merchant(
-            settings, merchant_id, name=name, slippage_bps=slippage_bps, underpayment_bps=underpayment_bps
+            settings,
+            merchant_id,
+            name=name,
+            slippage_bps=slippage_bps,
+            underpayment_bps=underpayment_bps,
+            refund_policy=refund_policy,
+            refund_window_s=refund_window_s,
         )
     )
     typer.echo(
         f"{merchant.id}  slippage {merchant.slippage_bps} bps  underpayment {merchant.underpayment_bps} bps  "
-        f"{merchant.name}"
+        f"refunds {merchant.refund_policy} after {merchant.refund_window_s} s  {merchant.name}"
     )
     if withdraw_above or withdraw_daily is not None:
         above = withdraw_above or []

@@ -9,10 +9,13 @@ from openpay.app.ports import UnitOfWork
 from openpay.app.records import ApiKey, Merchant
 from openpay.domain.address import ZERO_ADDRESS
 from openpay.domain.ids import is_api_key, new_api_key, new_id
+from openpay.domain.refunds import RefundPolicy
 from openpay.domain.terms import MAX_BPS
 from openpay.errors import Invalid, NotFound, Unauthorized
 
 MAX_NAME = 100
+MAX_REFUND_WINDOW_S = 30 * 86_400
+"""30 days: the customer's money must not be kept for ever."""
 PREFIX_LENGTH = len("sk_live_")
 
 
@@ -50,8 +53,11 @@ async def change_merchant(
     name: str | None = None,
     slippage_bps: int | None = None,
     underpayment_bps: int | None = None,
+    refund_policy: RefundPolicy | None = None,
+    refund_window_s: int | None = None,
 ) -> Merchant:
-    """Change what is given; tolerances apply to new payments. Raises `NotFound`, `Invalid`."""
+    """Change what is given. Tolerances apply to new payments, the policy to new refunds, the window (in seconds) to those
+    that are looked at from now on. Raises `NotFound`, `Invalid`."""
     merchant = await uow.merchants.get(merchant_id)
     if merchant is None:
         raise NotFound(f"no merchant {merchant_id}", code="merchant_not_found")
@@ -61,6 +67,8 @@ async def change_merchant(
             name=merchant.name if name is None else name.strip(),
             slippage_bps=merchant.slippage_bps if slippage_bps is None else slippage_bps,
             underpayment_bps=merchant.underpayment_bps if underpayment_bps is None else underpayment_bps,
+            refund_policy=merchant.refund_policy if refund_policy is None else refund_policy,
+            refund_window_s=merchant.refund_window_s if refund_window_s is None else refund_window_s,
         )
     )
     await uow.merchants.save(changed)
@@ -75,6 +83,12 @@ def _checked(merchant: Merchant) -> Merchant:
     for param, value in (("slippage_bps", merchant.slippage_bps), ("underpayment_bps", merchant.underpayment_bps)):
         if not 0 <= value <= MAX_BPS:
             raise Invalid(f"{param} is {value}; the escrow accepts 0 to {MAX_BPS}", code="invalid_bps", param=param)
+    if not 0 <= merchant.refund_window_s <= MAX_REFUND_WINDOW_S:
+        raise Invalid(
+            f"refund_window_s is {merchant.refund_window_s}; it may be 0 to {MAX_REFUND_WINDOW_S}",
+            code="invalid_refund_window",
+            param="refund_window_s",
+        )
     return merchant
 
 

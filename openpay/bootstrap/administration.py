@@ -16,6 +16,7 @@ from openpay.app.sealing import Sealer
 from openpay.app.webhooks import ensure_signing_key
 from openpay.config import Settings
 from openpay.domain.address import parse_address
+from openpay.domain.refunds import RefundPolicy
 from openpay.errors import ConcurrentChange, ConfigurationError, NotFound
 from openpay.store import Store, schema
 
@@ -46,12 +47,25 @@ async def all_merchants(settings: Settings) -> list[Merchant]:
 
 
 async def change_merchant(
-    settings: Settings, merchant_id: str, *, name: str | None, slippage_bps: int | None, underpayment_bps: int | None
+    settings: Settings,
+    merchant_id: str,
+    *,
+    name: str | None,
+    slippage_bps: int | None,
+    underpayment_bps: int | None,
+    refund_policy: RefundPolicy | None,
+    refund_window_s: int | None,
 ) -> Merchant:
     """The merchant as it is afterwards; None leaves a value as it was."""
     async with _transaction(settings) as uow:
         return await merchants.change_merchant(
-            uow, merchant_id, name=name, slippage_bps=slippage_bps, underpayment_bps=underpayment_bps
+            uow,
+            merchant_id,
+            name=name,
+            slippage_bps=slippage_bps,
+            underpayment_bps=underpayment_bps,
+            refund_policy=refund_policy,
+            refund_window_s=refund_window_s,
         )
 
 

@@ -86,7 +86,10 @@ def test_new_merchant_is_printed_and_listed(openpay: Command) -> None:
 def test_merchants_tolerances_and_name_can_be_changed_and_its_address_cannot(openpay: Command) -> None:
     id_ = merchant(openpay)
     changed = openpay("merchants", "set", id_, "--name", "New", "--slippage-bps", "0", "--underpayment-bps", "500")
-    assert changed.stdout == f"{id_}  slippage 0 bps  underpayment 500 bps  New\n"
+    assert changed.stdout == f"{id_}  slippage 0 bps  underpayment 500 bps  refunds automatic after 3600 s  New\n"
+    refunds = openpay("merchants", "set", id_, "--refund-policy", "manual", "--refund-window-s", "60")
+    assert "refunds manual after 60 s" in refunds.stdout
+    assert "0 to 2592000" in openpay("merchants", "set", id_, "--refund-window-s", "2592001").stderr
     assert "slippage 0 bps  underpayment 500 bps  New" in openpay("merchants", "list").stdout
     assert openpay("merchants", "set", id_, "--address", ADDRESS).exit_code == 2
 
