@@ -59,7 +59,8 @@ async def test_a_server_clock_an_hour_slow_makes_no_payment_that_is_already_past
     await world.mine(2, final=1)
     async with world.store.read() as uow:
         cursor = await uow.chain.cursor(CHAIN.chain_id)
-    assert cursor is not None and cursor.final_time is not None
+    assert cursor is not None
+    assert cursor.final_time is not None
     world.clock.seconds = cursor.final_time - 3_600
 
     payment = await create(world, accepted_tokens=("USDT",))
