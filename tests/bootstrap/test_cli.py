@@ -10,8 +10,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from openpay import cli
+from openpay.chain.keystore import read_keystore
+from openpay.chain.signing import Signer
 from openpay.cli import app
 from openpay.config import Settings
+from openpay.domain.address import to_checksum
 
 ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 OPERATOR_KEY = "0x" + "11" * 32
@@ -230,3 +233,18 @@ def test_operator_key_that_is_none_is_not_repeated(openpay: Command) -> None:
     assert result.exit_code == 2
     assert "OPENPAY_OPERATOR_KEY" in result.stderr
     assert wrong not in result.output
+
+
+def test_new_keystore_opens_with_its_password_and_shows_nothing_but_an_address(bare: Command, tmp_path: Path) -> None:
+    path = tmp_path / "operator.json"
+    made = bare("operator", "new-keystore", str(path), OPENPAY_OPERATOR_KEYSTORE_PASSWORD="correct horse battery")
+    assert made.exit_code == 0
+    key = read_keystore(path, "correct horse battery")
+    assert made.stdout.strip() == to_checksum(Signer(key).address)
+    assert key.hex() not in made.output
+    assert "correct horse" not in made.output
+
+    again = bare("operator", "new-keystore", str(path), OPENPAY_OPERATOR_KEYSTORE_PASSWORD="correct horse battery")
+    assert again.exit_code == 2
+    assert "File exists" in again.stderr
+    assert read_keystore(path, "correct horse battery") == key
