@@ -274,7 +274,7 @@ def merchants_set(
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="The withdrawals of test mode, not live.")] = False,
 ) -> None:
-    """Change a merchant's name, tolerances, refunds or withdrawals. Its address stays: terms of payments commit to it."""
+    """Change a merchant's name, tolerances, refunds or withdrawals. Its address stays: payments commit to it."""
     from openpay.bootstrap import administration
 
     merchant = _run_with_settings(

@@ -56,8 +56,8 @@ async def change_merchant(
     refund_policy: RefundPolicy | None = None,
     refund_window_s: int | None = None,
 ) -> Merchant:
-    """Change what is given. Tolerances apply to new payments, the policy to new refunds, the window (in seconds) to those
-    that are looked at from now on. Raises `NotFound`, `Invalid`."""
+    """Change what is given. Tolerances apply to new payments, the policy to new refunds, the window (in seconds) to
+    refunds that are looked at from now on. Raises `NotFound`, `Invalid`."""
     merchant = await uow.merchants.get(merchant_id)
     if merchant is None:
         raise NotFound(f"no merchant {merchant_id}", code="merchant_not_found")
