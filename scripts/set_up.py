@@ -31,6 +31,8 @@ VENV_PYTHON = VENV / "bin" / "python"
 TOOLS = ROOT / ".tools"
 TOOLS_BIN = TOOLS / "bin"
 CONTRACTS = ROOT / "contracts"
+SLITHER = TOOLS / "slither"
+SLITHER_LOCK = ROOT / "requirements-slither.lock"
 
 NPM_TIMEOUT_S = 180
 PACKAGES_TIMEOUT_S = 600
@@ -117,6 +119,7 @@ def set_up(profile: str) -> None:
         install_foundry_tool(FORGE)
         provide_node()
         install_contract_libraries()
+        install_slither()
         provide_postgresql()
         provide_chromium()
     stamp_of(profile).write_text(fingerprint(profile))
@@ -144,7 +147,7 @@ def is_current(profile: str) -> bool:
 def tools_are_present(profile: str) -> bool:
     executables = [VENV_PYTHON, VENV / "bin" / "openpay", TOOLS_BIN / "anvil"]
     if profile == "test":
-        executables += [TOOLS_BIN / "forge", TOOLS_BIN / "node"]
+        executables += [TOOLS_BIN / "forge", TOOLS_BIN / "node", SLITHER / "bin" / "slither"]
         if (CONTRACTS / "package-lock.json").is_file() and not (CONTRACTS / "node_modules").is_dir():
             return False
     return all(os.access(executable, os.X_OK) for executable in executables)
@@ -156,7 +159,7 @@ def fingerprint(profile: str) -> str:
     if profile == "runtime":
         inputs += [ROOT / "requirements.lock"]
     else:
-        inputs += [ROOT / "requirements-dev.lock", CONTRACTS / "package-lock.json"]
+        inputs += [ROOT / "requirements-dev.lock", SLITHER_LOCK, CONTRACTS / "package-lock.json"]
     digest = hashlib.sha256(f"{profile}\0{ROOT}\0{platform_name()}\0".encode())
     for path in inputs:
         digest.update(path.read_bytes() if path.is_file() else b"absent")
@@ -319,6 +322,18 @@ def install_contract_libraries() -> None:
     if (CONTRACTS / "package-lock.json").is_file():
         with step("installing the Solidity compiler and contract libraries"):
             npm(["ci", "--ignore-scripts"], cwd=CONTRACTS)
+
+
+def install_slither() -> None:
+    """Into an environment of its own, since it needs other versions of libraries that the program uses."""
+    stamp, wanted = SLITHER / "installed", f"{ROOT}\n{hashlib.sha256(SLITHER_LOCK.read_bytes()).hexdigest()}\n"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    with step("installing slither, which checks the contracts"):
+        run([sys.executable, "-m", "venv", "--clear", SLITHER])
+        install = [SLITHER / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-input", "--require-hashes"]
+        run([*install, "-r", SLITHER_LOCK], timeout_s=PACKAGES_TIMEOUT_S)
+    stamp.write_text(wanted)
 
 
 def npm(arguments: Sequence[str], *, cwd: Path) -> None:

@@ -105,7 +105,7 @@ def test_every_module_of_the_core_has_its_place_in_the_import_layers() -> None:
 
 
 def test_set_up_pins_every_python_package_by_hash() -> None:
-    for lock in ("requirements.lock", "requirements-dev.lock", "requirements-tools.lock"):
+    for lock in ("requirements.lock", "requirements-dev.lock", "requirements-slither.lock", "requirements-tools.lock"):
         entries = re.split(r"\n(?=\S)", (ROOT / lock).read_text().strip())
         assert [entry for entry in entries if "==" not in entry or "--hash=sha256:" not in entry] == []
 
