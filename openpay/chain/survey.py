@@ -15,6 +15,10 @@ from openpay.domain.terms import Terms
 from openpay.domain.vaults import treasury_address, vault_address
 
 
+COIN_DECIMALS = 18
+"""Of the chain's own coin, on every EVM chain; looked for even where the escrow does not list it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class VaultFinding:
     """One payment's vault. `holdings` are those above zero; `steps` say what moves each of them."""
@@ -41,11 +45,12 @@ class Survey:
 
 
 async def survey(pool: Pool, escrow: bytes, terms: Sequence[Terms]) -> Survey:
-    """Look at the newest block. Tokens are those that the escrow lists. Raises `ChainUnavailable`."""
+    """Look at the newest block, for the chain's coin and every token that the escrow lists. Raises `ChainUnavailable`."""
     header = await pool.call(reads.header("latest"))
     at, now = read_bytes(header.hash), read_quantity(header.timestamp)
     assets = await read_assets(pool, escrow, at=at)
-    contracts = list(dict.fromkeys(asset.contract for asset in assets))
+    decimals = {None: COIN_DECIMALS, **{asset.contract: asset.decimals for asset in assets}}
+    contracts = list(decimals)
     ids = [each.id() for each in terms]
     merchants = list(dict.fromkeys(each.merchant for each in terms))
     accounts = [vault_address(escrow, each) for each in ids] + [treasury_address(escrow, each) for each in merchants]
@@ -70,7 +75,7 @@ async def survey(pool: Pool, escrow: bytes, terms: Sequence[Terms]) -> Survey:
             merchant: {contract: amount for contract, amount in held.items() if amount}
             for merchant, held in zip(merchants, units[len(ids) :], strict=True)
         },
-        decimals={asset.contract: asset.decimals for asset in assets},
+        decimals=decimals,
     )
 
 
