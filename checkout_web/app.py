@@ -22,7 +22,10 @@ from checkout_web.pages import Links, Pages, StatePart
 from checkout_web.reader import Loaded, load, present_now
 from checkout_web.security import BASE_HEADERS, content_security_policy, is_same_origin
 from checkout_web.view import Checkout, QrKind, Selection
+from openpay.chain.messages import recover_signer
+from openpay.domain.address import to_checksum
 from openpay.domain.payment import Status
+from openpay.domain.refunds import Refund
 from openpay.errors import CallerError, Conflict, Forbidden, Invalid, NotFound, OpenPayError
 from openpay.http.bodies import read_json_object
 from openpay.http.problems import status_of
@@ -33,6 +36,11 @@ HEARTBEAT_S = 15.0
 
 REPORTS = RateLimit(requests=10, window_s=60)
 """Transactions a page may report for one payment: a customer's few tries, not a stranger's flood."""
+
+CLAIMS = RateLimit(requests=10, window_s=60)
+"""Addresses that may be named for one payment's refunds: each writes to the database."""
+
+_CLAIM_FIELDS = ("refund", "destination", "signature")
 
 _TX_HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 _PAYMENT = "/{payment_id:[^/]{1,100}}"
@@ -52,6 +60,8 @@ def build_app(deps: Deps) -> web.Application:
             web.get(_PAYMENT + "/events", handlers.events, name="events", allow_head=False),
             web.post(_PAYMENT + "/cancel", handlers.cancel, name="cancel"),
             web.post(_PAYMENT + "/retry", handlers.retry, name="retry"),
+            web.post(_PAYMENT + "/claim", handlers.claim, name="claim"),
+            web.get(_PAYMENT + "/claim-message", handlers.claim_message, name="claim_message"),
             web.post(_PAYMENT + "/transactions", handlers.report_transaction, name="transactions"),
         ]
     )
@@ -74,6 +84,7 @@ class _Handlers:
         self._assets = load_assets(Path(__file__).parent / "static")
         self._hub = LiveHub(deps)
         self._reports = RateLimiter("transactions", REPORTS)
+        self._claims = RateLimiter("claims", CLAIMS)
 
     # --- the page ------------------------------------------------------------------------------------------------
 
@@ -181,6 +192,47 @@ class _Handlers:
             await self._deps.payments.report_transaction(uow, loaded.view.payment.id, bytes.fromhex(tx_hash[2:]))
         return web.json_response({"tx_hash": tx_hash.lower()}, status=202)
 
+    async def claim(self, request: web.Request) -> web.Response:
+        """An address for a refund: signed by the wallet that paid it goes out by itself, else the merchant decides."""
+        self._refuse_strangers(request)
+        loaded = await self._load(request)
+        payment = loaded.view.payment
+        self._claims.take(request, payment.id)
+        form = await request.post()
+        refund_id, destination, signature = (str(form.get(name, "")).strip() for name in _CLAIM_FIELDS)
+        try:
+            signer = None
+            if signature:
+                # Any well-formed signature recovers somebody; whose it has to be is the use case's to judge.
+                signer = recover_signer(self._claim_text(loaded, refund_id, destination), signature)
+                if signer is None:
+                    raise Invalid("this is not a signature", code="invalid_signature", param="signature")
+            async with self._deps.db.write() as uow:
+                await self._deps.refunds.claim(uow, payment.id, refund_id, destination, signer=signer)
+        except (Conflict, Forbidden, Invalid) as refusal:
+            notice = _CLAIM_REFUSED.get(refusal.code, _CLAIM_REFUSED["invalid_state"])
+            return self._page_response(request, await self._load(request), status=status_of(refusal), notice=notice)
+        self._deps.signals.notify("payments", "operations")
+        return web.Response(status=303, headers={hdrs.LOCATION: self._links(request).page})
+
+    async def claim_message(self, request: web.Request) -> web.Response:
+        """The text that the wallet signs, and whose signature counts."""
+        loaded = await self._load(request)
+        refund_id, destination = (request.query.get(name, "") for name in _CLAIM_FIELDS[:2])
+        text = self._claim_text(loaded, refund_id, destination)
+        sender = self._refund(loaded, refund_id).sender
+        return web.json_response({"message": text, "sender": None if sender is None else to_checksum(sender)})
+
+    def _claim_text(self, loaded: Loaded, refund_id: str, destination: str) -> str:
+        return self._deps.refunds.message(loaded.view.payment, self._refund(loaded, refund_id), destination)
+
+    @staticmethod
+    def _refund(loaded: Loaded, refund_id: str) -> Refund:
+        for refund in loaded.view.refunds:
+            if refund.id == refund_id:
+                return refund
+        raise NotFound(f"no refund {refund_id[:60]!r}", code="refund_not_found")
+
     def _refuse_strangers(self, request: web.Request) -> None:
         own = {request.host.lower(), urlsplit(self._deps.public_url or "").netloc.lower()}
         if not is_same_origin(request.headers, own_hosts=frozenset(own)):
@@ -241,7 +293,7 @@ class _Handlers:
         payment_id = request.match_info["payment_id"]
         urls = {
             name: str(request.app.router[name].url_for(payment_id=payment_id))
-            for name in ("page", "state", "events", "cancel", "retry")
+            for name in ("page", "state", "events", "cancel", "retry", "claim", "claim_message")
         }
         return Links(**urls, static=self._static_base(request))
 
@@ -276,6 +328,16 @@ _RETRY_REFUSED: Mapping[type[CallerError], tuple[int, str]] = {
 }
 
 
+_CLAIM_REFUSED: Mapping[str, str] = {
+    "invalid_address": "This is not an address, or a character of it is mistyped. Copy it from your wallet.",
+    "invalid_destination": "Money sent to this address would be lost. Take one from your own wallet.",
+    "invalid_signature": "The wallet’s answer is not a signature. Nothing was changed.",
+    "not_the_sender": "This was signed by another wallet than the one that paid. Nothing was changed.",
+    "already_claimed": "The wallet that paid has already said where it should go.",
+    "invalid_state": "This refund can no longer be changed. This is where it stands.",
+}
+
+
 def selection_of(query: Mapping[str, str]) -> Selection:
     """What `?token=` and `?qr=` choose; unknown values choose nothing."""
     kind = query.get("qr", "")
@@ -285,7 +347,9 @@ def selection_of(query: Mapping[str, str]) -> Selection:
 def _is_for_a_person(request: web.Request) -> bool:
     resource = request.match_info.route.resource
     name = None if resource is None else resource.name
-    return name in {"page", "cancel", "retry"} or (name is None and "text/html" in request.headers.get(hdrs.ACCEPT, ""))
+    return name in {"page", "cancel", "retry", "claim"} or (
+        name is None and "text/html" in request.headers.get(hdrs.ACCEPT, "")
+    )
 
 
 def _html(html: str, *, status: int = 200, form_target: str | None = None) -> web.Response:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from openpay.app.payments import PaymentService
 from openpay.app.ports import Database
+from openpay.app.refund_requests import RefundService
 from openpay.app.signals import Signals
 
 
@@ -24,3 +25,7 @@ class Deps:
     tick_s: float = 1.0
     max_viewers: int = 5_000
     """Event streams open at once in this process; further pages poll."""
+
+    @property
+    def refunds(self) -> RefundService:
+        return RefundService(chains=self.payments.chains, clock=self.payments.clock, wall=self.payments.wall)

@@ -33,6 +33,8 @@ class Links:
     events: str
     cancel: str
     retry: str
+    claim: str
+    claim_message: str
     static: str
 
 
@@ -74,7 +76,7 @@ class Pages:
         words = vars(template.make_module(_state_context(checkout, selection, links)))
         heading = str(words["heading"])
         html = self._environment.get_template("state.html").render(
-            checkout=checkout, heading=heading, body=words["body"]()
+            checkout=checkout, heading=heading, body=words["body"](), links=links
         )
         tag = hashlib.sha256(html.encode()).hexdigest()[:16]
         return StatePart(html=html, title=heading, tag=tag)

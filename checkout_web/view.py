@@ -12,6 +12,7 @@ from enum import StrEnum
 from math import ceil
 from urllib.parse import urlsplit
 
+from checkout_web.refunds import RefundLine, refund_lines
 from openpay.app.payments import PaymentView
 from openpay.app.records import Cursor
 from openpay.domain.address import to_checksum
@@ -116,6 +117,7 @@ class Checkout:
     wait_s: int | None
     """About how long until enough confirmations, in seconds; None when only the network's finality is missing."""
     tx_hash: str | None
+    refunds: tuple[RefundLine, ...]
     catching_up: bool
     can_cancel: bool
     can_retry: bool
@@ -165,6 +167,7 @@ def present(view: PaymentView, *, merchant: str, chain: Chain, now: int, wall_no
         required_confirmations=payment.required_confirmations,
         wait_s=ceil(missing * chain.block_interval_s) if missing else None,
         tx_hash=None if completion is None or completion.tx_hash is None else "0x" + completion.tx_hash.hex(),
+        refunds=refund_lines(view.refunds, lambda token: _decimals(token, payment, chain)),
         catching_up=payment.status in OPEN and is_catching_up(cursor, chain, now=now, wall_now=wall_now),
         can_cancel=payment.status in WAITING and not view.deposits,
         can_retry=payment.can_be_retried,

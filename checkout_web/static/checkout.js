@@ -1,6 +1,7 @@
 // The page works without any of this; each module makes one part of it livelier.
 
 import { announce } from "./announce.js";
+import { showSigning, startClaiming } from "./claim.js";
 import { startCopying } from "./copy.js";
 import { Countdown } from "./countdown.js";
 import { Feed } from "./feed.js";
@@ -27,6 +28,7 @@ function start(live) {
     for (const button of live.querySelectorAll("[data-copy]")) button.hidden = false;
     countdown.attach(() => feed.ask());
     onward.attach();
+    showSigning(live);
   }
 
   // Token and QR choices are links; here they change the part instead of the page.
@@ -40,6 +42,7 @@ function start(live) {
   });
 
   startCopying(document);
+  startClaiming(live);
   countdown.setNow(Number(live.dataset.now));
   dress();
   feed.choose(new URLSearchParams(location.search), { ask: false });

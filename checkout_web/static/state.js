@@ -7,6 +7,7 @@ export function showState(live, message) {
   const focused = live.contains(document.activeElement) ? document.activeElement : null;
   const openParts = [...live.querySelectorAll("details[open]")].map((element) => element.className);
 
+  const typed = [...live.querySelectorAll("input[id]")].map((input) => [input.id, input.value]);
   const parsed = new DOMParser().parseFromString(message.html, "text/html");
   live.replaceChildren(...parsed.body.childNodes);
   live.dataset.tag = message.tag;
@@ -14,6 +15,10 @@ export function showState(live, message) {
 
   for (const element of live.querySelectorAll("details")) {
     if (openParts.includes(element.className)) element.open = true;
+  }
+  for (const [id, value] of typed) {
+    const field = document.getElementById(id);
+    if (field) field.value = value;
   }
   if (focused) restoreFocus(live, focused);
 

@@ -1,0 +1,279 @@
+"""Money back, as the page shows it and lets its sender claim it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from playwright.async_api import Browser, Page
+
+from checkout_web.view import Part
+from openpay.app.refund_requests import RefundService
+from openpay.chain.account import Account
+from openpay.chain.messages import message_hash
+from openpay.domain.payment import Payment
+from openpay.domain.refunds import NamedBy, Refund, RefundPolicy, RefundStatus
+from tests.checkout_web.scenes import WHOLE, Shop
+
+Client = TestClient[web.Request, web.Application]
+
+OWN_FORM = {"Accept": "text/html", "User-Agent": "Mozilla/5.0", "Sec-Fetch-Site": "same-origin"}
+SENDER = Account.from_key(b"\x01" * 32)
+STRANGER = Account.from_key(b"\x02" * 32)
+THERE = "0x52908400098527886E0F7030069857D2E4169EE7"
+
+
+@pytest.fixture
+async def client(shop: Shop, aiohttp_client: Callable[[web.Application], Awaitable[Client]]) -> Client:
+    return await aiohttp_client(shop.application(public_url="https://pay.example"))
+
+
+async def claimable(shop: Shop, units: int = 10 * WHOLE) -> Payment:
+    """An expired payment with money from a wallet that does not look like a person's."""
+    payment = await shop.create()
+    sender = bytes.fromhex(SENDER.address[2:])
+    deposit = replace(shop.deposit(payment, units), sender=sender, payer=sender, sender_nonce=9_000)
+    await shop.mine(deposits=[deposit])
+    await shop.expire(payment)
+    return await shop.get(payment)
+
+
+async def refund_of(shop: Shop, payment: Payment) -> Refund:
+    async with shop.store.read() as uow:
+        (refund,) = (await uow.refunds.of([payment.id]))[payment.id]
+    return refund
+
+
+def signature(shop: Shop, payment: Payment, refund: Refund, destination: str, *, account: Any = SENDER) -> str:
+    service = RefundService(chains=shop.service.chains, clock=shop.clock, wall=shop.clock)
+    signed = account.unsafe_sign_hash(message_hash(service.message(payment, refund, destination)))
+    return "0x" + bytes(signed.signature).hex()
+
+
+async def show(client: Client, payment: Payment) -> str:
+    return await (await client.get(f"/checkout/{payment.id}", headers=OWN_FORM)).text()
+
+
+async def claim(client: Client, payment: Payment, headers: Mapping[str, str] = OWN_FORM, **fields: str) -> Any:
+    return await client.post(f"/checkout/{payment.id}/claim", data=fields, headers=headers, allow_redirects=False)
+
+
+@pytest.mark.parametrize("part", [Part.EXPIRED_RECEIVED, Part.LATE, Part.FAILED_REFUSED])
+async def test_money_that_goes_back_by_itself_says_where_to_and_when(shop: Shop, client: Client, part: Part) -> None:
+    html = await show(client, await shop.scene(part))
+
+    assert "It goes back, as shown below." in html
+    assert "It goes back by itself after" in html
+    assert "can return it" not in html
+    assert 'name="destination"' not in html
+
+
+async def test_payment_without_refunds_shows_none(shop: Shop, client: Client) -> None:
+    for part in (Part.WAITING, Part.PAID, Part.EXPIRED, Part.CANCELED):
+        assert "Money back" not in await show(client, await shop.scene(part))
+
+
+async def test_form_without_a_signature_asks_the_merchant_and_sends_nothing(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop)
+    assert 'name="destination"' in await show(client, payment)
+    refund = await refund_of(shop, payment)
+
+    answer = await claim(client, payment, refund=refund.id, destination=THERE)
+
+    assert (answer.status, answer.headers["Location"]) == (303, f"/checkout/{payment.id}")
+    asked = await refund_of(shop, payment)
+    assert (asked.status, asked.named_by) == (RefundStatus.REQUESTED, NamedBy.VISITOR)
+    assert "has to approve it before anything is sent" in await show(client, payment)
+
+
+async def test_senders_signature_sends_it(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+    said = await (
+        await client.get(
+            f"/checkout/{payment.id}/claim-message", params={"refund": refund.id, "destination": THERE.lower()}
+        )
+    ).json()
+    assert said["sender"] == SENDER.address
+    assert f"Refund 10.00 USDT to {THERE}" in said["message"]
+
+    answer = await claim(
+        client, payment, refund=refund.id, destination=THERE, signature=signature(shop, payment, refund, THERE)
+    )
+
+    assert answer.status == 303
+    claimed = await refund_of(shop, payment)
+    assert (claimed.status, claimed.destination) == (RefundStatus.SCHEDULED, bytes.fromhex(THERE[2:]))
+
+
+async def test_strangers_signature_is_refused_with_words(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+    forged = signature(shop, payment, refund, THERE, account=STRANGER)
+
+    answer = await claim(client, payment, refund=refund.id, destination=THERE, signature=forged)
+
+    assert answer.status == 403
+    assert "another wallet than the one that paid" in await answer.text()
+    assert (await refund_of(shop, payment)).status is RefundStatus.AWAITING_CLAIM
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"destination": "0x" + "00" * 20}, 422),
+        ({"destination": THERE[:-1] + "e"}, 422),
+        ({"destination": "vitalik.eth"}, 422),
+        ({}, 422),
+        ({"destination": THERE, "signature": "0x1234"}, 422),
+        ({"destination": THERE, "signature": "0x" + "ff" * 65}, 422),
+        ({"destination": THERE, "signature": "0x" + "00" * 65}, 422),
+        ({"destination": THERE, "refund": "ref_" + "0" * 24}, 404),
+    ],
+)
+async def test_anything_else_changes_nothing(shop: Shop, client: Client, fields: dict[str, str], status: int) -> None:
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+
+    answer = await claim(client, payment, OWN_FORM, **{"refund": refund.id} | fields)
+
+    assert answer.status == status
+    assert await refund_of(shop, payment) == refund
+
+
+async def test_another_payments_refund_cannot_be_claimed_here(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop)
+    other = await shop.create()
+    refund = await refund_of(shop, payment)
+
+    assert (await claim(client, other, refund=refund.id, destination=THERE)).status == 404
+    assert (await refund_of(shop, payment)) == refund
+
+
+async def test_other_sites_forms_claim_nothing(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+    headers = OWN_FORM | {"Sec-Fetch-Site": "cross-site"}
+
+    assert (await claim(client, payment, headers, refund=refund.id, destination=THERE)).status == 403
+    assert (await refund_of(shop, payment)) == refund
+
+
+async def test_visitor_cannot_undo_what_the_sender_signed(shop: Shop, client: Client) -> None:
+    async with shop.store.write() as uow:
+        await uow.merchants.save(replace(shop.merchant, refund_policy=RefundPolicy.MANUAL))
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+    signed = signature(shop, payment, refund, THERE)
+    await claim(client, payment, refund=refund.id, destination=THERE, signature=signed)
+
+    answer = await claim(client, payment, refund=refund.id, destination=STRANGER.address)
+
+    assert answer.status == 409
+    assert (await refund_of(shop, payment)).destination == bytes.fromhex(THERE[2:])
+
+
+async def test_claims_for_one_payment_are_limited(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+
+    answers = [(await claim(client, payment, refund=refund.id, destination=THERE)).status for _ in range(11)]
+
+    assert answers == [303] * 10 + [429]
+
+
+async def test_tiny_deposits_do_not_flood_the_page(shop: Shop, client: Client) -> None:
+    payment = await shop.create()
+    dust = [replace(shop.deposit(payment, 1), position=position) for position in range(60)]
+    await shop.mine(deposits=dust)
+    await shop.expire(payment)
+
+    assert (await show(client, payment)).count('data-status="dust"') == 20
+
+
+async def test_open_page_is_told_when_a_refund_changes(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+    state = f"/checkout/{payment.id}/state"
+    before = await (await client.get(state)).json()
+    await claim(client, payment, refund=refund.id, destination=THERE)
+
+    after = await (await client.get(state)).json()
+
+    assert before["tag"] != after["tag"]
+    assert "has to approve it" in after["html"]
+
+
+# --- in a browser ----------------------------------------------------------------------------------------------------
+
+WALLET = """
+window.signed = [];
+window.ethereum = {
+  request: async ({ method, params }) => {
+    if (method === "eth_requestAccounts") return ["%s"];
+    window.signed.push(params);
+    return window.signText(params[0]);
+  },
+};
+"""
+
+
+@pytest.fixture
+def with_wallet(browser: Browser) -> Callable[..., Awaitable[Page]]:
+    async def open_page(account: Any) -> Page:
+        page = await browser.new_page()
+        await page.expose_function("signText", lambda data: _signed(account, data))
+        await page.add_init_script(WALLET % account.address)
+        return page
+
+    return open_page
+
+
+def _signed(account: Any, data: str) -> str:
+    text = bytes.fromhex(data[2:]).decode()
+    return "0x" + bytes(account.unsafe_sign_hash(message_hash(text)).signature).hex()
+
+
+async def test_wallet_in_the_browser_signs_the_claim(
+    shop: Shop, client: Client, with_wallet: Callable[..., Awaitable[Page]]
+) -> None:
+    payment = await claimable(shop)
+    page = await with_wallet(SENDER)
+    await page.goto(str(client.make_url(f"/checkout/{payment.id}")))
+    await page.get_by_label("Your address").fill(THERE)
+
+    async with page.expect_navigation():
+        await page.get_by_role("button", name="Sign with the wallet").click()
+
+    assert "It goes back by itself" in await page.inner_text("#live")
+    assert (await refund_of(shop, payment)).status is RefundStatus.SCHEDULED
+
+
+async def test_wallet_of_somebody_else_is_told_which_account_paid(
+    shop: Shop, client: Client, with_wallet: Callable[..., Awaitable[Page]]
+) -> None:
+    payment = await claimable(shop)
+    page = await with_wallet(STRANGER)
+    await page.goto(str(client.make_url(f"/checkout/{payment.id}")))
+    await page.get_by_label("Your address").fill(THERE)
+    await page.get_by_role("button", name="Sign with the wallet").click()
+
+    await page.get_by_text(SENDER.address).wait_for()
+    assert (await refund_of(shop, payment)).status is RefundStatus.AWAITING_CLAIM
+
+
+async def test_what_is_being_typed_survives_news(shop: Shop, client: Client, browser: Browser) -> None:
+    payment = await claimable(shop)
+    page = await browser.new_page()
+    await page.goto(str(client.make_url(f"/checkout/{payment.id}")))
+    await page.get_by_label("Your address").fill(THERE[:10])
+    tag = await page.get_attribute("#live", "data-tag")
+
+    await shop.mine(deposits=[replace(shop.deposit(payment, 5 * WHOLE), position=7)])
+
+    await page.wait_for_function("tag => document.getElementById('live').dataset.tag !== tag", arg=tag)
+    assert await page.get_by_label("Your address").input_value() == THERE[:10]
