@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import structlog
@@ -18,9 +19,13 @@ from openpay.app.schedules import run_schedules
 from openpay.bootstrap.installation import Installation, operator_signer
 from openpay.bootstrap.role import Role
 from openpay.chain.escrow import TreasuryBalances
+from openpay.config import Settings
 from openpay.domain.chains import Chain
 from openpay.errors import ConfigurationError, OpenPayError
 from openpay.store.leader import leadership
+
+if TYPE_CHECKING:
+    from openpay.settlement import FeePolicy
 
 IDEMPOTENCY_KEPT_S = 86_400
 WEI_PER_GWEI = 10**9
@@ -151,7 +156,7 @@ async def _watch(installation: Installation, chain: Chain, stop: asyncio.Event) 
 
 
 async def _settle(installation: Installation, chain: Chain, stop: asyncio.Event) -> None:
-    from openpay.settlement import Batching, FeePolicy, Settler
+    from openpay.settlement import Batching, Settler
 
     settings = installation.settings
     settler = Settler(
@@ -162,13 +167,20 @@ async def _settle(installation: Installation, chain: Chain, stop: asyncio.Event)
         signals=installation.signals,
         wall=installation.wall,
         batching=Batching(size=settings.settle_batch_size, max_age_s=settings.settle_max_age_s),
-        fees=FeePolicy(
-            max_gas_price=_wei(settings.max_gas_price_gwei, WEI_PER_GWEI),
-            max_per_transaction=_wei(settings.max_gas_per_transaction_bnb, WEI_PER_BNB),
-            max_per_day=_wei(settings.max_gas_per_day_bnb, WEI_PER_BNB),
-        ),
+        fees=fee_policy(settings),
     )
     await settler.run(stop)
+
+
+def fee_policy(settings: Settings) -> FeePolicy:
+    """The caps on gas, in wei."""
+    from openpay.settlement import FeePolicy
+
+    return FeePolicy(
+        max_gas_price=_wei(settings.max_gas_price_gwei, WEI_PER_GWEI),
+        max_per_transaction=_wei(settings.max_gas_per_transaction_bnb, WEI_PER_BNB),
+        max_per_day=_wei(settings.max_gas_per_day_bnb, WEI_PER_BNB),
+    )
 
 
 def _wei(amount: Decimal | None, unit: int) -> int | None:

@@ -22,7 +22,7 @@ from openpay.chain.rpc import Endpoint
 from openpay.chain.signing import Signer
 from openpay.domain.chains import Chain
 from openpay.domain.ids import new_id
-from openpay.errors import ConcurrentChange
+from openpay.errors import ChainUnavailable, ConcurrentChange
 from openpay.settlement.decisions import Sighting
 from openpay.settlement.nonces import Slot
 from openpay.settlement.reminders import Reminders
@@ -72,6 +72,16 @@ class Operator:
             balance=read_quantity(balance),
             asked_price=read_quantity(asked),
         )
+
+    async def least_nonce(self) -> int:
+        """The lowest next nonce that any host names, for when one of them names a strange one. A transaction above the
+        true nonce would wait for ever; one below is refused at once."""
+        call = reads.transaction_count(self.address, "latest")
+        words = await self._pool.ask_hosts(lambda endpoint: endpoint.call(call))
+        nonces = [read_quantity(word) for word in words.values() if isinstance(word, str)]
+        if not nonces:
+            raise ChainUnavailable("no host named the operator's nonce")
+        return min(nonces)
 
     async def refusal(self, to: bytes, data: bytes) -> JsonRpcError | None:
         """Why this call would revert now; None when it would not. Costs nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -34,6 +34,8 @@ WORK_PER_ROUND = 400
 """How much waiting work of each kind is looked at in one round."""
 MOST_IN_FLIGHT = 8
 """Nonces of ours in no block; nodes keep at least 16 of one account in their pools."""
+LARGEST_NONCE_STEP = 16
+"""A next nonce further above ours than this is not believed from one host: its gaps would cost gas to fill."""
 FIRST_PAUSE_S = 5
 LONGEST_PAUSE_S = 3_600
 FILL = "fill"
@@ -182,6 +184,13 @@ class Settler:
             slots = slots_of(await uow.operations.open_transactions(chain_id))
             spent = await uow.operations.fees_since(chain_id, start_of_day(self._wall.now()))
             ended_nonce = await uow.operations.last_ended_nonce(chain_id, address)
+        known = [slot.nonce for slot in slots if slot.newest.sender == address]
+        known += [] if ended_nonce is None else [ended_nonce]
+        named = max(account.latest_nonce, account.pending_nonce)
+        if known and named > max(known) + 1 + LARGEST_NONCE_STEP:
+            least = await self._operator.least_nonce()
+            _log.warning("a node names a strange nonce for the operator", named=named, least=least, ours=max(known))
+            account = replace(account, latest_nonce=least, pending_nonce=least)
         unmined = {slot.nonce for slot in waiting if slot.newest.sender == address}
         ours = [slot for slot in slots if slot.newest.sender == address]
         return _Round(

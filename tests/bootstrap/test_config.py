@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from openpay.bootstrap.installation import configured_chains, operator_address, operator_signer
+from openpay.bootstrap.roles import fee_policy
 from openpay.config import Settings, given_settings, load_settings
 from openpay.domain.address import to_checksum
 from openpay.errors import ConfigurationError
+from openpay.settlement import FeePolicy
 
 OPERATOR_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 OPERATOR_ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
@@ -117,6 +119,31 @@ def test_private_key_that_is_none_is_refused_without_repeating_it(key: str) -> N
     with pytest.raises(ConfigurationError, match="OPENPAY_OPERATOR_KEY") as caught:
         operator_signer(load_settings(operator_key=key))
     assert len(key) < 5 or key[2:] not in str(caught.value)
+
+
+def test_gas_caps_are_exact_amounts_of_wei() -> None:
+    given = load_settings(
+        max_gas_price_gwei="0.05", max_gas_per_transaction_bnb="0.000000000000000001", max_gas_per_day_bnb="1.5"
+    )
+    policy = FeePolicy(max_gas_price=50_000_000, max_per_transaction=1, max_per_day=15 * 10**17)
+    assert fee_policy(given) == policy
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("settle_batch_size", "0"),
+        ("settle_batch_size", "81"),
+        ("settle_max_age_s", "-1"),
+        ("max_gas_price_gwei", "0"),
+        ("max_gas_price_gwei", "NaN"),
+        ("max_gas_per_day_bnb", "-0.1"),
+        ("max_gas_per_transaction_bnb", "much"),
+    ],
+)
+def test_settings_of_the_settler_are_checked(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"OPENPAY_{name.upper()}"):
+        load_settings(**{name: value})
 
 
 def test_confirmations_of_the_settings_replace_the_chain_files() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from openpay.app.records import TransactionStatus, WithdrawalStatus
 from openpay.domain.payment import Payment, SettlementStatus
-from tests.settlement.till import DyingPool, Killed, Till
+from tests.settlement.till import DyingPool, DyingSigner, Killed, Till
 from tests.watcher.scene import UNIT
 
 
@@ -37,6 +37,16 @@ async def test_settlement_happens_once_when_the_process_dies_around_sending(eith
     (signed,) = await till.transactions(payment.id)
     assert (signed.status, signed.sent_at) == (TransactionStatus.SIGNED, None)
     assert (await till.settlement(payment)).status is SettlementStatus.SUBMITTED
+    await settled_once(till, payment)
+
+
+async def test_settlement_happens_once_when_the_process_dies_between_signing_and_storing(till: Till) -> None:
+    payment = await till.paid()
+    key = till.scene.deployment.operator.private_key
+    with pytest.raises(Killed):
+        await till.settler(signer=DyingSigner(key)).step()
+    assert await till.transactions(payment.id) == []
+    assert (await till.settlement(payment)).status is SettlementStatus.PENDING
     await settled_once(till, payment)
 
 

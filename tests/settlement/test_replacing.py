@@ -11,7 +11,7 @@ from openpay.app.records import OperatorTransaction, TransactionStatus, Withdraw
 from openpay.domain.payment import Payment, SettlementStatus
 from openpay.settlement import Settler
 from openpay.settlement.fees import FeePolicy, Patience
-from tests.settlement.till import DyingPool, Killed, Till, WallClock
+from tests.settlement.till import DyingPool, Killed, StrangeNoncePool, Till, WallClock
 from tests.watcher.scene import UNIT
 
 PATIENCE = Patience(blocks=3, seconds=15)
@@ -225,6 +225,18 @@ async def test_nonce_that_another_programs_transaction_left_unused_is_filled(til
     assert till.operator_nonce() == 2
     async with till.scene.store.read() as uow:
         assert await uow.operations.open_transactions(till.scene.chain.chain_id) == []
+
+
+async def test_strange_nonce_of_one_node_is_not_believed(till: Till) -> None:
+    await till.paid()
+    await till.settler().step()
+    second = await till.paid()
+    settler = till.settler(pool=StrangeNoncePool(till.scene.pool))
+    await settler.step()
+    (sent,) = await till.transactions(second.id)
+    assert sent.nonce == 1
+    await till.until_final()
+    assert (await till.settlement(second)).tx_hash == sent.tx_hash
 
 
 async def test_transaction_whose_nonce_is_taken_in_the_new_branch_is_due_again(till: Till) -> None:

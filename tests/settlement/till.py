@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from openpay.app.signals import Signals
 from openpay.chain.escrow_abi import refund_data, selector
 from openpay.chain.pool import Pool
 from openpay.chain.rpc import Call
-from openpay.chain.signing import Signer
+from openpay.chain.signing import SignedTransaction, Signer
 from openpay.devnet.wallet import set_balance
 from openpay.domain.address import to_checksum
 from openpay.domain.chains import Chain
@@ -57,6 +58,31 @@ class DyingPool:
         raise Killed
 
 
+class StrangeNoncePool:
+    """A pool whose best node names next nonces far above the true ones."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    async def batch(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        answers = await self._pool.batch(calls)
+        return [
+            "0xffffff" if call.method == "eth_getTransactionCount" else answer
+            for call, answer in zip(calls, answers, strict=True)
+        ]
+
+
+class DyingSigner(Signer):
+    """A signer with which the process dies when it has signed, and nothing is stored yet."""
+
+    def sign(self, **fields: Any) -> SignedTransaction:
+        super().sign(**fields)
+        raise Killed
+
+
 class WallClock:
     """The server's clock, moved by hand."""
 
@@ -72,8 +98,8 @@ class WallClock:
 
 def make_settler(chain: Chain, pool: Any, store: Store, private_key: bytes, **options: Any) -> Settler:
     """A settler as after a fresh start: it knows nothing but the database."""
-    options = {"wall": SystemClock()} | options
-    return Settler(chain, pool, store, signer=Signer(private_key), signals=Signals(), **options)
+    options = {"wall": SystemClock(), "signer": Signer(private_key)} | options
+    return Settler(chain, pool, store, signals=Signals(), **options)
 
 
 @dataclass
