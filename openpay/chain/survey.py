@@ -14,7 +14,6 @@ from openpay.domain.custody import EscrowState, Holding, Move, Step, next_steps
 from openpay.domain.terms import Terms
 from openpay.domain.vaults import treasury_address, vault_address
 
-
 COIN_DECIMALS = 18
 """Of the chain's own coin, on every EVM chain; looked for even where the escrow does not list it."""
 
@@ -45,7 +44,7 @@ class Survey:
 
 
 async def survey(pool: Pool, escrow: bytes, terms: Sequence[Terms]) -> Survey:
-    """Look at the newest block, for the chain's coin and every token that the escrow lists. Raises `ChainUnavailable`."""
+    """Look at the newest block, for the coin and every token that the escrow lists. Raises `ChainUnavailable`."""
     header = await pool.call(reads.header("latest"))
     at, now = read_bytes(header.hash), read_quantity(header.timestamp)
     assets = await read_assets(pool, escrow, at=at)

@@ -38,7 +38,7 @@ class Wreck:
         payment = await scene.create(*tokens)
         async with scene.store.read() as uow:
             view = await scene.service.view(uow, payment)
-        self.kept.append(json.dumps(render.payment(view, public_url="https://pay.example")))
+        self.kept.append(json.dumps(render.payment(view, public_url="https://pay.example", chain=scene.chain)))
         return payment
 
     def pay(self, payment: Payment, token: str, units: int) -> None:
