@@ -43,13 +43,15 @@ class Audit:
     deliveries: int = 0
     settlements: int = 0
     refunds: int = 0
+    kills: int = 0
+    reorgs: int = 0
     books: str = ""
     """What `openpay reconcile` printed."""
 
 
 async def audit(world: World, orders: Sequence[Order], withdrawals: Sequence[dict[str, Any]]) -> Audit:
     """Compare everything. The services have read the whole chain, and the chain is at rest."""
-    found = Audit()
+    found = Audit(kills=world.services.kills, reorgs=world.reorgs)
     async with world.node.lock:  # no block is made meanwhile
         await _payments(world, orders, found)
         await _money(world, orders, withdrawals, found)

@@ -23,7 +23,8 @@ def report(found: Audit) -> list[str]:
         *table(("token", "sent", "= in vaults", "+ in treasury", "+ withdrawn", "+ refunded"), money),
         "",
         f"{found.settlements:,} settlements, {found.refunds:,} refunds; {found.webhooks:,} webhooks in "
-        f"{found.deliveries:,} deliveries, every signature verified",
+        f"{found.deliveries:,} deliveries",
+        f"services killed {found.kills:,} times, chain reorganised {found.reorgs:,} times",
         "",
         "openpay reconcile:",
         *(f"  {line}" for line in found.books.splitlines()),
