@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,3 +156,18 @@ def test_signed_text_names_everything_that_it_allows() -> None:
 
     for what in ("12.50 USDT", "0xABCD", "pay_1", "ref_1", "56"):
         assert what in text
+
+
+def test_page_lists_every_status_with_its_exits() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "refunds.md").read_text()
+    listed = {
+        status: re.findall(r"`(\w+)`", exits)
+        for status, exits in re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]*)\|$", page, re.MULTILINE)
+    }
+
+    exits: dict[str, list[str]] = {status.value: [] for status in RefundStatus}
+    for (before, _), after in TRANSITIONS.items():
+        exits[before.value].append(after.value)
+    assert {status: sorted(set(names)) for status, names in listed.items()} == {
+        status: sorted(set(names)) for status, names in exits.items()
+    }
