@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def ready(deps: ApiDeps) -> Handler:
         body = {
             "status": "ready",
             "database": "up",
-            "chains": [_chain_json(state) for state in chains],
+            "chains": [_chain_json(state, deps) for state in chains],
             "warnings": [*deps.warnings(), *_chain_warnings(chains, deps)],
         }
         return web.json_response(body)
@@ -89,7 +90,7 @@ async def chain_states(deps: ApiDeps) -> list[ChainState]:
     return states
 
 
-def _chain_json(state: ChainState) -> Mapping[str, object]:
+def _chain_json(state: ChainState, deps: ApiDeps) -> Mapping[str, object]:
     cursor = state.cursor
     return {
         "chain_id": state.chain.chain_id,
@@ -100,7 +101,15 @@ def _chain_json(state: ChainState) -> Mapping[str, object]:
         "lag_blocks": state.lag_blocks,
         "read_at": None if cursor is None else format_time(cursor.read_at),
         "covered_from": state.covered_from,
+        "price_age_s": price_ages(state.chain, deps),
     }
+
+
+def price_ages(chain: Chain, deps: ApiDeps) -> Mapping[str, int | None]:
+    """For each token that a feed prices, how old the round is that a payment would name now; None without one."""
+    quotes = {token.symbol: deps.payments.quotes.price(chain.chain_id, token) for token in chain.tokens if token.feed}
+    now = deps.clock.now()
+    return {symbol: None if quote is None else max(0, now - quote.updated_at) for symbol, quote in quotes.items()}
 
 
 def _chain_warnings(chains: list[ChainState], deps: ApiDeps) -> list[str]:
@@ -115,6 +124,12 @@ def _chain_warnings(chains: list[ChainState], deps: ApiDeps) -> list[str]:
         elif state.cursor.time - payments_now > CLOCK_BEHIND_S:
             behind = state.cursor.time - payments_now
             warnings.append(f"this server's clock is {behind} s behind the blocks of {name}: set it right")
+        for symbol, age in price_ages(state.chain, deps).items():
+            if age is None:
+                warnings.append(f"{name}: {symbol} is not offered, because its feed gives no fresh price")
+        for token in state.chain.tokens:
+            if not deps.payments.quotes.on_peg(state.chain.chain_id, token):
+                warnings.append(f"{name}: {token.symbol} is not offered, because it is off its peg")
     return warnings
 
 
@@ -130,6 +145,12 @@ class ApiMetrics:
         self._block = Gauge("openpay_chain_block", "Last block read", ("chain_id",), registry=registry)
         self._lag = Gauge(
             "openpay_chain_lag_blocks", "Blocks behind the chain's head", ("chain_id",), registry=registry
+        )
+        self._price_age = Gauge(
+            "openpay_price_age_seconds",
+            "Age of the round that a payment would name now; NaN without a fresh one",
+            ("chain_id", "token"),
+            registry=registry,
         )
         self._read_at = Gauge(
             "openpay_chain_read_timestamp_seconds", "When the last block was read", ("chain_id",), registry=registry
@@ -159,6 +180,8 @@ class ApiMetrics:
     def handler(self, deps: ApiDeps) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def metrics(_request: web.Request) -> web.StreamResponse:
             for state in await chain_states(deps):
+                for symbol, age in price_ages(state.chain, deps).items():
+                    self._price_age.labels(str(state.chain.chain_id), symbol).set(math.nan if age is None else age)
                 if state.cursor is not None:
                     label = str(state.chain.chain_id)
                     self._block.labels(label).set(state.cursor.number)

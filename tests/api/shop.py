@@ -49,17 +49,18 @@ class Clock:
 
 @dataclass
 class Quotes:
-    """BNB at 600 USD, unless `bnb` is None: no fresh round."""
+    """BNB at 600 USD, unless `bnb` is None: no fresh round. `off_peg` names stablecoins that lost their peg."""
 
     bnb: PriceQuote | None = field(
         default_factory=lambda: PriceQuote(round=2**65 + 7, price=600 * 10**8, decimals=8, updated_at=NOW - 10)
     )
+    off_peg: frozenset[str] = frozenset()
 
     def price(self, chain_id: int, token: Token) -> PriceQuote | None:
         return self.bnb if token.feed is not None else None
 
     def on_peg(self, chain_id: int, token: Token) -> bool:
-        return True
+        return token.symbol not in self.off_peg
 
 
 @dataclass

@@ -273,6 +273,19 @@ async def test_ready_tells_of_a_clock_that_is_behind_the_chain(shop: Shop) -> No
     assert "this server's clock is 3600 s behind the blocks of bsc: set it right" in warnings
 
 
+async def test_ready_and_metrics_tell_the_age_of_prices_and_which_tokens_are_not_offered(shop: Shop) -> None:
+    chain = (await shop.get("/readyz")).body["chains"][0]
+    assert chain["price_age_s"] == {"BNB": 10}
+    assert b'openpay_price_age_seconds{chain_id="56",token="BNB"} 10.0' in (await shop.get("/metrics")).raw
+
+    shop.quotes.bnb, shop.quotes.off_peg = None, frozenset({"USDC"})
+    body = (await shop.get("/readyz")).body
+    assert body["chains"][0]["price_age_s"] == {"BNB": None}
+    assert "bsc: BNB is not offered, because its feed gives no fresh price" in body["warnings"]
+    assert "bsc: USDC is not offered, because it is off its peg" in body["warnings"]
+    assert b'openpay_price_age_seconds{chain_id="56",token="BNB"} NaN' in (await shop.get("/metrics")).raw
+
+
 async def read_to(shop: Shop, *, number: int, seen_head: int) -> None:
     from openpay.app.records import Cursor
 
