@@ -157,7 +157,7 @@ class Payment(TypedDict):
     required_confirmations: int
     paid_at: str | None
     settlement: Settlement | None
-    refunds: list[dict[str, Any]]
+    refunds: list[Refund]
     unavailable_tokens: list[str]
     retry_of: str | None
     reversed_at: str | None
@@ -247,6 +247,65 @@ class Balance(TypedDict):
     confirming: str
     confirming_units: str
     usd: UsdWorth | None
+
+
+class PreparedTransaction(TypedDict):
+    """A call for the merchant's own wallet to sign and send; `value` in wei."""
+
+    chain_id: int
+    to: str
+    data: str
+    value: str
+
+
+class Refund(TypedDict):
+    """Money on its way back. `destination` is None until somebody named an address: `named_by` says who."""
+
+    id: str
+    payment_id: str
+    status: Literal[
+        "awaiting_claim",
+        "requested",
+        "scheduled",
+        "submitted",
+        "succeeded",
+        "failed",
+        "dust",
+        "canceled",
+        "requires_signature",
+    ]
+    reason: Literal["partial", "late", "not_accepted", "merchant"]
+    mode: Literal["automatic", "claim", "manual", "merchant_signature"]
+    token: str
+    amount: str
+    amount_units: str
+    destination: str | None
+    named_by: Literal["rule", "visitor", "sender", "merchant"] | None
+    available_at: str
+    tx_hash: str | None
+    failure: str | None
+    transaction: PreparedTransaction | None
+    livemode: bool
+    created_at: str
+    completed_at: str | None
+
+
+RefundsMade = list[Refund]
+
+
+class RefundParams(TypedDict, total=False):
+    """What `payments.refund` takes: all that is left, of the only token, unless said otherwise."""
+
+    amount: str
+    token: str
+    destination: str
+    idempotency_key: str
+
+
+class RefundQuery(TypedDict, total=False):
+    """Which refunds to list; several statuses separated by commas."""
+
+    status: str
 
 
 class Withdrawal(TypedDict):
@@ -410,6 +469,20 @@ def _delivery(delivery_id: str) -> str:
     return f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}"
 
 
+def _refund_payment(payment_id: str, params: RefundParams) -> _Request:
+    body: dict[str, Any] = {**params}
+    idempotency_key = body.pop("idempotency_key", None)
+    return _post(_payment(payment_id) + "/refund", body, idempotency_key=idempotency_key)
+
+
+def _refund(refund_id: str) -> str:
+    return f"/v1/refunds/{quote(refund_id, safe='')}"
+
+
+def _approve(refund_id: str, destination: str | None) -> _Request:
+    return _post(_refund(refund_id) + "/approve", {} if destination is None else {"destination": destination})
+
+
 def _withdraw(token: str, idempotency_key: str | None) -> _Request:
     return _post("/v1/withdrawals", {"token": token}, idempotency_key=idempotency_key)
 
@@ -448,6 +521,7 @@ class OpenPay:
         self._retries = retries
         self.payments = Payments(self)
         self.webhooks = Webhooks(self)
+        self.refunds = Refunds(self)
         self.withdrawals = Withdrawals(self)
 
     def balances(self) -> list[Balance]:
@@ -510,6 +584,10 @@ class Payments:
         """Call a payment off; `Conflict` once money is on its way."""
         return cast(Payment, self._client._run(_post(_payment(payment_id) + "/cancel")))
 
+    def refund(self, payment_id: str, **params: Unpack[RefundParams]) -> RefundsMade:
+        """Give money of an ended payment back; the refunds that this made or approved."""
+        return cast(RefundsMade, self._client._run(_refund_payment(payment_id, params))["data"])
+
     def list(self, **query: Unpack[PaymentQuery]) -> Iterator[Payment]:
         """Every payment, newest first; pages are fetched as they are needed."""
         return self._client._list("/v1/payments", query)
@@ -538,6 +616,24 @@ class Webhooks:
     def test(self) -> dict[str, Any]:
         """Send `webhook.test` to every endpoint."""
         return cast(dict[str, Any], self._client._run(_post("/v1/webhooks/test")))
+
+
+class Refunds:
+    """`client.refunds`"""
+
+    def __init__(self, client: OpenPay) -> None:
+        self._client = client
+
+    def retrieve(self, refund_id: str) -> Refund:
+        return cast(Refund, self._client._run(_get(_refund(refund_id))))
+
+    def approve(self, refund_id: str, destination: str | None = None) -> Refund:
+        """Send it there; None for the address that the sender's signature or the rules named."""
+        return cast(Refund, self._client._run(_approve(refund_id, destination)))
+
+    def list(self, **query: Unpack[RefundQuery]) -> Iterator[Refund]:
+        """Every refund, newest first."""
+        return self._client._list("/v1/refunds", query)
 
 
 class Withdrawals:
@@ -574,6 +670,7 @@ class AsyncOpenPay:
         self._session: aiohttp.ClientSession | None = None
         self.payments = AsyncPayments(self)
         self.webhooks = AsyncWebhooks(self)
+        self.refunds = AsyncRefunds(self)
         self.withdrawals = AsyncWithdrawals(self)
 
     async def __aenter__(self) -> Self:
@@ -645,6 +742,9 @@ class AsyncPayments:
     async def cancel(self, payment_id: str) -> Payment:
         return cast(Payment, await self._client._run(_post(_payment(payment_id) + "/cancel")))
 
+    async def refund(self, payment_id: str, **params: Unpack[RefundParams]) -> RefundsMade:
+        return cast(RefundsMade, (await self._client._run(_refund_payment(payment_id, params)))["data"])
+
     def list(self, **query: Unpack[PaymentQuery]) -> AsyncIterator[Payment]:
         return self._client._list("/v1/payments", query)
 
@@ -669,6 +769,22 @@ class AsyncWebhooks:
 
     async def test(self) -> dict[str, Any]:
         return cast(dict[str, Any], await self._client._run(_post("/v1/webhooks/test")))
+
+
+class AsyncRefunds:
+    """`client.refunds`, see `Refunds`."""
+
+    def __init__(self, client: AsyncOpenPay) -> None:
+        self._client = client
+
+    async def retrieve(self, refund_id: str) -> Refund:
+        return cast(Refund, await self._client._run(_get(_refund(refund_id))))
+
+    async def approve(self, refund_id: str, destination: str | None = None) -> Refund:
+        return cast(Refund, await self._client._run(_approve(refund_id, destination)))
+
+    def list(self, **query: Unpack[RefundQuery]) -> AsyncIterator[Refund]:
+        return self._client._list("/v1/refunds", query)
 
 
 class AsyncWithdrawals:

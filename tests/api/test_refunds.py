@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_type_hints
 
 from openpay.app.follow import BlockFacts, commit_blocks
 from openpay.app.records import Block, EscrowLog
+from openpay.client import AsyncOpenPay, Refund
 from openpay.domain.address import to_checksum
 from openpay.domain.assessment import Accepted
 from openpay.domain.deposit import Deposit, Source
@@ -261,3 +262,14 @@ async def test_every_status_can_be_asked_for(shop: Shop) -> None:
     for status in RefundStatus:
         assert (await shop.get("/v1/refunds", params={"status": status.value})).status == 200
     problem(await shop.get("/v1/refunds", params={"status": "lost"}), 422, "invalid_status", param="status.0")
+
+
+async def test_python_client_reads_and_approves_refunds(shop: Shop) -> None:
+    payment = await expired_with(shop)
+    async with AsyncOpenPay(shop.live_key, shop.base_url) as client:
+        (listed,) = [refund async for refund in client.refunds.list(status="awaiting_claim,dust")]
+        assert listed.keys() == get_type_hints(Refund).keys()
+        assert await client.refunds.retrieve(listed["id"]) == listed
+        (part,) = await client.payments.refund(payment["id"], amount="4", destination=CUSTOMER)
+        assert part["status"] == "scheduled"
+        assert (await client.refunds.approve(listed["id"], CUSTOMER))["amount"] == "6.00"

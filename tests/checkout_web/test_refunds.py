@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
-from playwright.async_api import Browser, Page
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, ViewportSize
 
 from checkout_web.view import Part
 from openpay.app.refund_requests import RefundService
@@ -24,6 +25,7 @@ Client = TestClient[web.Request, web.Application]
 OWN_FORM = {"Accept": "text/html", "User-Agent": "Mozilla/5.0", "Sec-Fetch-Site": "same-origin"}
 SENDER = Account.from_key(b"\x01" * 32)
 STRANGER = Account.from_key(b"\x02" * 32)
+AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 THERE = "0x52908400098527886E0F7030069857D2E4169EE7"
 
 
@@ -277,3 +279,22 @@ async def test_what_is_being_typed_survives_news(shop: Shop, client: Client, bro
 
     await page.wait_for_function("tag => document.getElementById('live').dataset.tag !== tag", arg=tag)
     assert await page.get_by_label("Your address").input_value() == THERE[:10]
+
+
+async def test_claim_form_is_accessible_and_fits_a_small_phone(shop: Shop, client: Client, browser: Browser) -> None:
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+    async with shop.store.write() as uow:
+        stuck = replace(
+            refund, status=RefundStatus.FAILED, destination=bytes.fromhex(THERE[2:]), failure="transfer_reverted"
+        )
+        await uow.refunds.put([stuck])
+    page = await browser.new_page(viewport=ViewportSize(width=320, height=640))
+    await page.goto(str(client.make_url(f"/checkout/{payment.id}")))
+    await page.get_by_text("Say where it should go").click()
+
+    for scheme in ("light", "dark"):
+        await page.emulate_media(color_scheme=scheme)
+        results = await Axe().run(page, options=AXE_RULES)
+        assert results.violations_count == 0, results.response["violations"]
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 320
