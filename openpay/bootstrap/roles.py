@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
+from functools import wraps
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -238,6 +239,7 @@ def _job(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
     """Periodic work whose failures are one line in the log: its next turn tries again. Being stopped amid it is no
     failure. A bug keeps its trace."""
 
+    @wraps(work)
     async def turn() -> None:
         try:
             await work()
