@@ -18,6 +18,7 @@ from scripts.simulation.world import Stuck
 from tests.support.postgres import PostgresCluster
 
 KILL_EVERY_S = (8.0, 25.0)
+REORGANISE_EVERY_S = (0.5, 4.0)
 
 
 def main() -> int:
@@ -26,7 +27,7 @@ def main() -> int:
     parser.add_argument("--payments", type=int, default=2_000)
     parser.add_argument("--seed", type=int, help="repeats the plans of another run; by default a new one")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    parser.add_argument("--no-kills", action="store_true", help="let the services live")
+    parser.add_argument("--kills", type=int, help="how often the services are killed at most; by default as it comes")
     arguments = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if arguments.seed is None else arguments.seed
     what = f"{arguments.payments:,} payments, seed {seed}, {arguments.database}"
@@ -40,7 +41,9 @@ def main() -> int:
                     seed=seed,
                     database_url=url,
                     directory=directory,
-                    kill_every_s=None if arguments.no_kills else KILL_EVERY_S,
+                    kill_every_s=KILL_EVERY_S,
+                    most_kills=arguments.kills,
+                    reorganise_every_s=REORGANISE_EVERY_S,
                     echo=lambda line: print(line, flush=True),
                 )
             )

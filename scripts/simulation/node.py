@@ -20,6 +20,8 @@ class Node:
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self.url = url
         self.lock = asyncio.Lock()
+        self.jumped_at = 0
+        """The block after which chain time was last moved."""
         self._session = session
         self._ids = itertools.count(1)
 
@@ -59,6 +61,7 @@ class Node:
         async with self.lock:
             await self.call("evm_increaseTime", hex(seconds))
             await self.mine()
+            self.jumped_at = await self.head()
 
     async def transactions(self, first: int, last: int) -> list[list[str]]:
         """Hashes of the transactions of each block from `first` to `last`, inclusive."""

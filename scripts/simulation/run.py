@@ -144,7 +144,6 @@ class Simulation:
             await self._mine_all(sent)
             for _ in range(self._chance.randrange(4)):
                 await world.node.mine()
-            await asyncio.sleep(self._chance.uniform(0, 0.6))  # seen by the watcher, or not
             vanishing = frozenset(each.hash for each in sent if each.send and each.send.fate is Fate.VANISHES)
             await world.reorganise(await world.node.head() - first + 1, vanishing)
             for each in sent:
@@ -322,10 +321,13 @@ async def simulate(
     seed: int,
     database_url: str,
     directory: Path,
-    kill_every_s: tuple[float, float] | None,
+    kill_every_s: tuple[float, float],
+    reorganise_every_s: tuple[float, float],
+    most_kills: int | None = None,
     echo: Callable[[str], None],
 ) -> Audit:
-    """One whole run. `kill_every_s`: between which bounds the services live, in seconds; None spares them.
+    """One whole run. Services are killed (`most_kills` times, or without an end), and blocks reorganised, after random
+    times between the given bounds in seconds.
 
     Raises `Stuck`.
     """
@@ -333,9 +335,11 @@ async def simulate(
     async with open_world(directory, database_url, customers, seed) as world:
         simulation = Simulation(world=world, customers=customers, seed=seed, echo=echo)
         run = asyncio.create_task(simulation.run())
-        beside = [asyncio.create_task(world.keep_mining())]
-        if kill_every_s is not None:
-            beside.append(asyncio.create_task(world.keep_killing(kill_every_s)))
+        beside = [
+            asyncio.create_task(world.keep_mining()),
+            asyncio.create_task(world.keep_reorganising(reorganise_every_s)),
+            asyncio.create_task(world.keep_killing(kill_every_s, at_most=most_kills)),
+        ]
         try:
             await asyncio.wait([run, *beside], return_when=asyncio.FIRST_COMPLETED)
             for task in beside:

@@ -41,6 +41,8 @@ T = TypeVar("T")
 SECRET = "a passphrase of some length"  # noqa: S105 - of nothing
 READ_AHEAD = 12
 """Blocks made beyond the last one that the watcher has read."""
+DEEPEST_REORG = 8
+"""Well above the node's finalized block, 10 below its head."""
 PATIENCE_S = 180.0
 """Without any progress for this long, something hangs."""
 BNB_PRICE = 600 * 10**8
@@ -164,11 +166,22 @@ class World:
                     await self.node.mine(min(3, READ_AHEAD - lag))
             await asyncio.sleep(0.02)
 
-    async def keep_killing(self, every_s: tuple[float, float]) -> None:
+    async def keep_killing(self, every_s: tuple[float, float], *, at_most: int | None) -> None:
+        """SIGKILL after random times, where the services answer: or they would never get anywhere."""
         while True:
             await asyncio.sleep(self.chance.uniform(*every_s))
-            if await self.lag() is not None:  # or it would never be there at all
+            if (at_most is None or self.services.kills < at_most) and await self.lag() is not None:
                 await self.services.kill()
+
+    async def keep_reorganising(self, every_s: tuple[float, float]) -> None:
+        """Small branches that lose nothing of the customers', and everything of the settler's."""
+        while True:
+            await asyncio.sleep(self.chance.uniform(*every_s))
+            async with self.node.lock:
+                # Not across a jump in time: the new branch would be made after it.
+                deepest = min(DEEPEST_REORG, await self.node.head() - self.node.jumped_at - 1)
+                if deepest > 0:
+                    await self.reorganise(self.chance.randint(1, deepest), frozenset())
 
     async def move_price(self) -> None:
         """A new round of the feed, a few percent from the last."""
@@ -190,8 +203,12 @@ class World:
         )
 
     async def reorganise(self, depth: int, vanishing: frozenset[str]) -> None:
-        """Replace the newest `depth` blocks. Customers' transactions return, some a block later; `vanishing` do not,
-        and the operator's only sometimes. The caller holds the node's lock."""
+        """Replace the newest `depth` blocks, which the watcher has mostly read. Customers' transactions return, some a
+        block later, but for `vanishing`; the operator's and the price's do not. The caller holds the node's lock."""
+        for _ in range(self.chance.choice((0, 100, 100, 100))):
+            if await self.lag() == 0:
+                break
+            await asyncio.sleep(0.02)
         head = await self.node.head()
         blocks = await self.node.transactions(head - depth + 1, head)
         shift = self.chance.randrange(2)

@@ -17,7 +17,9 @@ async def test_every_customers_money_is_accounted_for(tmp_path: Path) -> None:
         seed=20260326,
         database_url=f"sqlite:///{tmp_path / 'openpay.db'}",
         directory=tmp_path,
-        kill_every_s=(2.0, 6.0),
+        kill_every_s=(1.0, 3.0),
+        most_kills=3,
+        reorganise_every_s=(0.5, 2.0),
         echo=print,
     )
     print("\n".join(report(found)))
