@@ -8,7 +8,7 @@ nodes keep the state of a block only for a minute.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from openpay.app.ports import Database, Holdings, UnitOfWork
@@ -26,13 +26,14 @@ from openpay.domain.ledger import (
     vault_units,
 )
 from openpay.domain.payment import Payment
-from openpay.domain.refunds import Refund, RefundMode, RefundStatus
+from openpay.domain.refunds import Refund, RefundStatus
 from openpay.domain.vaults import treasury_address
 from openpay.errors import ConfigurationError
 
 PORTION = 200
 """Payments compared at one final block."""
 PAGE = 100
+_GIVES_BACK = frozenset({"Refunded", "Withdrawn"})
 
 
 @dataclass(kw_only=True)
@@ -76,6 +77,7 @@ async def reconcile(
     Raises `ConfigurationError` before the watcher has read a final block, and `ChainUnavailable`.
     """
     result = Reconciliation(totals={token.symbol: Totals() for token in chain.tokens})
+    returned: list[Refund] = []
     seq = 0
     while True:
         async with db.read() as uow:
@@ -91,11 +93,9 @@ async def reconcile(
         seq = numbered[-1][0]
         entries = {id_: entries_of(deposits.get(id_, ()), logs.get(id_, ()), moment.number) for id_ in ids}
         await _compare_vaults(holdings, chain, payments, entries, moment, result)
-        for each in (refund for id_ in ids for refund in refunds.get(id_, ())):
-            result.refunds += 1
-            result.differences += compare_refund(each, logs.get(each.payment_id, ()))
+        returned += (refund for id_ in ids for refund in refunds.get(id_, ()))
         progress(result.payments)
-    await _compare_treasuries(db, holdings, chain, result)
+    await _compare_treasuries(db, holdings, chain, returned, result)
     return result
 
 
@@ -163,7 +163,10 @@ async def _states(
     return found
 
 
-async def _compare_treasuries(db: Database, holdings: Holdings, chain: Chain, result: Reconciliation) -> None:
+async def _compare_treasuries(
+    db: Database, holdings: Holdings, chain: Chain, refunds: Sequence[Refund], result: Reconciliation
+) -> None:
+    """Treasuries, and what is recorded as paid out of vaults and treasuries, against every log of the escrow."""
     async with db.read() as uow:
         moment = await _moment(uow, chain)
         merchants = await uow.merchants.all()
@@ -186,6 +189,12 @@ async def _compare_treasuries(db: Database, holdings: Holdings, chain: Chain, re
     for withdrawal in withdrawals:
         result.withdrawals += 1
         result.differences += compare_withdrawal(withdrawal, of_transactions)
+    unclaimed = {(log.tx_hash, log.log_index): log for log in logs}
+    for refund in refunds:
+        result.refunds += 1
+        # Taken out: one log gives back one refund.
+        named = None if refund.tx_hash is None or refund.log_index is None else (refund.tx_hash, refund.log_index)
+        result.differences += compare_refund(refund, None if named is None else unclaimed.pop(named, None))
 
 
 async def _withdrawals(uow: UnitOfWork, chain: Chain, merchant: Merchant) -> list[Withdrawal]:
@@ -212,14 +221,13 @@ def compare_withdrawal(withdrawal: Withdrawal, logs: Mapping[tuple[bytes, str | 
     return [Difference(subject=withdrawal.id, what=what, books=books, found=found)]
 
 
-def compare_refund(refund: Refund, logs: Collection[EscrowLog]) -> list[Difference]:
-    """A refund from the vault that succeeded against the `Refunded` log it names."""
-    if refund.status is not RefundStatus.SUCCEEDED or refund.mode is RefundMode.MERCHANT_SIGNATURE:
-        return []  # paid from the treasury, it is a withdrawal like others
-    log = next((log for log in logs if (log.tx_hash, log.log_index) == (refund.tx_hash, refund.log_index)), None)
-    if log is not None and (log.name, log.token) == ("Refunded", refund.token) and log.units == refund.units:
+def compare_refund(refund: Refund, log: EscrowLog | None) -> list[Difference]:
+    """A refund that succeeded against the log it names: out of the vault, or by the merchant out of the treasury."""
+    if refund.status is not RefundStatus.SUCCEEDED:
         return []
-    found = "no log" if log is None else f"{log.units} {log.token} by {log.name}"
+    if log is not None and log.name in _GIVES_BACK and (log.token, log.units) == (refund.token, refund.units):
+        return []
+    found = "no log of its own" if log is None else f"{log.units} {log.token or 'of another token'} by {log.name}"
     return [Difference(subject=refund.id, what=f"refunded {refund.token}", books=str(refund.units), found=found)]
 
 

@@ -12,14 +12,15 @@ from sqlalchemy import Table, delete, update
 
 from openpay.app.reconcile import Reconciliation, reconcile
 from openpay.bootstrap.books import reconcile_all, report
-from openpay.chain.escrow_abi import refund_data, sweep_data
+from openpay.chain.escrow_abi import refund_data, sweep_data, withdraw_data
 from openpay.chain.holdings import ChainHoldings
 from openpay.chain.spec import save_chain
 from openpay.config import given_settings
 from openpay.domain.payment import Payment
 from openpay.domain.vaults import treasury_address
 from openpay.errors import ConfigurationError
-from openpay.store.tables import deposits, escrow_logs, payments, withdrawals
+from openpay.store.tables import deposits, escrow_logs, payments, refunds, withdrawals
+from tests.settlement.refund_desk import ELSEWHERE, HOUR_S, RefundDesk
 from tests.settlement.till import Till
 from tests.support.anvil import ACCOUNTS, Anvil
 from tests.watcher.scene import CHAIN_ID, UNIT, open_scene
@@ -154,6 +155,34 @@ async def test_paid_payment_without_the_deposits_for_it_is_found(books: Books) -
     await books.tamper(delete(deposits).where(deposits.c.payment_id == history["paid"].id))
     what = {what for subject, what, _, _ in await books.disagreements() if subject == history["paid"].id}
     assert what == {"BNB in the vault", "BNB received for a paid payment"}
+
+
+async def test_refund_is_held_against_its_own_log(books: Books) -> None:
+    desk = RefundDesk(books.till)
+    partial = [await desk.expired_with(9 * UNIT) for _ in range(2)]
+    paid = await books.till.paid("USDT")
+    await desk.settle_up()
+    (by_hand,) = await desk.request(paid, token="USDT", amount="5", destination="0x" + ELSEWHERE.hex())
+    usdt = books.till.scene.deployment.tokens["USDT"]
+    desk.merchant_sends(withdraw_data(usdt, 5 * UNIT, ELSEWHERE))
+    await desk.pass_time(HOUR_S)
+    for _ in range(3):
+        await desk.settle_up()
+    result = await books.compare()
+    assert (result.differences, result.refunds) == ([], 3)
+    first, second = [(await desk.refund(payment)).id for payment in partial]
+    assert (result.totals["USDT"].refunded, result.totals["USDT"].withdrawn) == (18 * UNIT, 5 * UNIT)
+
+    async with books.till.scene.store.read() as uow:
+        original = await uow.refunds.get(first)
+    assert original is not None
+    same_log = {"tx_hash": original.tx_hash, "log_index": original.log_index}
+    await books.tamper(update(refunds).where(refunds.c.id == second).values(**same_log))
+    await books.tamper(update(refunds).where(refunds.c.id == by_hand.id).values(units=6 * UNIT))
+    assert {(subject, found) for subject, _, _, found in await books.disagreements()} == {
+        (second, "no log of its own"),
+        (by_hand.id, f"{5 * UNIT} USDT by Withdrawn"),
+    }
 
 
 async def test_money_sent_straight_to_a_treasury_is_found(books: Books) -> None:
