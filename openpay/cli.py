@@ -6,25 +6,17 @@ Commands import what they run: the libraries together take seconds, and `--help`
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openpay.bootstrap.role import Role
+from openpay.console import log_to_stderr, read_settings, readable_errors, run, run_with_settings, until_stopped
 from openpay.domain.refunds import RefundPolicy
-from openpay.errors import FatalError, OpenPayError
 
 if TYPE_CHECKING:
     from openpay.config import Settings
-
-T = TypeVar("T")
-
-STOPPED_BY_SIGNAL = 130
-"""Exit status of what did not end in order, as a shell gives it for Ctrl-C."""
 
 app = typer.Typer(
     name="openpay",
@@ -66,7 +58,7 @@ def dev(
     forget_ended(state_dir)  # before the imports below, which take their time: no script must believe it until then
     from openpay.bootstrap.dev import DevOptions, run_dev
 
-    _log_to_stderr(log_level)
+    log_to_stderr(log_level)
     options = DevOptions(
         port=port,
         state_dir=state_dir,
@@ -75,7 +67,7 @@ def dev(
         confirmations=confirmations,
         reset=reset,
     )
-    _until_stopped(lambda stop: run_dev(options, stop, echo=typer.echo))
+    until_stopped(lambda stop: run_dev(options, stop, echo=typer.echo))
 
 
 @app.command()
@@ -86,8 +78,8 @@ def demo(
     """Pay in USDT and in BNB, from the API call to the merchant's wallet; exit status 0 only if all of it happened."""
     from openpay.bootstrap.dev import run_demo
 
-    _log_to_stderr("error")
-    if not _run(run_demo(state_dir, block_time_s=block_time, echo=typer.echo)):
+    log_to_stderr("error")
+    if not run(run_demo(state_dir, block_time_s=block_time, echo=typer.echo)):
         raise typer.Exit(1)
 
 
@@ -104,7 +96,7 @@ def migrate_command() -> None:
 @app.command()
 def up(log_level: LogLevel = "info") -> None:
     """All roles in one process. Migrates the database first."""
-    _log_to_stderr(log_level)
+    log_to_stderr(log_level)
     _migrate()
     _run_roles(*Role)
 
@@ -112,13 +104,13 @@ def up(log_level: LogLevel = "info") -> None:
 def _migrate() -> None:
     from openpay.store.migrate import upgrade
 
-    with _readable_errors():
-        upgrade(_settings().database_url)
+    with readable_errors():
+        upgrade(read_settings().database_url)
 
 
 def _role_command(role: Role, help_: str) -> None:
     def command(log_level: LogLevel = "info") -> None:
-        _log_to_stderr(log_level)
+        log_to_stderr(log_level)
         _run_roles(role)
 
     app.command(name=role.value, help=help_)(command)
@@ -135,7 +127,7 @@ def doctor() -> None:
     """Check the settings against the database and the live chains; exit status 1 if payments would not work."""
     from openpay.bootstrap.doctor import Verdict, examine
 
-    _log_to_stderr("critical")  # every fault becomes a finding
+    log_to_stderr("critical")  # every fault becomes a finding
 
     async def healthy(settings: Settings) -> bool:
         verdicts = set()
@@ -144,25 +136,25 @@ def doctor() -> None:
             verdicts.add(finding.verdict)
         return Verdict.FAIL not in verdicts
 
-    if not _run_with_settings(healthy):
+    if not run_with_settings(healthy):
         raise typer.Exit(1)
 
 
 def _run_roles(*roles: Role) -> None:
     from openpay.bootstrap.installation import describe, installed
-    from openpay.bootstrap.roles import run
+    from openpay.bootstrap.roles import run as run_together
     from openpay.store import schema
 
     async def work(stop: asyncio.Event) -> None:
-        settings = _settings()
+        settings = read_settings()
         await schema.check(settings.database_url)
         async with installed(settings) as installation:
             typer.echo(f"openpay {' '.join(roles)}: {describe(installation)}", err=True)
             for warning in installation.warnings():
                 typer.echo(f"openpay: warning: {warning}", err=True)
-            await run(installation, roles, stop)
+            await run_together(installation, roles, stop)
 
-    _until_stopped(work)
+    until_stopped(work)
 
 
 # --- the books -----------------------------------------------------------------------------------------------------
@@ -180,7 +172,7 @@ def reconcile(
     async def agrees(settings: Settings) -> bool:
         return await reconcile_all(settings if state_dir is None else dev_settings(state_dir), echo=typer.echo)
 
-    if not _run_with_settings(agrees):
+    if not run_with_settings(agrees):
         raise typer.Exit(1)
 
 
@@ -204,7 +196,7 @@ def recover(
         rpc_urls=tuple(rpc_url or ()), execute=execute, calldata=calldata, refund=refund, refund_to=to
     )
     text = _read(answers)
-    if not _run_with_settings(lambda settings: recover(settings, text, options, echo=typer.echo)):
+    if not run_with_settings(lambda settings: recover(settings, text, options, echo=typer.echo)):
         raise typer.Exit(1)
 
 
@@ -232,7 +224,7 @@ def merchants_create(
     from openpay.bootstrap import administration
     from openpay.domain.address import to_checksum
 
-    merchant = _run_with_settings(
+    merchant = run_with_settings(
         lambda settings: administration.add_merchant(
             settings, name=name, address=address, slippage_bps=slippage_bps, underpayment_bps=underpayment_bps
         )
@@ -247,7 +239,7 @@ def merchants_list() -> None:
     from openpay.bootstrap import administration
     from openpay.domain.address import to_checksum
 
-    for merchant in _run_with_settings(administration.all_merchants):
+    for merchant in run_with_settings(administration.all_merchants):
         typer.echo(
             f"{merchant.id}  {to_checksum(merchant.address)}  slippage {merchant.slippage_bps} bps  "
             f"underpayment {merchant.underpayment_bps} bps  {merchant.name}"
@@ -277,7 +269,7 @@ def merchants_set(
     """Change a merchant's name, tolerances, refunds or withdrawals. Its address stays: payments commit to it."""
     from openpay.bootstrap import administration
 
-    merchant = _run_with_settings(
+    merchant = run_with_settings(
         lambda settings: administration.change_merchant(
             settings,
             merchant_id,
@@ -295,7 +287,7 @@ def merchants_set(
     if withdraw_above or withdraw_daily is not None:
         above = withdraw_above or []
         typer.echo(
-            _run_with_settings(
+            run_with_settings(
                 lambda settings: administration.change_schedule(
                     settings, merchant_id, livemode=not test, above=above, daily=withdraw_daily
                 )
@@ -311,7 +303,7 @@ def keys_create(
     """Make an API key. It is printed once and cannot be shown again."""
     from openpay.bootstrap import administration
 
-    typer.echo(_run_with_settings(lambda settings: administration.add_key(settings, merchant, livemode=not test)))
+    typer.echo(run_with_settings(lambda settings: administration.add_key(settings, merchant, livemode=not test)))
     typer.echo("Keep it now: it is stored only as a hash.", err=True)
 
 
@@ -321,7 +313,7 @@ def keys_list(merchant: MerchantId) -> None:
     from openpay.bootstrap import administration
     from openpay.domain.time import format_time
 
-    for key in _run_with_settings(lambda settings: administration.all_keys(settings, merchant)):
+    for key in run_with_settings(lambda settings: administration.all_keys(settings, merchant)):
         standing = "active" if key.revoked_at is None else f"revoked {format_time(key.revoked_at)}"
         typer.echo(f"{key.id}  {key.prefix}…{key.last4}  {format_time(key.created_at)}  {standing}")
 
@@ -331,7 +323,7 @@ def keys_revoke(key_id: Annotated[str, typer.Argument(help="key_…")], merchant
     """Revoke a key at once."""
     from openpay.bootstrap import administration
 
-    key = _run_with_settings(lambda settings: administration.revoke_key(settings, merchant, key_id))
+    key = run_with_settings(lambda settings: administration.revoke_key(settings, merchant, key_id))
     typer.echo(f"revoked {key.prefix}…{key.last4}")
 
 
@@ -345,90 +337,12 @@ def operator_new_keystore(path: Annotated[Path, typer.Argument(help="A file that
     from openpay.chain.keystore import new_keystore
     from openpay.domain.address import to_checksum
 
-    with _readable_errors():
-        password = keystore_password(_settings())
+    with readable_errors():
+        password = keystore_password(read_settings())
         if password is None:
             password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         typer.echo(to_checksum(new_keystore(path, password)))
     typer.echo(f"Next: OPENPAY_OPERATOR_KEYSTORE={path}, and send that address some BNB for gas.", err=True)
-
-
-# --- running -------------------------------------------------------------------------------------------------------
-
-
-def _settings() -> Settings:
-    from openpay.config import load_settings
-
-    return load_settings()
-
-
-def _log_to_stderr(level: str) -> None:
-    from openpay.bootstrap.logs import configure_logging
-
-    configure_logging(level=level)
-
-
-def _run_with_settings(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
-    async def configured() -> T:
-        return await work(_settings())
-
-    return _run(configured())
-
-
-def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Run `work` until it ends or SIGINT or SIGTERM sets its stop event. A second signal ends it there and then."""
-
-    async def with_signals() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        working = asyncio.ensure_future(work(stop))
-
-        def on_signal() -> None:
-            if stop.is_set():
-                working.cancel()
-            stop.set()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, on_signal)
-        try:
-            await working
-        except asyncio.CancelledError:
-            raise typer.Exit(STOPPED_BY_SIGNAL) from None
-
-    _run(with_signals())
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    with _readable_errors():
-        return asyncio.run(work)
-
-
-@contextlib.contextmanager
-def _readable_errors() -> Iterator[None]:
-    """Our own errors are for people: one sentence each. Anything else is a bug and keeps its trace."""
-    try:
-        yield
-    except (OpenPayError, ExceptionGroup) as error:
-        ours, other = _split(error)
-        for each in ours:
-            typer.echo(f"openpay: {each}", err=True)
-        if other is not None:
-            raise other from None
-        raise typer.Exit(2 if any(isinstance(each, FatalError) for each in ours) else 1) from None
-
-
-def _split(error: Exception) -> tuple[list[BaseException], BaseException | None]:
-    """Our own errors in a (possibly nested) group, and what else is in it."""
-    if not isinstance(error, ExceptionGroup):
-        return [error], None
-    ours, other = error.split(OpenPayError)
-    return ([] if ours is None else _leaves(ours)), other
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]
 
 
 def main() -> None:

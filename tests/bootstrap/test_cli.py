@@ -28,7 +28,7 @@ def settings(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.Monkey
     """The environment of the commands; a value of None removes a variable. Nothing of this machine's is left."""
     monkeypatch.chdir(tmp_path)
     # It is the whole process's, and would keep writing to where a single command's output went.
-    monkeypatch.setattr(cli, "_log_to_stderr", lambda _level: None)
+    monkeypatch.setattr(cli, "log_to_stderr", lambda _level: None)
     return {
         **{f"OPENPAY_{name}".upper(): None for name in Settings.model_fields},
         "OPENPAY_DATABASE_URL": empty_database_url,

@@ -22,7 +22,7 @@ STEPS = ["create", "open", "pay", "confirm", "paid", "webhook", "settle", "withd
 @pytest.fixture(autouse=True)
 def _log_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     # It is the whole process's, and would keep writing to where a single command's output went.
-    monkeypatch.setattr(cli, "_log_to_stderr", lambda _level: None)
+    monkeypatch.setattr(cli, "log_to_stderr", lambda _level: None)
 
 
 def test_demo_without_anything_running_shows_every_step_for_both_tokens() -> None:
