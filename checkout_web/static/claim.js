@@ -15,7 +15,8 @@ function findWallet() {
 export function startClaiming(root) {
   root.addEventListener("submit", async (event) => {
     const form = event.target.closest("form[data-claim]");
-    if (!form || event.submitter?.dataset.sign === undefined) return;
+    // The Enter key presses the first button, hidden or not: without a wallet it asks the merchant.
+    if (!form || event.submitter?.dataset.sign === undefined || findWallet() === null) return;
     event.preventDefault();
     const words = form.querySelector("[data-claim-words]");
     try {

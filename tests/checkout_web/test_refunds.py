@@ -268,6 +268,18 @@ async def test_wallet_of_somebody_else_is_told_which_account_paid(
     assert (await refund_of(shop, payment)).status is RefundStatus.AWAITING_CLAIM
 
 
+async def test_enter_key_without_a_wallet_asks_the_merchant(shop: Shop, client: Client, browser: Browser) -> None:
+    payment = await claimable(shop)
+    page = await browser.new_page()
+    await page.goto(str(client.make_url(f"/checkout/{payment.id}")))
+    await page.get_by_label("Your address").fill(THERE)
+
+    async with page.expect_navigation():
+        await page.get_by_label("Your address").press("Enter")
+
+    assert (await refund_of(shop, payment)).status is RefundStatus.REQUESTED
+
+
 async def test_what_is_being_typed_survives_news(shop: Shop, client: Client, browser: Browser) -> None:
     payment = await claimable(shop)
     page = await browser.new_page()
