@@ -73,7 +73,7 @@ async def read_units(
         if contract is None:
             by_contract[None] = await _coin_units(pool, accounts, at=at)
             continue
-        head = selector("balanceOf", "TestToken")
+        head = selector("balanceOf", "TestToken")  # of every BEP-20 token
         answers = await _words(pool, [(contract, head + address_word(account)) for account in accounts], at=at)
         by_contract[contract] = [units for (units,) in answers]
     return [{contract: units[place] for contract, units in by_contract.items()} for place in range(len(accounts))]
