@@ -29,6 +29,8 @@ AT_ONCE = 8
 HOUR_S, DAY_S = 3_600, 86_400
 FINAL_DEPTH = 16
 """Blocks after which everything is final: 12 confirmations, and the node's own 10."""
+LOOKING_PAUSE = 4
+"""How much longer than it took to look at all payments it lasts until the next look."""
 MORE_THAN_ANYBODY_HAS = 10**30
 
 
@@ -233,12 +235,16 @@ class Simulation:
     async def _until(self, what: str, laggards: Callable[[], Awaitable[list[str]]]) -> None:
         """Wait until there are none. Raises `Stuck` when nothing changes for long."""
         before, changed = -1, time.monotonic()
+        asked = changed
         while left := await laggards():
+            now = time.monotonic()
             if len(left) != before:
-                before, changed = len(left), time.monotonic()
-            if time.monotonic() - changed > PATIENCE_S:
+                before, changed = len(left), now
+            if now - changed > PATIENCE_S:
                 raise Stuck(f"waiting until {what}: {len(left):,} are left, such as {left[:10]}")
-            await asyncio.sleep(0.3 if before < 200 else 1)
+            # Looking at thousands of payments takes the services' time: most of it should be their own.
+            await asyncio.sleep(max(0.3, LOOKING_PAUSE * (now - asked)))
+            asked = time.monotonic()
         self._say(what)
 
     async def payments(self) -> dict[str, Payment]:
