@@ -281,7 +281,6 @@ class Operations(Protocol):
     async def tokens_being_withdrawn(self, chain_id: int, merchant_id: str) -> frozenset[str]:
         """Tokens of a merchant's withdrawals that are not ended, in whichever mode."""
 
-
     async def withdrawals(
         self, merchant_id: str, livemode: bool, *, limit: int, starting_after: str | None
     ) -> Page[Withdrawal]: ...
