@@ -300,6 +300,42 @@ async def test_receiver_that_rejects_bnb_fails_and_another_address_takes_it(desk
     assert desk.till.balance("BNB", ELSEWHERE) == units
 
 
+async def test_receiver_that_burns_gas_costs_the_operator_no_more_than_two_transactions(desk: RefundDesk) -> None:
+    desk.age_customer(9_000)
+    payment = await desk.scene.create("BNB")
+    units = due(payment, "BNB")[1] // 2
+    desk.scene.pay(payment, "BNB", units)
+    await desk.pass_time(2 * HOUR_S)
+    # Counts down from 50,000 before it takes the money: 1.3 million gas, which a call for nothing has.
+    desk.scene.anvil.rpc("anvil_setCode", to_checksum(ELSEWHERE), "0x6200c3505b600190038060045700")
+    refund = await desk.refund(payment)
+    await desk.claim(payment, refund, ELSEWHERE, signature=desk.signature(payment, refund, to_checksum(ELSEWHERE)))
+
+    for _ in range(4):
+        await desk.settle_up()
+
+    failed = await desk.refund(payment)
+    assert failed.status is RefundStatus.FAILED
+    assert failed.failure in {"transfer_reverted", "transaction_reverted"}
+    assert desk.till.operator_nonce() <= 2
+    assert desk.held(payment, "BNB") == units
+
+
+async def test_feed_that_reverts_delays_a_refund_by_a_day_and_fails_none(desk: RefundDesk) -> None:
+    payment = await desk.scene.create("BNB")
+    desk.scene.pay(payment, "BNB", due(payment, "BNB")[1] // 2)
+    await desk.pass_time(2 * HOUR_S)
+    desk.scene.anvil.rpc("anvil_setCode", to_checksum(desk.scene.deployment.feeds["BNB/USD"]), "0x60006000fd")
+    await desk.settle_up()
+    assert (await desk.refund(payment)).status is RefundStatus.SCHEDULED
+
+    await desk.pass_time(DAY_S)
+    await desk.settle_up()
+
+    assert (await desk.refund(payment)).status is RefundStatus.SUCCEEDED
+    assert desk.held(payment, "BNB") == 0
+
+
 async def test_deposit_that_arrives_before_a_refund_is_mined_makes_both_wait(desk: RefundDesk) -> None:
     payment = await desk.expired_with(20 * UNIT)
     await desk.pass_time(HOUR_S)
