@@ -356,6 +356,7 @@ class ChainShape(Shape):
     lag_blocks: int | None
     read_at: Time | None
     covered_from: int | None
+    price_age_s: dict[str, int | None]
 
 
 class ReadyShape(Shape):

@@ -133,6 +133,7 @@ async def test_every_lie_in_the_books_is_found(books: Books) -> None:
         ("wd_", "withdrawn USDT"),
         ("refunded", "USDT in the vault"),
         ("refunded", "state in the escrow"),
+        ("ref", "refunded USDT"),
     }
     assert found[history["partial"].id, "USDC in the vault"] == (str(3 * UNIT), str(2 * UNIT))
 
