@@ -125,7 +125,7 @@ def _reasons(payment: Payment, kept: dict[str, int]) -> frozenset[str]:
         return frozenset()
     if payment["status"] == "paid":
         return frozenset({"excess, to be swept"})
-    words = {"dust": "dust", "awaiting_claim": "awaits a claim"}
+    words = {"dust": "dust", "awaiting_claim": "awaits a claim", "requested": "awaits the merchant"}
     named = {words.get(each["status"], each["status"]) for each in payment["refunds"] if each["status"] != "succeeded"}
     return frozenset(named or {"for no reason"})
 

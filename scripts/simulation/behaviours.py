@@ -37,6 +37,7 @@ class Behaviour(StrEnum):
     MORE = "more"
     LATE = "late"
     LESS_THEN_LATE = "in parts, the last one late"
+    TWO_TOKENS = "half in one token, half in another"
     WRONG_TOKEN = "wrong token"  # noqa: S105 - a coin
     WRONG_THEN_RIGHT = "wrong token, then the right one"
     EXCHANGE_LESS = "less, from an exchange"
@@ -66,6 +67,21 @@ class By(StrEnum):
     EXCHANGE = "exchange"
     """A wallet with so many transactions that it must be an exchange's."""
     CONTRACT = "contract"
+
+
+class Word(StrEnum):
+    """Who says where a refund goes that the rules send nowhere."""
+
+    NOBODY = "nobody"
+    VISITOR = "visitor"
+    """Somebody who knows the page: not enough."""
+    SENDER = "sender"
+    """By a signature of the wallet that paid."""
+    MERCHANT = "merchant"
+
+
+CONTRACT_WORDS = (Word.NOBODY, Word.VISITOR, Word.MERCHANT)
+"""Whose word there can be for money that nobody's wallet signed away."""
 
 
 class Fate(StrEnum):
@@ -114,8 +130,7 @@ class Plan:
     reverts: bool = False
     swept: bool = False
     """A stranger moves what was sent after the settlement to the treasury."""
-    approved: bool = False
-    """The merchant says where a refund that awaits a claim goes."""
+    word: Word = Word.NOBODY
 
     @property
     def price(self) -> str:
@@ -187,6 +202,10 @@ def _plan(kind: Behaviour, chance: random.Random) -> Plan:
             return replace(plan, sends=(replace(whole, when=When.EXPIRED),))
         case b.LESS_THEN_LATE:
             return replace(plan, sends=(part, replace(rest, when=When.EXPIRED, extra=1)))
+        case b.TWO_TOKENS:
+            first, second = chance.sample(STABLECOINS, 2)
+            halves = (replace(whole, token=first, share_bps=BPS // 2), replace(whole, token=second, share_bps=BPS // 2))
+            return replace(plan, accepted=STABLECOINS, sends=halves)
         case b.WRONG_TOKEN | b.WRONG_THEN_RIGHT:
             right, wrong = chance.sample(STABLECOINS, 2)
             sends = [replace(whole, token=wrong)]
@@ -194,13 +213,13 @@ def _plan(kind: Behaviour, chance: random.Random) -> Plan:
                 sends.append(replace(whole, token=right))
             return replace(plan, accepted=(right,), sends=tuple(sends))
         case b.EXCHANGE_LESS:
-            return replace(plan, sends=(replace(part, by=By.EXCHANGE),), approved=chance.random() < 0.5)
+            return replace(plan, sends=(replace(part, by=By.EXCHANGE),), word=chance.choice(list(Word)))
         case b.BNB_LEAST:
             return replace(plan, sends=(replace(whole, share_bps=BPS - SLIPPAGE_BPS),))
         case b.CONTRACT:
             return replace(plan, sends=(replace(whole, by=By.CONTRACT),))
         case b.CONTRACT_LESS:
-            return replace(plan, sends=(replace(part, by=By.CONTRACT),), approved=chance.random() < 0.5)
+            return replace(plan, sends=(replace(part, by=By.CONTRACT),), word=chance.choice(CONTRACT_WORDS))
         case b.REVERTED:
             token = chance.choice(STABLECOINS)
             return replace(plan, accepted=tuple(dict.fromkeys((token, *accepted))), reverts=True)
@@ -268,9 +287,9 @@ def _unpaid(status: str, plan: Plan, stays: Sequence[tuple[Send, int]], quotes: 
         if worth < DUST_BELOW:
             kept[send.token] += units
             reasons.add("dust")
-        elif send.by is By.WALLET or plan.approved:
+        elif send.by is By.WALLET or plan.word in (Word.SENDER, Word.MERCHANT):
             refunded[send.token] += units
         else:
             kept[send.token] += units
-            reasons.add("awaits a claim")
+            reasons.add("awaits a claim" if plan.word is Word.NOBODY else "awaits the merchant")
     return Outcome(status=status, refunded=refunded, kept=kept, reasons=frozenset(reasons))

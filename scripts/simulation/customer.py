@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from eth_keys.datatypes import PrivateKey
+
 from openpay.chain.escrow_abi import WORD, address_word, selector
+from openpay.chain.messages import message_hash
 from openpay.devnet.accounts import dev_account
 from openpay.devnet.node import CHAIN_ID
 from scripts.simulation.behaviours import By, Plan, Send
@@ -38,7 +41,8 @@ class Customer:
     address: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        self._signer = dev_account(f"simulated customer {self.index}").signer
+        self._account = dev_account(f"simulated customer {self.index}")
+        self._signer = self._account.signer
         self.address = self._signer.address
         if any(send.by is By.EXCHANGE for send in self.plan.sends):
             self.nonce = EXCHANGE_NONCE
@@ -53,6 +57,11 @@ class Customer:
 
     def sign_call(self, to: bytes, data: bytes) -> Sent:
         return self._sign(to, data=data)
+
+    def sign_text(self, text: str) -> str:
+        """As `personal_sign` of a wallet does (EIP-191), in hex."""
+        signature = PrivateKey(self._account.private_key).sign_msg_hash(message_hash(text)).to_bytes()
+        return "0x" + (signature[:64] + bytes([27 + signature[64]])).hex()
 
     def _sign(self, to: bytes, *, data: bytes = b"", value: int = 0, send: Send | None = None) -> Sent:
         signed = self._signer.sign(

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from openpay.app.recovery import read_answers
 from openpay.chain.escrow_abi import sweep_data
@@ -18,7 +19,7 @@ from openpay.client import Payment
 from openpay.devnet.customer import BROWSER_HEADERS
 from openpay.domain.address import to_checksum
 from scripts.simulation.audit import Audit, audit
-from scripts.simulation.behaviours import UNITS_PER_MICRO, Fate, Quote, When, plans, predict
+from scripts.simulation.behaviours import UNITS_PER_MICRO, Fate, Quote, When, Word, plans, predict
 from scripts.simulation.customer import Customer, Sent, transfer_data
 from scripts.simulation.order import Order
 from scripts.simulation.world import PATIENCE_S, Stuck, World, open_world
@@ -29,6 +30,8 @@ AT_ONCE = 8
 HOUR_S, DAY_S = 3_600, 86_400
 FINAL_DEPTH = 16
 """Blocks after which everything is final: 12 confirmations, and the node's own 10."""
+STRANGER = bytes.fromhex("5e" * 20)
+SAY_EVERY_S = 10
 LOOKING_PAUSE = 4
 """How much longer than it took to look at all payments it lasts until the next look."""
 MORE_THAN_ANYBODY_HAS = 10**30
@@ -200,16 +203,30 @@ class Simulation:
         self._say(f"{len(late):,} paid late or twice, {len(swept):,} of them swept")
 
     async def _refunds(self) -> None:
-        approved = [order for order in self.orders if order.customer.plan.approved]
-        for order in approved:
-            seen = await self.world.get(f"/v1/payments/{order.id}")
-            for refund in seen["refunds"]:
-                if refund["status"] == "awaiting_claim":
-                    where = {"destination": to_checksum(order.customer.address)}
-                    key = {"Idempotency-Key": f"approve-{refund['id']}"}
-                    await self.world.request("POST", f"/v1/refunds/{refund['id']}/approve", where, **key)
+        for order in self.orders:
+            if order.customer.plan.word is not Word.NOBODY:
+                seen = await self.world.request("GET", f"/v1/payments/{order.id}")
+                for refund in seen["refunds"]:
+                    await self._name_address(order, refund["id"], refund["status"])
         await self.world.node.jump(DAY_S + 2 * HOUR_S)
         await self._until("refunds are made", self._unrefunded)
+
+    async def _name_address(self, order: Order, refund_id: str, status: str) -> None:
+        """The customer's own address, but a visitor's claim."""
+        world, word = self.world, order.customer.plan.word
+        to = to_checksum(STRANGER if word is Word.VISITOR else order.customer.address)
+        if status != "awaiting_claim":
+            return
+        if word is Word.MERCHANT:
+            key = {"Idempotency-Key": f"approve-{refund_id}"}
+            await world.request("POST", f"/v1/refunds/{refund_id}/approve", {"destination": to}, **key)
+            return
+        form = {"refund": refund_id, "destination": to}
+        if word is Word.SENDER:
+            asked = f"/checkout/{order.id}/claim-message?{urlencode(form)}"
+            message = (await world.request("GET", asked))["message"]
+            form["signature"] = order.customer.sign_text(message)
+        await world.claim(order.id, form)
 
     async def _withdraw(self) -> list[dict[str, Any]]:
         """All of each token, to the merchant's own account."""
@@ -228,20 +245,23 @@ class Simulation:
             return [f"{each['token']} {each['status']}" for each in seen if each["status"] != "succeeded"]
 
         await self._until("everything is withdrawn", waiting)
-        return [dict(await world.get(f"/v1/withdrawals/{each['id']}")) for each in made]
+        return [dict(await world.request("GET", f"/v1/withdrawals/{each['id']}")) for each in made]
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
     async def _until(self, what: str, laggards: Callable[[], Awaitable[list[str]]]) -> None:
         """Wait until there are none. Raises `Stuck` when nothing changes for long."""
         before, changed = -1, time.monotonic()
-        asked = changed
+        asked = said = changed
         while left := await laggards():
             now = time.monotonic()
             if len(left) != before:
                 before, changed = len(left), now
             if now - changed > PATIENCE_S:
                 raise Stuck(f"waiting until {what}: {len(left):,} are left, such as {left[:10]}")
+            if now - said > SAY_EVERY_S:
+                said = now
+                self._say(f"until {what}: {len(left):,} to go, such as {left[0]}")
             # Looking at thousands of payments takes the services' time: most of it should be their own.
             await asyncio.sleep(max(0.3, LOOKING_PAUSE * (now - asked)))
             asked = time.monotonic()

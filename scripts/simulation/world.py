@@ -133,9 +133,6 @@ class World:
                     raise Stuck(f"the services do not answer: {error}") from error
                 await asyncio.sleep(0.1)
 
-    async def get(self, path: str) -> Any:
-        return await self.request("GET", path)
-
     async def request(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """An API call that the client library does not have. Raises `Stuck` for an answer that is not 2xx."""
 
@@ -149,6 +146,19 @@ class World:
                 return await answer.json(content_type=None) if answer.status == 200 else None
 
         return await self.persist(ask)
+
+    async def claim(self, payment_id: str, form: dict[str, str]) -> None:
+        """Send the page's form that names an address for a refund. Again after it took effect, it is refused."""
+
+        async def ask() -> int:
+            url = f"{self.services.url}/checkout/{payment_id}/claim"
+            own = {"Sec-Fetch-Site": "same-origin"}
+            async with self.session.post(url, data=form, headers=own, allow_redirects=False, timeout=_LONG) as answer:
+                return answer.status
+
+        status = await self.persist(ask)
+        if status not in (303, 409):
+            raise Stuck(f"the page refused a claim for {payment_id} with {status}")
 
     # --- the chain ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from scripts.simulation.behaviours import Behaviour
 from scripts.simulation.run import simulate
 from scripts.simulation.table import report
 
-PAYMENTS = 3 * len(Behaviour)
+PAYMENTS = 2 * len(Behaviour)
 
 
 async def test_every_customers_money_is_accounted_for(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ async def test_every_customers_money_is_accounted_for(tmp_path: Path) -> None:
         database_url=f"sqlite:///{tmp_path / 'openpay.db'}",
         directory=tmp_path,
         kill_every_s=(1.0, 3.0),
-        most_kills=3,
+        most_kills=2,
         reorganise_every_s=(0.5, 2.0),
         echo=print,
     )
