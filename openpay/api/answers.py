@@ -356,7 +356,9 @@ class ChainShape(Shape):
     lag_blocks: int | None
     read_at: Time | None
     covered_from: int | None
-    price_age_s: dict[str, int | None]
+    price_age_s: Annotated[
+        dict[str, int | None], Field(description="by token, of the price a payment would get now; null: there is none")
+    ]
 
 
 class ReadyShape(Shape):
