@@ -26,8 +26,9 @@ from openpay.webhooks.outcome import Reply, delivery_after, endpoint_after
 from openpay.webhooks.sender import TIMEOUT_S, Sender
 from openpay.webhooks.signing import Signer, signed_headers
 
-LEASE_S = 60
-"""How long a claim holds. Well above the time limit of a request, so that it cannot lapse during one."""
+LEASE_S = 20
+"""How long a claim holds: twice the time limit of a request, so that it cannot lapse during one. Not longer, because
+the claims of a killed process keep others from the same endpoint until they lapse."""
 PER_ENDPOINT = 4
 """Requests in flight to one endpoint, over all processes. The others of the endpoint wait; other endpoints do not."""
 MAX_IN_FLIGHT = 500
