@@ -60,6 +60,7 @@ class Simulation:
         await self._after_expiry()
         await self._refunds()
         withdrawals = await self._withdraw()
+        self.world.services.spared = True
         await self._until("the merchant is told", self._untold)
         await self._read_everything()
         return await audit(self.world, self.orders, withdrawals)
