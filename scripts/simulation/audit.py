@@ -71,7 +71,7 @@ async def _payments(world: World, orders: Sequence[Order], found: Audit) -> None
         token.symbol: await world.balances(token.contract, [order.vault for order in orders])
         for token in world.chain.tokens
     }
-    seen = {each["id"]: each async for each in world.api.payments.list()}
+    seen = await world.payments()
     if len(seen) != len(orders):
         found.disagreements.append(f"{len(orders)} payments were asked for, and the API lists {len(seen)}")
     for place, order in enumerate(orders):

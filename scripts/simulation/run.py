@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 
 from openpay.app.recovery import read_answers
 from openpay.chain.escrow_abi import sweep_data
-from openpay.client import Payment
 from openpay.devnet.customer import BROWSER_HEADERS
 from openpay.domain.address import to_checksum
 from scripts.simulation.audit import Audit, audit
@@ -268,17 +267,9 @@ class Simulation:
             asked = time.monotonic()
         self._say(what)
 
-    async def payments(self) -> dict[str, Payment]:
-        """Every payment as the API lists it, by id."""
-
-        async def ask() -> dict[str, Payment]:
-            return {each["id"]: each async for each in self.world.api.payments.list()}
-
-        return await self.world.persist(ask)
-
     def _unlike(self, chosen: Callable[[Order], bool]) -> Callable[[], Awaitable[list[str]]]:
         async def laggards() -> list[str]:
-            seen = await self.payments()
+            seen = await self.world.payments()
             return [
                 f"{order.id} ({order.customer.plan.behaviour}) {seen[order.id]['status']}, not {order.expected.status}"
                 for order in self.orders
@@ -290,12 +281,12 @@ class Simulation:
     async def _unsettled(self) -> list[str]:
         return [
             each["id"]
-            for each in (await self.payments()).values()
+            for each in (await self.world.payments()).values()
             if each["settlement"] is not None and each["settlement"]["status"] != "settled"
         ]
 
     async def _unrefunded(self) -> list[str]:
-        seen = await self.payments()
+        seen = await self.world.payments()
         left = []
         for order in self.orders:
             done: dict[str, int] = {}

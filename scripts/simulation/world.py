@@ -23,7 +23,7 @@ from openpay.app.webhooks import ensure_signing_key, public_key
 from openpay.chain.escrow_abi import WORD, address_word, selector
 from openpay.chain.pool import connect
 from openpay.chain.spec import save_chain
-from openpay.client import AsyncOpenPay, ConnectionFailed, ServerFailed
+from openpay.client import AsyncOpenPay, ConnectionFailed, Payment, ServerFailed
 from openpay.devnet.accounts import OWNER
 from openpay.devnet.deployment import FEED_NAME, Deployment, deploy
 from openpay.devnet.node import CHAIN_ID
@@ -147,6 +147,14 @@ class World:
                 if answer.status >= 300:
                     raise Stuck(f"{method} {path}: {answer.status} {await answer.text()}")
                 return await answer.json(content_type=None) if answer.status == 200 else None
+
+        return await self.persist(ask)
+
+    async def payments(self) -> dict[str, Payment]:
+        """Every payment as the API lists it, by id."""
+
+        async def ask() -> dict[str, Payment]:
+            return {each["id"]: each async for each in self.api.payments.list()}
 
         return await self.persist(ask)
 
