@@ -31,6 +31,7 @@ FINAL_DEPTH = 16
 """Blocks after which everything is final: 12 confirmations, and the node's own 10."""
 STRANGER = bytes.fromhex("5e" * 20)
 SAY_EVERY_S = 10
+LONGEST_PAUSE_S = 5
 LOOKING_PAUSE = 4
 """How much longer than it took to look at all payments it lasts until the next look."""
 MORE_THAN_ANYBODY_HAS = 10**30
@@ -263,7 +264,7 @@ class Simulation:
                 said = now
                 self._say(f"until {what}: {len(left):,} to go, such as {left[0]}")
             # Looking at thousands of payments takes the services' time: most of it should be their own.
-            await asyncio.sleep(max(0.3, LOOKING_PAUSE * (now - asked)))
+            await asyncio.sleep(min(max(0.3, LOOKING_PAUSE * (now - asked)), LONGEST_PAUSE_S))
             asked = time.monotonic()
         self._say(what)
 
