@@ -25,6 +25,9 @@ SETTLE_GAS = 122_600
 """Measured: one payment in a BEP-20 token, settled alone."""
 FEW_SETTLEMENTS = 100
 """Below this, the operator's account should be filled up soon."""
+GAS_RATE_DAYS = 7
+"""The rate at which gas money is spent is looked up over this many days."""
+FEW_DAYS = 14
 WEI_PER_BNB = 10**18
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -52,12 +55,14 @@ class Finding:
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Every check's finding as soon as it is known. What a failed check makes pointless is left out."""
     yield check_public_url(settings)
-    yield await _check_database(settings)
+    database = await _check_database(settings)
+    yield database
     try:
         operator = operator_address(settings)
         async with installed(settings) as installation:
             for chain in installation.each_chain:
-                async for finding in _examine_chain(installation, chain, operator):
+                records = database.verdict is Verdict.OK
+                async for finding in _examine_chain(installation, chain, operator, records=records):
                     yield finding
     except ConfigurationError as error:
         yield Finding(verdict=Verdict.FAIL, subject="settings", words=str(error))
@@ -89,7 +94,10 @@ async def _check_database(settings: Settings) -> Finding:
     return Finding(verdict=Verdict.OK, subject="database", words=f"schema {schema.CURRENT}")
 
 
-async def _examine_chain(installation: Installation, chain: Chain, operator: bytes) -> AsyncIterator[Finding]:
+async def _examine_chain(
+    installation: Installation, chain: Chain, operator: bytes, *, records: bool
+) -> AsyncIterator[Finding]:
+    """`records`: the database can be asked too."""
     pool = installation.pools[chain.chain_id]
     examination = _Examination(chain, pool)
     reachable = 0
@@ -114,6 +122,11 @@ async def _examine_chain(installation: Installation, chain: Chain, operator: byt
             if feed is not None:
                 yield await examination.tried(f"{token.symbol} feed", examination.feed(token, feed))
     yield await examination.tried("operator", examination.operator(operator))
+    if records:
+        since = installation.wall.now() - GAS_RATE_DAYS * 86_400
+        async with installation.store.read() as uow:
+            spent_wei = await uow.operations.fees_since(chain.chain_id, since)
+        yield await examination.tried("gas", examination.gas_left(operator, spent_wei))
 
 
 async def _head(endpoint: Endpoint) -> int:
@@ -191,6 +204,16 @@ class _Examination:
             verdict = self.warn if settlements > 1 else self.fail
             return verdict("operator", f"{words}: send it some BNB")
         return self.ok("operator", words)
+
+    async def gas_left(self, operator: bytes, spent_wei: int) -> Finding:
+        """How long the operator's BNB lasts if the coming days cost what the last ones did (`spent_wei`)."""
+        if not spent_wei:
+            return self.ok("gas", f"nothing was spent in the last {GAS_RATE_DAYS} days")
+        wei = read_quantity(await self._pool.call(reads.balance(operator, "latest")))
+        days = wei * GAS_RATE_DAYS // spent_wei
+        a_day = spent_wei / GAS_RATE_DAYS / WEI_PER_BNB
+        words = f"lasts about {days} days at the last {GAS_RATE_DAYS} days' rate of {a_day:.6g} BNB a day"
+        return self.ok("gas", words) if days >= FEW_DAYS else self.warn("gas", f"{words}: send the operator some BNB")
 
     def ok(self, subject: str, words: str) -> Finding:
         return self._finding(Verdict.OK, subject, words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from openpay import cli
+from openpay.app.records import OperatorTransaction, TransactionStatus
 from openpay.bootstrap.doctor import Finding, Verdict, check_public_url, examine
 from openpay.chain.pool import connect
 from openpay.chain.spec import save_chain
@@ -18,6 +20,7 @@ from openpay.config import Settings, given_settings
 from openpay.devnet.deployment import Deployment, deploy
 from openpay.domain.address import to_checksum
 from openpay.domain.chains import Chain
+from openpay.store import Store
 from tests.support.anvil import Anvil
 
 PUBLIC_URL = "https://pay.example"
@@ -57,7 +60,7 @@ async def test_installation_that_is_right_has_nothing_to_mend(
     assert list(found) == [
         "public URL", "database", f"node 127.0.0.1:{anvil.port}", "nodes", "escrow",
         "USDT in the escrow", "USDT contract", "USDC in the escrow", "USDC contract",
-        "BNB in the escrow", "BNB feed", "operator",
+        "BNB in the escrow", "BNB feed", "operator", "gas",
     ]  # fmt: skip
     assert faults(found) == []
     assert [subject for subject, finding in found.items() if finding.verdict is Verdict.WARN] == ["nodes"]
@@ -131,6 +134,47 @@ async def test_operator_is_asked_for_as_much_as_settlements_cost_today(
     assert f"enough for {settlements} settlements" in found["operator"].words
 
 
+@pytest.mark.parametrize(
+    ("spent_bnb", "verdict", "words"), [(7, "ok", "about 999 days"), (700, "warn", "about 9 days")]
+)
+async def test_days_of_gas_left_follow_from_what_the_last_week_cost(
+    anvil: Anvil,
+    deployment: Deployment,
+    sqlite_url: str,
+    tmp_path: Path,
+    spent_bnb: int,
+    verdict: str,
+    words: str,
+) -> None:
+    operator = deployment.operator.address
+    anvil.rpc("anvil_setBalance", to_checksum(operator), hex(9_999 * 10**17))
+    store = Store.open(sqlite_url)
+    async with store.write() as uow:
+        await uow.operations.add_transaction(
+            OperatorTransaction(
+                id="otx_1",
+                chain_id=31337,
+                kind="settle",
+                subjects=("pay_1",),
+                sender=operator,
+                nonce=0,
+                tx_hash=bytes(32),
+                raw=b"",
+                gas=200_000,
+                gas_price=10**9,
+                status=TransactionStatus.MINED,
+                created_at=int(time.time()),
+                ended_at=int(time.time()) - 3_600,
+                fee_wei=spent_bnb * 10**18,
+            )
+        )
+    await store.close()
+
+    gas = (await findings(settings(anvil, deployment, sqlite_url, tmp_path)))["gas"]
+
+    assert (gas.verdict.value, words in gas.words) == (verdict, True), gas.words
+
+
 async def test_node_that_is_down_ends_the_chains_examination(
     anvil: Anvil, deployment: Deployment, sqlite_url: str, tmp_path: Path
 ) -> None:
@@ -175,7 +219,7 @@ def test_public_url_is_where_customers_can_go(url: str | None, verdict: str) -> 
 async def test_command_prints_a_line_for_each_check_and_fails_with_any(
     anvil: Anvil, deployment: Deployment, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "_log_to_stderr", lambda _level: None)
+    monkeypatch.setattr(cli, "log_to_stderr", lambda _level: None)
     right = settings(anvil, deployment, sqlite_url, tmp_path)
     for chosen, status in ((right, 0), (right.model_copy(update={"public_url": "http://pay.example"}), 1)):
         monkeypatch.setattr(cli, "_settings", lambda chosen=chosen: chosen)
