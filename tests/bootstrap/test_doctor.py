@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from openpay import cli
+from openpay import cli, console
 from openpay.app.records import OperatorTransaction, TransactionStatus
 from openpay.bootstrap.doctor import Finding, Verdict, check_public_url, examine
 from openpay.chain.pool import connect
@@ -222,8 +222,8 @@ async def test_command_prints_a_line_for_each_check_and_fails_with_any(
     monkeypatch.setattr(cli, "log_to_stderr", lambda _level: None)
     right = settings(anvil, deployment, sqlite_url, tmp_path)
     for chosen, status in ((right, 0), (right.model_copy(update={"public_url": "http://pay.example"}), 1)):
-        monkeypatch.setattr(cli, "_settings", lambda chosen=chosen: chosen)
+        monkeypatch.setattr(console, "read_settings", lambda chosen=chosen: chosen)
         result = await asyncio.to_thread(CliRunner().invoke, cli.app, ["doctor"])
         assert result.exit_code == status, result.output
-        assert len(result.stdout.splitlines()) == 12
+        assert len(result.stdout.splitlines()) == 13
         assert all(line.startswith(("ok    ", "warn  ", "FAIL  ")) for line in result.stdout.splitlines())
