@@ -244,7 +244,6 @@ async def test_many_late_deposits_told_before_cost_the_next_one_nothing(world: W
     assert calls["events.add"] == 1
 
 
-
 async def test_second_watcher_stops_instead_of_writing(world: World) -> None:
     await world.mine(1)
     mine, theirs = world.facts(2), world.facts(2, branch="other")
