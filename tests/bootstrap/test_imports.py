@@ -15,7 +15,7 @@ HEAVY = ("alembic", "aiohttp", "eth_account", "sqlalchemy", "structlog", "pydant
     [
         ("openpay.cli", set()),
         ("openpay.cli, openpay.bootstrap.state_dir", set()),
-        ("openpay.bootstrap.administration", {"sqlalchemy", "pydantic_settings"}),
+        ("openpay.bootstrap.administration", {"sqlalchemy", "pydantic_settings", "structlog"}),
         (
             "openpay.bootstrap.roles, openpay.store.schema, openpay.api, checkout_web",
             {"sqlalchemy", "pydantic_settings", "aiohttp", "structlog", "jinja2"},
