@@ -62,6 +62,7 @@ async def test_demo_without_an_open_pay_to_talk_to_fails_and_says_so() -> None:
     assert any(line.strip().startswith("failed") for line in lines)
 
 
+@pytest.mark.nightly
 async def test_demo_shows_each_step_on_a_node_that_was_running_already(
     start_anvil: Callable[..., Anvil], tmp_path: Path
 ) -> None:

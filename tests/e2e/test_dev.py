@@ -8,6 +8,8 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from openpay.client import OpenPay
 from tests.e2e.dev import Dev, is_running, launch, running, start
 from tests.support.anvil import Anvil
@@ -114,6 +116,7 @@ def test_payments_of_before_a_restart_complete_after_it_in_every_token(tmp_path:
         assert len(second.settled_logs()) == len(payments)
 
 
+@pytest.mark.nightly
 def test_reorg_after_a_restart_takes_a_payment_back_and_it_is_paid_again(tmp_path: Path) -> None:
     state = tmp_path / "state"
     assert start(state).end() == 0
@@ -127,6 +130,7 @@ def test_reorg_after_a_restart_takes_a_payment_back_and_it_is_paid_again(tmp_pat
         dev.until_settled(payment)
 
 
+@pytest.mark.nightly
 def test_chain_file_cut_short_by_a_kill_costs_no_payment(tmp_path: Path) -> None:
     state = tmp_path / "state"
     first = start(state, "--block-time", "0.5")

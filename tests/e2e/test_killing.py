@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.dev import Dev, is_running, start
 from tests.e2e.shop import Shop
 from tests.support.process import wait_until
@@ -80,6 +82,7 @@ def test_killed_before_and_after_each_step_of_a_payment(tmp_path: Path, shop: Sh
         dev.end()
 
 
+@pytest.mark.nightly
 def test_killed_at_random_moments(tmp_path: Path, shop: Shop) -> None:
     state = tmp_path / "state"
     chance = random.Random(20260326)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from scripts.simulation.behaviours import Behaviour
 from scripts.simulation.run import simulate
 from scripts.simulation.table import report
@@ -11,6 +13,7 @@ from scripts.simulation.table import report
 PAYMENTS = 2 * len(Behaviour)
 
 
+@pytest.mark.nightly
 async def test_every_customers_money_is_accounted_for(tmp_path: Path) -> None:
     found = await simulate(
         payments=PAYMENTS,
