@@ -36,6 +36,7 @@ def test_demo_without_anything_running_shows_every_step_for_both_tokens() -> Non
     assert said.endswith("All steps happened.\n")
 
 
+@pytest.mark.nightly
 def test_demo_fails_when_the_webhooks_do_not_verify(dev: Dev, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The merchant's server holds another key than the one that signs; everything else happens.
     (tmp_path / "dev.json").write_text(json.dumps({**dev.facts, "webhook_public_key": ANOTHER_KEY}))

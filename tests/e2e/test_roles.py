@@ -148,6 +148,7 @@ def answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.nightly
 def test_separate_processes_survive_the_death_of_the_leading_watcher_and_settler(
     start_anvil: Callable[..., Anvil], postgres_url: str, tmp_path: Path, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
