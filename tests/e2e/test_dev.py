@@ -96,6 +96,7 @@ def test_stopped_and_started_again_it_goes_on_where_it_was(tmp_path: Path) -> No
         assert list(fresh.api.payments.list()) == []
 
 
+@pytest.mark.nightly
 def test_payments_of_before_a_restart_complete_after_it_in_every_token(tmp_path: Path) -> None:
     state = tmp_path / "state"
     first = start(state)

