@@ -68,6 +68,7 @@ def test_signal_during_start_up_stops_it_cleanly(tmp_path: Path) -> None:
     assert not (state / "dev.json").exists()
 
 
+@pytest.mark.nightly
 def test_stopped_and_started_again_it_goes_on_where_it_was(tmp_path: Path) -> None:
     state = tmp_path / "state"
     first = start(state)
