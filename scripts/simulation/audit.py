@@ -49,11 +49,16 @@ class Audit:
     """What `openpay reconcile` printed."""
 
 
-async def audit(world: World, orders: Sequence[Order], withdrawals: Sequence[dict[str, Any]]) -> Audit:
-    """Compare everything. The services have read the whole chain, and the chain is at rest."""
+async def audit(
+    world: World, orders: Sequence[Order], abandoned: Sequence[str], withdrawals: Sequence[dict[str, Any]]
+) -> Audit:
+    """Compare everything. The services have read the whole chain, and the chain is at rest.
+
+    `abandoned`: payments that nobody paid, by id.
+    """
     found = Audit(kills=world.services.kills, reorgs=world.reorgs)
     async with world.node.lock:  # no block is made meanwhile
-        await _payments(world, orders, found)
+        await _payments(world, orders, abandoned, found)
         await _money(world, orders, withdrawals, found)
     _webhooks(world, orders, found)
     status, found.books = await reconcile(world)
@@ -62,7 +67,7 @@ async def audit(world: World, orders: Sequence[Order], withdrawals: Sequence[dic
     return found
 
 
-async def _payments(world: World, orders: Sequence[Order], found: Audit) -> None:
+async def _payments(world: World, orders: Sequence[Order], abandoned: Sequence[str], found: Audit) -> None:
     events: dict[bytes, list[EscrowEvent]] = defaultdict(list)
     for event in await _events(world):
         if event.terms_id is not None:
@@ -72,8 +77,9 @@ async def _payments(world: World, orders: Sequence[Order], found: Audit) -> None
         for token in world.chain.tokens
     }
     seen = await world.payments()
-    if len(seen) != len(orders):
-        found.disagreements.append(f"{len(orders)} payments were asked for, and the API lists {len(seen)}")
+    asked = {order.id for order in orders} | set(abandoned)
+    if seen.keys() != asked:
+        found.disagreements.append(f"{len(asked)} payments were asked for, and the API lists {len(seen)}")
     for place, order in enumerate(orders):
         own = events.pop(order.terms.id(), [])
         in_vault = {symbol: units[place] for symbol, units in held.items()}

@@ -9,12 +9,15 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from openpay.app.recovery import read_answers
 from openpay.chain.escrow_abi import sweep_data
+from openpay.client import Invalid, Payment
 from openpay.devnet.customer import BROWSER_HEADERS
 from openpay.domain.address import to_checksum
 from scripts.simulation.audit import Audit, audit
@@ -44,6 +47,8 @@ class Simulation:
     seed: int
     echo: Callable[[str], None]
     orders: list[Order] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
+    """Payments that were canceled at once, because a token was not offered."""
 
     def __post_init__(self) -> None:
         self._chance = random.Random(f"run {self.seed}")
@@ -63,7 +68,7 @@ class Simulation:
         self.world.services.spared = True
         await self._until("the merchant is told", self._untold)
         await self._read_everything()
-        return await audit(self.world, self.orders, withdrawals)
+        return await audit(self.world, self.orders, self.abandoned, withdrawals)
 
     def _say(self, what: str) -> None:
         world = self.world
@@ -95,18 +100,9 @@ class Simulation:
 
     async def _order(self, customer: Customer) -> Order:
         plan, world = customer.plan, self.world
-        payment = await world.persist(
-            lambda: world.api.payments.create(
-                amount=plan.price,
-                currency="USD",
-                accepted_tokens=plan.accepted,
-                idempotency_key=f"order-{self.seed}-{customer.index}",
-            )
-        )
+        payment = await self._create(customer)
         (claim,) = read_answers(json.dumps(payment)).claims
         offers = {each["token"]: int(each["amount_units"]) for each in payment["deposit"]["amounts"]}
-        if missing := set(plan.accepted) - set(offers):
-            raise Stuck(f"{payment['id']} is not offered in {missing}")
         quotes = {
             send.token: Quote(full_units=offers[send.token])
             if send.token in offers
@@ -126,6 +122,34 @@ class Simulation:
             expected=predict(plan, quotes),
             queue=deque(plan.sends),
         )
+
+    async def _create(self, customer: Customer) -> Payment:
+        """With every token that was asked for: while the node reorganises, the feed may be unusable for a moment."""
+        world = self.world
+        deadline = time.monotonic() + PATIENCE_S
+        for attempt in count():
+            ask = partial(
+                world.api.payments.create,
+                amount=customer.plan.price,
+                currency="USD",
+                accepted_tokens=customer.plan.accepted,
+                idempotency_key=f"order-{self.seed}-{customer.index}-{attempt}",
+            )
+            try:
+                payment = await world.persist(ask)
+            except Invalid as refusal:
+                if refusal.code != "token_unavailable":
+                    raise
+                missing = customer.plan.accepted
+            else:
+                if not (missing := payment["unavailable_tokens"]):
+                    return payment
+                self.abandoned.append(payment["id"])
+                await world.persist(partial(world.api.payments.cancel, payment["id"]))
+            if time.monotonic() > deadline:
+                raise Stuck(f"customer {customer.index} is not offered {', '.join(missing)}")
+            await asyncio.sleep(1)
+        raise AssertionError("unreachable")
 
     async def _send(self, orders: Sequence[Order]) -> list[Sent]:
         """The next transfer of each."""
