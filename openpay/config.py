@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -76,10 +77,12 @@ class Settings(BaseSettings):
 
     rate_limit_per_minute: int | None = Field(default=None, ge=1)
     """Requests per API key (or address, on the page) and minute; none unless set."""
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    """Addresses or networks of reverse proxies, whose `X-Forwarded-For` says who a request is from."""
     allow_insecure_webhooks: bool = False
     """Lets webhooks go to http and loopback targets: for development only."""
 
-    @field_validator("live_rpc_urls", "test_rpc_urls", mode="before")
+    @field_validator("live_rpc_urls", "test_rpc_urls", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -57,7 +57,12 @@ def build_web(installation: Installation) -> web.Application:
             sealer=installation.sealer,
             signals=installation.signals,
             public_url=settings.base_url,
-            http=HttpSettings(per_key=limit, per_address=limit, https=urlsplit(settings.base_url).scheme == "https"),
+            http=HttpSettings(
+                per_key=limit,
+                per_address=limit,
+                trusted_proxies=settings.trusted_proxies,
+                https=urlsplit(settings.base_url).scheme == "https",
+            ),
             allow_insecure_webhooks=settings.allow_insecure_webhooks,
             warnings=installation.warnings,
         )

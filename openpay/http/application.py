@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from openpay.http import request_ids
+from openpay.http.addresses import Network, client_address
 from openpay.http.problems import problems_middleware
 from openpay.http.rates import RateLimit, RateLimiter, allowance
 from openpay.http.request_ids import request_id
@@ -39,8 +40,8 @@ class HttpSettings:
     """Limits of the HTTP side. None, or empty, means no limit.
 
     `hosts`: the names (with port where it is not the scheme's own) this server answers to. `per_key` counts requests
-    with a valid API key, `per_address` all others, by the connection's address. `https`: served to the world under
-    https, so that browsers may be told to stay there.
+    with a valid API key, `per_address` all others, by their address; `trusted_proxies`: whose word on that address is
+    believed. `https`: served to the world under https, so that browsers may be told to stay there.
     """
 
     max_body_bytes: int = MAX_BODY_BYTES
@@ -48,6 +49,7 @@ class HttpSettings:
     hosts: frozenset[str] = frozenset()
     per_key: RateLimit | None = None
     per_address: RateLimit | None = None
+    trusted_proxies: tuple[Network, ...] = ()
     https: bool = False
 
 
@@ -57,6 +59,7 @@ class Limiters:
 
     per_key: RateLimiter | None
     per_address: RateLimiter | None
+    trusted_proxies: tuple[Network, ...]
 
     def take_key(self, request: web.BaseRequest, key_id: str) -> None:
         """Count a request with a valid key. Raises `RateLimited`."""
@@ -66,7 +69,7 @@ class Limiters:
     def take_address(self, request: web.BaseRequest) -> None:
         """Count a request without one. Raises `RateLimited`."""
         if self.per_address is not None:
-            self.per_address.take(request, request.remote or "")
+            self.per_address.take(request, client_address(request, self.trusted_proxies))
 
 
 SETTINGS: web.AppKey[HttpSettings] = web.AppKey("openpay.http", HttpSettings)
@@ -84,6 +87,7 @@ def new_application(
     limiters = Limiters(
         per_key=_limiter("key", settings.per_key, monotonic),
         per_address=_limiter("address", settings.per_address, monotonic),
+        trusted_proxies=settings.trusted_proxies,
     )
     middlewares = [problems_middleware()]
     if settings.hosts:

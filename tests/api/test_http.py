@@ -6,10 +6,12 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import TestServer, make_mocked_request
+from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
@@ -19,6 +21,7 @@ from openpay.app.ports import UnitOfWork
 from openpay.app.sealing import Sealer
 from openpay.errors import CallerError, FatalError, OpenPayError, RateLimited, RetryableError
 from openpay.http import STATUS_OF, HttpSettings, RateLimit, new_application, status_of
+from openpay.http.addresses import client_address
 from openpay.http.rates import RateLimiter
 from openpay.store import Store
 from openpay.store.store import DatabaseBusy
@@ -212,6 +215,47 @@ async def test_guessing_keys_and_public_pages_are_counted_by_address(store: Stor
         problem(await shop.get("/docs"), 429, "rate_limited")
         assert (await shop.get("/v1/payments")).status == 200
         assert (await shop.get("/livez")).status == 200
+
+
+async def test_behind_a_trusted_proxy_each_customer_has_a_quota_of_its_own(store: Store, sealer: Sealer) -> None:
+    http = HttpSettings(per_address=RateLimit(requests=1, window_s=3600), trusted_proxies=(ip_network("127.0.0.0/8"),))
+    async with open_shop(store, sealer, http=http) as shop:
+
+        async def asked_by(*forwarded: str) -> int:
+            headers = CIMultiDict([("X-Forwarded-For", each) for each in forwarded])
+            async with shop.session.get(shop.base_url + "/docs", headers=headers) as answer:
+                return answer.status
+
+        assert await asked_by("203.0.113.7") == 200
+        assert await asked_by("203.0.113.8, 127.0.0.2") == 200
+        # What a customer writes itself comes before what the proxy appends.
+        assert await asked_by("198.51.100.1, 203.0.113.7") == 429
+        assert await asked_by("198.51.100.1", "203.0.113.8") == 429
+        assert await asked_by("nonsense, 203.0.113.7") == 429
+        assert await asked_by("2001:db8:0:1::a") == 200
+        assert await asked_by("2001:db8:0:1:ffff::b") == 429
+
+
+@pytest.mark.parametrize(
+    ("remote", "forwarded", "client"),
+    [
+        ("192.0.2.1", "203.0.113.7", "192.0.2.1"),
+        ("10.0.0.1", "203.0.113.7", "203.0.113.7"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "203.0.113.7, nonsense", "10.0.0.1"),
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("::ffff:10.0.0.1", "203.0.113.7", "203.0.113.7"),
+        ("2001:db8::1", "203.0.113.7", "2001:db8::/64"),
+    ],
+)
+def test_only_what_trusted_proxies_wrote_is_believed(remote: str, forwarded: str, client: str) -> None:
+    request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": forwarded}).clone(remote=remote)
+    assert client_address(request, (ip_network("10.0.0.0/8"),)) == client
+
+
+def test_with_no_trusted_proxy_nobody_is_believed() -> None:
+    request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": "203.0.113.7"}).clone(remote="192.0.2.1")
+    assert client_address(request, ()) == "192.0.2.1"
 
 
 def test_quota_refills_evenly() -> None:

@@ -33,6 +33,7 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         ("OPENPAY_PORT", "eighty"),
         ("OPENPAY_CONFIRMATIONS", "0"),
         ("OPENPAY_RATE_LIMIT_PER_MINUTE", "-1"),
+        ("OPENPAY_TRUSTED_PROXIES", "10.0.0.0/8,proxy.example"),
         ("OPENPAY_PUBLIC_URL", "pay.example"),
         ("OPENPAY_ALLOW_INSECURE_WEBHOOKS", "perhaps"),
     ],
