@@ -125,6 +125,8 @@ contract InvariantTest is InWorld {
 ///         somebody other than the merchant who may get it to where it belongs.
 /// forge-config: default.invariant.runs = 8
 /// forge-config: default.invariant.depth = 30
+/// forge-config: nightly.invariant.runs = 256
+/// forge-config: nightly.invariant.depth = 400
 contract LivenessInvariantTest is InWorld {
     function invariant_noCoinIsEverWithoutSomeoneWhoMayMoveIt() public {
         uint256 before = Snapshots(address(vm)).snapshotState();
