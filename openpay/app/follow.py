@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from openpay.app.excess import keep_excess
 from openpay.app.outbox import tell
 from openpay.app.ports import Database, UnitOfWork
 from openpay.app.records import Block, Cursor, EscrowLog
@@ -264,6 +265,14 @@ async def _assess(
             logs=logs.get(payment.id, ()),
             known=refunds.get(payment.id, ()),
             signed=signed.get(payment.id, ()),
+            head=head,
+            tokens=tokens,
+        )
+        await keep_excess(
+            uow,
+            after,
+            deposits=deposits.get(payment.id, ()),
+            logs=logs.get(payment.id, ()),
             head=head,
             tokens=tokens,
         )

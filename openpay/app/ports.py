@@ -38,6 +38,7 @@ from openpay.domain.deposit import Deposit, RevertedAttempt
 from openpay.domain.events import Event, EventType
 from openpay.domain.payment import Payment
 from openpay.domain.refunds import Refund
+from openpay.domain.sweeping import Excess
 
 
 class Clock(Protocol):
@@ -148,6 +149,17 @@ class Refunds(Protocol):
         """Those that merchants are to pay from their treasuries, oldest first."""
 
     async def page(self, wanted: RefundFilter) -> Page[Refund]: ...
+
+
+class ExcessMoney(Protocol):
+    """What is to be swept from settled payments' vaults. Writers lock the payment first."""
+
+    async def put(self, payment_id: str, excess: Collection[Excess]) -> None:
+        """Store all that there now is of one payment; what is left out is gone."""
+
+    async def get(self, excess_id: str) -> Excess | None: ...
+    async def of_chain(self, chain_id: int, *, limit: int) -> list[Excess]:
+        """The longest waiting first."""
 
 
 class Attempts(Protocol):
@@ -326,6 +338,8 @@ class UnitOfWork(Protocol):
     def deposits(self) -> Deposits: ...
     @property
     def refunds(self) -> Refunds: ...
+    @property
+    def excess(self) -> ExcessMoney: ...
     @property
     def attempts(self) -> Attempts: ...
     @property

@@ -60,7 +60,7 @@ async def keep_refunds(
 
     `logs`: the escrow's canonical logs of this payment.
     """
-    outflows = [outflow for log in logs if (outflow := _outflow(log)) is not None]
+    outflows = [outflow for log in logs if (outflow := outflow_of(log)) is not None]
     concerned = known or any(each.name == "Refunded" for each in outflows)
     if not concerned and all(reason_for(payment, deposit) is None for deposit in deposits):
         return False, ()
@@ -132,7 +132,7 @@ def _completed(refund: Refund) -> Draft:
     return Draft(type=EventType.REFUNDED, subject=refund.id, data=refund_data(refund))
 
 
-def _outflow(log: EscrowLog) -> Outflow | None:
+def outflow_of(log: EscrowLog) -> Outflow | None:
     """A log that moved a listed token out of the vault; None for any other."""
     if log.name not in ("Settled", "Swept", "Refunded", "Rescued"):
         return None

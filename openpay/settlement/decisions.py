@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -55,11 +56,16 @@ def fate_of(nonce: int, sighting: Sighting) -> Fate:
 def ended(slot: Slot, sighting: Sighting, *, now: int) -> list[OperatorTransaction]:
     """All that was signed for a nonce, with its end recorded: at most one was mined, and only that one cost gas."""
     return [
-        replace(each, status=TransactionStatus.MINED, ended_at=now, fee_wei=(sighting.gas_used or 0) * each.gas_price)
+        replace(each, status=TransactionStatus.MINED, ended_at=now, fee_wei=_gas_paid(each, sighting) * each.gas_price)
         if sighting.mined is not None and each.id == sighting.mined.id
         else replace(each, status=TransactionStatus.DROPPED, ended_at=now)
         for each in slot.attempts
     ]
+
+
+def _gas_paid(transaction: OperatorTransaction, sighting: Sighting) -> int:
+    """No node's word makes a transaction cost more than its limit: it counts towards the cap per day."""
+    return min(sighting.gas_used or 0, transaction.gas)
 
 
 def settlement_submitted(payment: Payment, tx_hash: bytes) -> Payment:
@@ -102,3 +108,24 @@ def withdrawal_after(withdrawal: Withdrawal, fate: Fate, log: EscrowLog | None, 
     if fate is Fate.REVERTED:
         return withdrawal_refused(withdrawal, "reverted", now=now)
     return None
+
+
+MOST_SWEEPS_IN_VAIN = 3
+"""So many sweeps of one vault and token may be mined without effect, one after the other: what only pretends to move
+costs no more. Anyone may still sweep it by hand."""
+
+
+def sweep_may_be_tried(transactions: Sequence[OperatorTransaction], logs: Sequence[EscrowLog]) -> bool:
+    """Whether a sweep for which these were signed, oldest first, may be signed again: none is under way, and not too
+    many of the last ones were in vain. `logs` are the escrow's of that payment.
+    """
+    swept = {log.tx_hash for log in logs if log.name == "Swept"}
+    in_vain = 0
+    for each in transactions:
+        if each.status is TransactionStatus.SIGNED:
+            return False
+        if each.tx_hash in swept:
+            in_vain = 0
+        elif each.status is TransactionStatus.MINED:
+            in_vain += 1
+    return in_vain < MOST_SWEEPS_IN_VAIN

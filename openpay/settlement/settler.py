@@ -26,6 +26,7 @@ from openpay.settlement.refunds import Refunds
 from openpay.settlement.reminders import Reminders
 from openpay.settlement.settlements import Settlements
 from openpay.settlement.sources import Source, Work
+from openpay.settlement.sweeps import Sweeps
 from openpay.settlement.tracker import Tracker
 from openpay.settlement.withdrawals import Withdrawals
 
@@ -41,6 +42,9 @@ LONGEST_PAUSE_S = 3_600
 FILL = "fill"
 """The kind of a transaction that does nothing but use a nonce on which later ones wait."""
 FILL_GAS = 21_000
+
+_ORDINARY = frozenset({"AlreadySettled", "NothingToMove", "CanStillSettle"})
+"""A stranger's kindness, or a deposit that came first: the watcher is about to read its log."""
 
 _log = structlog.get_logger(__name__)
 
@@ -106,7 +110,7 @@ class Settler:
         self._batching = batching or Batching()
         self._fees = fees or FeePolicy()
         # People wait for withdrawals and refunds, and there are few of them.
-        ordered = sources or (Withdrawals(chain), Refunds(chain), Settlements(chain))
+        ordered = sources or (Withdrawals(chain), Refunds(chain), Settlements(chain), Sweeps(chain))
         self._sources: dict[str, Source] = {source.kind: source for source in ordered}
         self._operator = Operator(chain, pool, db, signer=signer, wall=wall)
         self._tracker = Tracker(
@@ -350,8 +354,7 @@ class Settler:
         before = self._paused.get(subject)
         length_s = FIRST_PAUSE_S if before is None else min(2 * before.length_s, LONGEST_PAUSE_S)
         self._paused[subject] = _Pause(until=self._wall.now() + length_s, length_s=length_s)
-        # AlreadySettled is a stranger's kindness: the watcher will read its log.
-        level = _log.info if reason == "AlreadySettled" else _log.error
+        level = _log.info if reason in _ORDINARY else _log.error
         level("cannot be done now", subject=subject, reason=reason, again_in_s=length_s)
 
     async def _wait(self, stop: asyncio.Event, timeout_s: float) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from openpay.errors import RetryableError
 from openpay.store.chain import SqlAttempts, SqlChainRecord, SqlDeposits
 from openpay.store.engine import create_engines
+from openpay.store.excess import SqlExcess
 from openpay.store.idempotency import SqlIdempotency
 from openpay.store.merchants import SqlMerchants
 from openpay.store.operations import SqlOperations
@@ -50,6 +51,10 @@ class SqlUnitOfWork:
     @cached_property
     def refunds(self) -> SqlRefunds:
         return SqlRefunds(self.connection)
+
+    @cached_property
+    def excess(self) -> SqlExcess:
+        return SqlExcess(self.connection)
 
     @cached_property
     def attempts(self) -> SqlAttempts:

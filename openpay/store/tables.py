@@ -244,6 +244,18 @@ refunds = Table(
     Index("ix_refunds_list", "merchant_id", "livemode", "seq"),
 )
 
+excess = Table(
+    "excess",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("id", Id, nullable=False, unique=True),
+    Column("payment_id", Id, ForeignKey("payments.id"), nullable=False, index=True),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("token", String(20), nullable=False),
+    Column("units", Units, nullable=False),
+    Index("ix_excess_list", "chain_id", "seq"),
+)
+
 events = Table(
     "events",
     metadata,

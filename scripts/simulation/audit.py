@@ -129,8 +129,6 @@ def _reasons(payment: Payment, kept: dict[str, int]) -> frozenset[str]:
     """Why money lies in a vault, by the API's own words."""
     if not kept:
         return frozenset()
-    if payment["status"] == "paid":
-        return frozenset({"excess, to be swept"})
     words = {"dust": "dust", "awaiting_claim": "awaits a claim", "requested": "awaits the merchant"}
     named = {words.get(each["status"], each["status"]) for each in payment["refunds"] if each["status"] != "succeeded"}
     return frozenset(named or {"for no reason"})

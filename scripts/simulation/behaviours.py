@@ -264,17 +264,13 @@ def _least(token: str, quote: Quote) -> int:
 
 
 def _paid(plan: Plan, token: str, stays: Sequence[tuple[Send, int]]) -> Outcome:
-    """Whatever else came stays in the vault, from where anybody may sweep it to the treasury."""
+    """Whatever else came is swept to the treasury too."""
     settled: dict[str, int] = defaultdict(int)
     excess: dict[str, int] = defaultdict(int)
     for send, units in stays:
         counts = send.token == token and send.when is When.TRADING
         (settled if counts else excess)[send.token] += units
-    if plan.swept:
-        return Outcome(status="paid", settled=settled, swept=excess)
-    return Outcome(
-        status="paid", settled=settled, kept=excess, reasons=frozenset({"excess, to be swept"} if excess else ())
-    )
+    return Outcome(status="paid", settled=settled, swept=excess)
 
 
 def _unpaid(status: str, plan: Plan, stays: Sequence[tuple[Send, int]], quotes: Mapping[str, Quote]) -> Outcome:

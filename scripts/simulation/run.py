@@ -225,7 +225,7 @@ class Simulation:
             sweeps.append(order.customer.sign_call(self.world.chain.escrow, data))
         await self.world.send(sweeps)
         await self._read_everything()
-        self._say(f"{len(late):,} paid late or twice, {len(swept):,} of them swept")
+        self._say(f"{len(late):,} paid late or twice, strangers swept {len(swept):,} of them")
 
     async def _refunds(self) -> None:
         for order in self.orders:
@@ -235,6 +235,7 @@ class Simulation:
                     await self._name_address(order, refund["id"], refund["status"])
         await self.world.node.jump(DAY_S + 2 * HOUR_S)
         await self._until("refunds are made", self._unrefunded)
+        await self._until("excess is swept", self._unswept)
 
     async def _name_address(self, order: Order, refund_id: str, status: str) -> None:
         """The customer's own address, but a visitor's claim."""
@@ -322,6 +323,16 @@ class Simulation:
                 states = [refund["status"] for refund in seen[order.id]["refunds"]]
                 left.append(f"{order.id} ({order.customer.plan.behaviour}) {states}")
         return left
+
+    async def _unswept(self) -> list[str]:
+        """Vaults that still hold what is to be swept, by the chain itself."""
+        orders = [order for order in self.orders if order.expected.swept]
+        vaults = [order.vault for order in orders]
+        left = set()
+        for token in self.world.chain.tokens:
+            held = await self.world.balances(token.contract, vaults)
+            left |= {order.id for order, units in zip(orders, held, strict=True) if units}
+        return sorted(left)
 
     async def _untold(self) -> list[str]:
         told = [

@@ -337,6 +337,22 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_deposits_block_hash"), ["block_hash"], unique=False)
 
     op.create_table(
+        "excess",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("payment_id", sa.String(length=40), nullable=False),
+        sa.Column("chain_id", sa.BigInteger(), nullable=False),
+        sa.Column("token", sa.String(length=20), nullable=False),
+        sa.Column("units", Units(), nullable=False),
+        sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name=op.f("fk_excess_payment_id")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_excess")),
+        sa.UniqueConstraint("id", name=op.f("uq_excess_id")),
+    )
+    with op.batch_alter_table("excess", schema=None) as batch_op:
+        batch_op.create_index("ix_excess_list", ["chain_id", "seq"], unique=False)
+        batch_op.create_index(batch_op.f("ix_excess_payment_id"), ["payment_id"], unique=False)
+
+    op.create_table(
         "refunds",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -427,6 +443,11 @@ def downgrade() -> None:
         batch_op.drop_index("ix_refunds_due")
 
     op.drop_table("refunds")
+    with op.batch_alter_table("excess", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_excess_payment_id"))
+        batch_op.drop_index("ix_excess_list")
+
+    op.drop_table("excess")
     with op.batch_alter_table("deposits", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_deposits_block_hash"))
 
