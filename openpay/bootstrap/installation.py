@@ -129,6 +129,8 @@ def keystore_password(settings: Settings) -> str | None:
         return file.read_text().partition("\n")[0].rstrip("\r")
     except OSError as error:
         raise ConfigurationError(f"OPENPAY_OPERATOR_KEYSTORE_PASSWORD_FILE: {file}: {error.strerror}") from error
+    except UnicodeDecodeError:  # whose words quote the password
+        raise ConfigurationError(f"OPENPAY_OPERATOR_KEYSTORE_PASSWORD_FILE: {file} is not UTF-8 text") from None
 
 
 def operator_address(settings: Settings) -> bytes:

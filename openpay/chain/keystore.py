@@ -9,23 +9,33 @@ import json
 import os
 from pathlib import Path
 
-from openpay.domain.address import parse_address
+from openpay.chain.signing import Signer
+from openpay.domain.address import parse_address, to_checksum
 from openpay.errors import ConfigurationError, Invalid
 
 LEAST_PASSWORD_LENGTH = 8
 
 
 def read_keystore(path: Path, password: str) -> bytes:
-    """The 32-byte key in a file. Takes about a second, by design. Raises `ConfigurationError`."""
+    """The 32-byte key in a file. Takes about a second, by design.
+
+    Raises `ConfigurationError`, also when the file names another address than its key's: processes without the
+    password go by that name, and would draw up terms for an operator whose key nobody has.
+    """
     from openpay.chain.account import Account
 
     content = _load(path)
+    named = keystore_address(path)
     try:
-        return bytes(Account.decrypt(content, password))
+        key = bytes(Account.decrypt(content, password))
     except ValueError:  # the library's word for a wrong password, among others
         raise ConfigurationError(f"{path} does not open with this password") from None
     except Exception as error:  # noqa: BLE001 - a broken file fails in many ways; none may quote what it held
         raise ConfigurationError(f"{path} is no keystore of version 3: {type(error).__name__}") from None
+    address = Signer(key).address
+    if named not in (None, address):
+        raise ConfigurationError(f"{path} holds the key of {to_checksum(address)}, but names another address")
+    return key
 
 
 def keystore_address(path: Path) -> bytes | None:

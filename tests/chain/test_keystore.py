@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,41 @@ def test_key_and_keystore_together_are_refused_without_showing_the_key(keystore:
     with pytest.raises(ConfigurationError, match="not both") as caught:
         operator_signer(settings)
     assert KEY.hex() not in str(caught.value)
+
+
+def test_keystore_that_names_another_address_than_its_keys_is_refused(keystore: Path) -> None:
+    keystore.write_text(json.dumps(json.loads(keystore.read_text()) | {"address": "11" * 20}))
+    with pytest.raises(ConfigurationError, match="names another address"):
+        read_keystore(keystore, PASSWORD)
+
+
+def test_password_file_that_is_no_text_is_refused_without_quoting_it(keystore: Path, tmp_path: Path) -> None:
+    password_file = tmp_path / "password"
+    password_file.write_bytes(b"secret-\xff\xfe")
+    settings = given_settings(operator_keystore=keystore, operator_keystore_password_file=password_file)
+    with pytest.raises(ConfigurationError, match="not UTF-8") as caught:
+        operator_signer(settings)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_half_a_keystore_is_refused_in_words(keystore: Path) -> None:
+    """As a full disk or a killed process leaves it."""
+    text = keystore.read_text()
+    keystore.write_text(text[: len(text) // 2])
+    with pytest.raises(ConfigurationError, match=r"operator\.json is no keystore"):
+        read_keystore(keystore, PASSWORD)
+
+
+@pytest.mark.parametrize("show", [repr, str, lambda signer: repr(vars(signer))])
+def test_signer_never_shows_its_key(show: Callable[[Signer], str]) -> None:
+    shown = show(Signer(KEY))
+    assert KEY.hex() not in shown
+    assert repr(KEY) not in shown
+
+
+def test_settings_never_show_key_nor_password() -> None:
+    settings = given_settings(operator_key="0x" + KEY.hex(), operator_keystore_password=PASSWORD)
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert KEY.hex() not in shown
+        assert PASSWORD not in shown
