@@ -7,7 +7,7 @@ used once, so no number of repetitions moves money twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -23,7 +23,7 @@ from openpay.chain.signing import Signer
 from openpay.domain.chains import Chain
 from openpay.domain.ids import new_id
 from openpay.errors import ChainUnavailable, ConcurrentChange
-from openpay.settlement.decisions import Sighting
+from openpay.settlement.decisions import ENDS, Sighting, fate_of
 from openpay.settlement.nonces import Slot
 from openpay.settlement.reminders import Reminders
 
@@ -106,7 +106,12 @@ class Operator:
         return await self._pool.ask(ask)
 
     async def look(self, slot: Slot, *, final_number: int | None) -> Sighting:
-        """What the chain says of a nonce. `final_number` is the newest final block that the watcher read."""
+        """What the chain says of a nonce. `final_number` is the newest final block that the watcher read.
+
+        After the end of a nonce its work may be signed again under another one, which would move money twice if the
+        first transaction lived on. So an end on which two hosts do not agree (one, where only one is configured) is
+        reported as not final yet.
+        """
         sender = slot.newest.sender
 
         async def ask(endpoint: Endpoint) -> Sighting:
@@ -128,7 +133,22 @@ class Operator:
                 final_nonce=final_nonce,
             )
 
-        return await self._pool.ask(ask)
+        sighting = await self._pool.ask(ask)
+        if fate_of(slot.nonce, sighting) not in ENDS:
+            return sighting
+        words = await self._pool.ask_hosts(ask)
+        agreeing = [host for host, word in words.items() if isinstance(word, Sighting) and _agree(slot, word, sighting)]
+        if len(agreeing) >= min(2, len(words)):
+            return sighting
+        if self._reminders.is_due(f"end of {slot.newest.id}", now=self._wall.now()):
+            _log.warning(
+                "hosts do not agree on the end of a transaction",
+                tx=slot.newest.tx_hash.hex(),
+                nonce=slot.nonce,
+                agreeing=sorted(agreeing),
+                hosts=sorted(words),
+            )
+        return replace(sighting, final_number=None, final_nonce=None)
 
     # --- transactions ------------------------------------------------------------------------------------------------
 
@@ -199,6 +219,12 @@ async def _mined(endpoint: Endpoint, slot: Slot) -> tuple[OperatorTransaction, r
         except Missing:
             continue
     return None
+
+
+def _agree(slot: Slot, one: Sighting, other: Sighting) -> bool:
+    """Whether two hosts tell the same end of a nonce, by the same transaction of ours or by none."""
+    mined, mined_too = (None if each.mined is None else each.mined.id for each in (one, other))
+    return mined == mined_too and fate_of(slot.nonce, one) is fate_of(slot.nonce, other)
 
 
 def _is_known(refusal: JsonRpcError) -> bool:
