@@ -68,11 +68,6 @@ def _gas_paid(transaction: OperatorTransaction, sighting: Sighting) -> int:
     return min(sighting.gas_used or 0, transaction.gas)
 
 
-def _gas_paid(transaction: OperatorTransaction, sighting: Sighting) -> int:
-    """No node's word makes a transaction cost more than its limit: it counts towards the cap per day."""
-    return min(sighting.gas_used or 0, transaction.gas)
-
-
 def settlement_submitted(payment: Payment, tx_hash: bytes) -> Payment:
     """The payment while `tx_hash` is on its way to settle it."""
     return replace(payment, settlement=Settlement(status=SettlementStatus.SUBMITTED, tx_hash=tx_hash))
