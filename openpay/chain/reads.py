@@ -38,6 +38,11 @@ def chain_id() -> Call[str]:
     return Call(HexQuantity, "eth_chainId")
 
 
+def newest_height() -> Call[str]:
+    """The number of the node's newest block."""
+    return Call(HexCount, "eth_blockNumber")
+
+
 def header(block: int | Tag) -> Call[Header]:
     """The header at a height, or under a tag. Its `hash` is the node's claim."""
     return Call(Header, "eth_getBlockByNumber", (_number_or_tag(block), False))

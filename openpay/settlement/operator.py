@@ -32,12 +32,13 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """What one node says of the operator's account now: next nonces, wei, and the gas price it asks for."""
+    """What one node says of the operator's account at its newest block: next nonces, wei, and the gas price it asks."""
 
     latest_nonce: int
     pending_nonce: int
     balance: int
     asked_price: int
+    newest_block: int
 
 
 class Operator:
@@ -58,12 +59,13 @@ class Operator:
     # --- questions: each raises `ChainUnavailable` when no node gave an answer ---------------------------------------
 
     async def account(self) -> Account:
-        latest, pending, balance, asked = await self._pool.batch(
+        latest, pending, balance, asked, newest = await self._pool.batch(
             [
                 reads.transaction_count(self.address, "latest"),
                 reads.transaction_count(self.address, "pending"),
                 reads.balance(self.address, "latest"),
                 reads.gas_price(),
+                reads.newest_height(),
             ]
         )
         return Account(
@@ -71,6 +73,7 @@ class Operator:
             pending_nonce=read_quantity(pending),
             balance=read_quantity(balance),
             asked_price=read_quantity(asked),
+            newest_block=read_quantity(newest),
         )
 
     async def least_nonce(self) -> int:

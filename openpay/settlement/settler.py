@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from openpay.app.ports import Clock, Database
+from openpay.app.records import Cursor
 from openpay.app.signals import Signals
 from openpay.chain.errors import JsonRpcError
 from openpay.chain.escrow_abi import error_name
@@ -37,6 +38,8 @@ MOST_IN_FLIGHT = 8
 """Nonces of ours in no block; nodes keep at least 16 of one account in their pools."""
 LARGEST_NONCE_STEP = 16
 """A next nonce further above ours than this is not believed from one host: its gaps would cost gas to fill."""
+MOST_BLOCKS_BEHIND = 100
+"""So far behind the chain may the watcher be while work is started; on BNB Chain 45 seconds."""
 FIRST_PAUSE_S = 5
 LONGEST_PAUSE_S = 3_600
 FILL = "fill"
@@ -154,7 +157,20 @@ class Settler:
         if waiting:
             round_ = await self._round(account, waiting)
             await self._tracker.push(waiting, account, cursor, committed_today=round_.committed_today)
+        if self._knows_too_little(account, cursor):
+            return bool(waiting)
         return await self._start_all(bundles, await self._round(account, waiting)) or bool(waiting)
+
+    def _knows_too_little(self, account: Account, cursor: Cursor) -> bool:
+        """Whether the database is far behind the chain, as one restored from a backup is.
+
+        What it calls due may have been done by transactions that it forgot: a refund done again would be paid from
+        the vault's other deposits.
+        """
+        behind = account.newest_block - cursor.number
+        holds = behind > MOST_BLOCKS_BEHIND
+        self._hold("watcher is behind: starting nothing until it has read on", holds, blocks=behind)
+        return holds
 
     # --- what is due -------------------------------------------------------------------------------------------------
 

@@ -41,44 +41,48 @@ async def test_one_node_cannot_make_a_refund_be_paid_twice_from_other_deposits(d
     scene.pay(payment, "USDT", 5 * UNIT)
     await desk.pass_time(2 * HOUR_S)
     scene.anvil.rpc("evm_setAutomine", False)
-    async with proxies(scene.anvil, 2) as (liar, honest):
-        async with connect([liar.url, honest.url], chain_id=CHAIN_ID) as pool:
-            settler = desk.till.settler(pool)
-            await settler.step()
-            signed = {refund.id: await desk.till.transactions(refund.id) for refund in await desk.refunds(payment)}
-            assert [len(transactions) for transactions in signed.values()] == [1, 1]
-            liar.lie = lie
-            with capture_logs() as logs:
-                for _ in range(3):
-                    await settler.step()
-            assert "hosts do not agree on the end of a transaction" in {log["event"] for log in logs}
-            for refund in await desk.refunds(payment):
-                assert refund.status is RefundStatus.SUBMITTED
-                assert await desk.till.transactions(refund.id) == signed[refund.id]
-            liar.lie = None
-            scene.anvil.mine()
-            scene.anvil.rpc("evm_setAutomine", True)
-            await desk.till.until_final()
-            await settler.step()
+    async with (
+        proxies(scene.anvil, 2) as (liar, honest),
+        connect([liar.url, honest.url], chain_id=CHAIN_ID) as pool,
+    ):
+        settler = desk.till.settler(pool)
+        await settler.step()
+        signed = {refund.id: await desk.till.transactions(refund.id) for refund in await desk.refunds(payment)}
+        assert [len(transactions) for transactions in signed.values()] == [1, 1]
+        liar.lie = lie
+        with capture_logs() as logs:
+            for _ in range(3):
+                await settler.step()
+        assert "hosts do not agree on the end of a transaction" in {log["event"] for log in logs}
+        for refund in await desk.refunds(payment):
+            assert refund.status is RefundStatus.SUBMITTED
+            assert await desk.till.transactions(refund.id) == signed[refund.id]
+        liar.lie = None
+        scene.anvil.mine()
+        scene.anvil.rpc("evm_setAutomine", True)
+        await desk.till.until_final()
+        await settler.step()
     assert [refund.status for refund in await desk.refunds(payment)] == [RefundStatus.SUCCEEDED] * 2
     assert desk.held(payment) == 0
 
 
 async def test_end_is_recorded_once_the_second_host_is_back(till: Till) -> None:
     payment = await till.paid()
-    async with proxies(till.scene.anvil, 2) as (first, second):
-        async with connect([first.url, second.url], chain_id=CHAIN_ID) as pool:
-            settler = till.settler(pool)
-            await settler.step()
-            await till.until_final()
-            second.is_away = True
-            await settler.step()
-            (waiting,) = await till.transactions(payment.id)
-            assert waiting.status is TransactionStatus.SIGNED
-            second.is_away = False
-            await settler.step()
-            (ended,) = await till.transactions(payment.id)
-            assert ended.status is TransactionStatus.MINED
+    async with (
+        proxies(till.scene.anvil, 2) as (first, second),
+        connect([first.url, second.url], chain_id=CHAIN_ID) as pool,
+    ):
+        settler = till.settler(pool)
+        await settler.step()
+        await till.until_final()
+        second.is_away = True
+        await settler.step()
+        (waiting,) = await till.transactions(payment.id)
+        assert waiting.status is TransactionStatus.SIGNED
+        second.is_away = False
+        await settler.step()
+        (ended,) = await till.transactions(payment.id)
+        assert ended.status is TransactionStatus.MINED
 
 
 async def test_node_cannot_claim_that_a_transaction_cost_more_than_its_limit(till: Till) -> None:
