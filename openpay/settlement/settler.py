@@ -350,7 +350,12 @@ class Settler:
 
     async def _is_refused(self, work: Work) -> bool:
         """Ask for one call alone, and record or pause it when it would revert."""
-        refusal = await self._operator.refusal(work.to, work.data)
+        try:
+            refusal = await self._operator.refusal(work.to, work.data)
+        except JsonRpcError as error:
+            # No word of the escrow's, such as a receiver that computes until the node gives up: only this work waits.
+            self._pause(work.subject, error.message)
+            return True
         if refusal is None:
             return False
         reason = _reason(refusal)

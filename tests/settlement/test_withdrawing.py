@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from openpay.app.records import TransactionStatus, WithdrawalStatus
-from openpay.chain.escrow_abi import withdraw_for_data
+from openpay.chain.errors import JsonRpcError
+from openpay.chain.escrow_abi import selector, withdraw_for_data
+from openpay.chain.pool import Pool
+from openpay.chain.rpc import Call
+from openpay.domain.payment import SettlementStatus
 from tests.settlement.till import Till
 from tests.watcher.scene import UNIT
 
@@ -103,3 +109,29 @@ async def test_withdrawal_whose_nonce_was_taken_is_tried_again(till: Till) -> No
     assert (done.status, done.units) == (WithdrawalStatus.SUCCEEDED, units)
     statuses = [transaction.status for transaction in await till.transactions(withdrawal.id)]
     assert statuses == [TransactionStatus.DROPPED, TransactionStatus.MINED]
+
+
+class GivingUpPool:
+    """A pool whose nodes give up on simulating a withdrawal, as for a merchant whose contract computes for ever."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    async def call(self, call: Call[Any]) -> Any:
+        if call.method == "eth_call" and selector("withdrawFor").hex() in str(call.params):
+            raise JsonRpcError("node:1", method=call.method, code=-32000, message="execution aborted (timeout = 5s)")
+        return await self._pool.call(call)
+
+
+async def test_withdrawal_on_which_nodes_give_up_holds_up_nothing_else(till: Till) -> None:
+    withdrawal = await till.request_withdrawal("BNB")
+    payment = await till.paid()
+    settler = till.settler(GivingUpPool(till.scene.pool))
+    await settler.step()
+    await till.until_final()
+    await settler.step()
+    assert (await till.settlement(payment)).status is SettlementStatus.SETTLED
+    assert (await till.withdrawal(withdrawal)).status is WithdrawalStatus.PENDING
