@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openpay.domain.address import parse_address
-from openpay.domain.terms import Terms
+from openpay.domain.terms import Terms, payment_key
 from openpay.domain.vaults import vault_address
 from openpay.errors import Invalid, InvariantViolated
 
@@ -47,7 +47,7 @@ def read_answers(text: str) -> Answers:
     for place, answer in _answers(text, faults):
         try:
             claim = _claim(answer)
-        except (KeyError, TypeError, ValueError, Invalid, InvariantViolated) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, Invalid, InvariantViolated) as error:
             faults.append(f"{place}: {_payment_id(answer)} cannot be used: {_words(error)}")
             continue
         claims.setdefault((claim.chain_id, claim.address), claim)
@@ -93,14 +93,18 @@ def _claim(answer: Any) -> Claim:
         expiry=int(given["expiry"]),
         round=int(given["round"]),
         assets=int(given["assets"]),
-        payment_key=bytes.fromhex(given["paymentId"].removeprefix("0x")),
+        payment_key=bytes.fromhex(str(given["paymentId"]).removeprefix("0x")),
     )
     escrow = parse_address(deposit["escrow"], param="escrow")
     address = parse_address(deposit["address"], param="address")
     if vault_address(escrow, terms.id()) != address:
         raise ValueError("its terms do not lead to its deposit address, so one of them was changed")
+    payment_id = _payment_id(answer)
+    if payment_key(payment_id) != terms.payment_key:
+        # `--refund` names a payment by its id: another's id must not lead to this one's money.
+        raise ValueError("its id is not the one in its terms, so one of them was changed")
     return Claim(
-        payment_id=_payment_id(answer),
+        payment_id=payment_id,
         chain_id=int(deposit["chain_id"]),
         escrow=escrow,
         terms=terms,
@@ -113,8 +117,11 @@ def _claim(answer: Any) -> Claim:
 
 
 def _payment_id(answer: Any) -> str:
-    """For people only: the terms carry its hash."""
-    return str(answer.get("id", "a payment without id"))[:60] if isinstance(answer, dict) else "what stands there"
+    """As the answer writes it; printable, because it is shown on terminals."""
+    if not isinstance(answer, dict):
+        return "what stands there"
+    text = str(answer.get("id", "a payment without id"))[:60]
+    return text if text.isprintable() else ascii(text)
 
 
 def _words(error: Exception) -> str:

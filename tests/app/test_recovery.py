@@ -110,3 +110,35 @@ def test_value_that_no_terms_can_have_is_refused(field: str, value: object) -> N
     read = read_answers(json.dumps([bad, answer(2)]))
     assert [claim.payment_id for claim in read.claims] == ["pay_2"]
     assert len(read.faults) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("terms", "paymentId"), 7),
+        (("terms", "paymentId"), None),
+        (("terms", "usd"), float("inf")),
+        (("chain_id",), 1e999),
+    ],
+)
+def test_value_of_a_wrong_kind_is_a_fault_of_its_answer_alone(place: tuple[str, ...], value: Any) -> None:
+    hostile = answer(1)
+    inner = hostile["deposit"]
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    read = read_answers(json.dumps(hostile) + "\n" + json.dumps(answer(2)))
+    assert [claim.payment_id for claim in read.claims] == ["pay_2"]
+    assert len(read.faults) == 1
+
+
+def test_answer_under_another_payments_id_is_not_believed() -> None:
+    read = read_answers(json.dumps([answer(1) | {"id": "pay_2"}, answer(2)]))
+    assert [(claim.payment_id, claim.terms) for claim in read.claims] == [("pay_2", terms(2))]
+    assert len(read.faults) == 1
+    assert "its id is not the one in its terms" in read.faults[0]
+
+
+def test_id_cannot_steer_the_terminal_that_shows_it() -> None:
+    (fault,) = read_answers(json.dumps(answer() | {"id": "\x1b[2J\u202epay_1"})).faults
+    assert fault.isprintable()
