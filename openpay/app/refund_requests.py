@@ -148,7 +148,12 @@ class RefundService:
 
     async def _from_vault(self, uow: UnitOfWork, payment: Payment, request: RefundRequest) -> list[Refund]:
         known = (await uow.refunds.of([payment.id])).get(payment.id, [])
-        open_ = [refund for refund in known if refund.status in APPROVABLE]
+        # A part that the merchant asked for before is on its way: nothing asked for later draws on it, or redirects it.
+        open_ = [
+            refund
+            for refund in known
+            if refund.status in APPROVABLE and not (refund.source is None and refund.status is RefundStatus.SCHEDULED)
+        ]
         token = self._choose_token(payment, request, [refund.token for refund in open_])
         open_ = [refund for refund in open_ if refund.token == token.symbol]
         left = sum(refund.units for refund in open_)

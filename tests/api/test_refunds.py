@@ -174,6 +174,33 @@ async def test_part_of_it_leaves_the_rest_to_the_sender(shop: Shop) -> None:
     assert (again, rest["amount"], rest["status"]) == (part, "6.00", "awaiting_claim")
 
 
+async def test_parts_together_never_exceed_what_is_there(shop: Shop) -> None:
+    payment = await expired_with(shop)
+    path = f"/v1/payments/{payment['id']}/refund"
+    first = {"amount": "4", "destination": CUSTOMER}
+    assert (await shop.post(path, first)).status == 201
+
+    too_much = await shop.post(path, {"amount": "8", "destination": CUSTOMER})
+
+    assert "at most 6.00" in problem(too_much, 422, "invalid_amount", param="amount")
+
+
+async def test_later_request_for_all_leaves_an_earlier_part_its_address(shop: Shop) -> None:
+    payment = await expired_with(shop)
+    path = f"/v1/payments/{payment['id']}/refund"
+    elsewhere = to_checksum(SENDER)
+    await shop.post(path, {"amount": "4", "destination": CUSTOMER})
+
+    made = (await shop.post(path, {"destination": elsewhere})).body["data"]
+
+    assert [(refund["amount"], refund["destination"]) for refund in made] == [("6.00", elsewhere)]
+    again = (await shop.get(f"/v1/payments/{payment['id']}")).body["refunds"]
+    assert {(refund["amount"], refund["destination"]) for refund in again} == {
+        ("4.00", CUSTOMER),
+        ("6.00", elsewhere),
+    }
+
+
 async def test_same_request_twice_refunds_once(shop: Shop) -> None:
     payment = await expired_with(shop)
     wanted = {"amount": "4", "destination": CUSTOMER}
