@@ -200,6 +200,7 @@ class _Handlers:
         self._claims.take(request, payment.id)
         form = await request.post()
         refund_id, destination, signature = (str(form.get(name, "")).strip() for name in _CLAIM_FIELDS)
+        self._refund(loaded, refund_id)  # anything else, such as a NUL, is no question for the database
         try:
             signer = None
             if signature:

@@ -18,6 +18,7 @@ from openpay.chain.account import Account
 from openpay.chain.messages import message_hash
 from openpay.domain.payment import Payment
 from openpay.domain.refunds import NamedBy, Refund, RefundPolicy, RefundStatus
+from openpay.store import Store
 from tests.checkout_web.scenes import WHOLE, Shop
 
 Client = TestClient[web.Request, web.Application]
@@ -310,3 +311,18 @@ async def test_claim_form_is_accessible_and_fits_a_small_phone(shop: Shop, clien
         results = await Axe().run(page, options=AXE_RULES)
         assert results.violations_count == 0, results.response["violations"]
     assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+    # One run of text: the parts of a flex container would stand beside each other as columns.
+    assert await page.locator("button[value=ask]").evaluate("button => button.childNodes.length") == 1
+
+
+async def test_refund_id_that_no_database_can_hold_is_just_unknown(
+    postgres_url: str, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
+) -> None:
+    store = Store.open(postgres_url)
+    shop = await Shop.opened(store)
+    client = await aiohttp_client(shop.application(public_url="https://pay.example"))
+    payment = await claimable(shop)
+
+    assert (await claim(client, payment, refund="ref_\0", destination=THERE)).status == 404
+
+    await store.close()
