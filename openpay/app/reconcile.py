@@ -8,7 +8,7 @@ nodes keep the state of a block only for a minute.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from openpay.app.ports import Database, Holdings, UnitOfWork
@@ -19,10 +19,13 @@ from openpay.domain.deposit import Deposit
 from openpay.domain.ledger import (
     Difference,
     Entry,
+    Surplus,
     compare_payment,
     compare_state,
     compare_units,
+    surpluses,
     treasury_units,
+    unseen_in_vault,
     vault_units,
 )
 from openpay.domain.payment import Payment
@@ -50,7 +53,10 @@ class Totals:
 
 @dataclass(kw_only=True)
 class Reconciliation:
-    """What was compared and how it came out. `final_number` is the block of the last comparison."""
+    """What was compared and how it came out. `final_number` is the block of the last comparison.
+
+    `surplus` is no difference: strangers sent it past the books, and nobody lost it.
+    """
 
     payments: int = 0
     treasuries: int = 0
@@ -59,6 +65,24 @@ class Reconciliation:
     final_number: int = 0
     totals: dict[str, Totals] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
+    surplus: list[Surplus] = field(default_factory=list)
+
+    def add_units(
+        self,
+        subject: str,
+        place: str,
+        address: bytes,
+        books: Mapping[str, int],
+        found: Mapping[str, int],
+        *,
+        unseen: Collection[str],
+    ) -> None:
+        """Compare one address; `unseen`: the tokens of which more than in the books is no difference there."""
+        extra = surpluses(subject, place, address, books, found, unseen=unseen)
+        self.surplus += extra
+        benign = {each.token for each in extra}
+        strict = {token: units for token, units in books.items() if token not in benign}
+        self.differences += compare_units(subject, place, strict, found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,14 +157,17 @@ async def _compare_vaults(
     contracts = [token.contract for token in chain.tokens]
     units = await holdings.units(chain.chain_id, [p.address for p in payments], contracts, block=moment.block)
     states = await _states(holdings, chain.chain_id, payments, moment)
+    native = [token.symbol for token in chain.tokens if token.contract is None]
     for payment, held in zip(payments, units, strict=True):
         of_payment = entries[payment.id]
         books = {token.symbol: vault_units(of_payment, token.symbol) for token in chain.tokens}
         found = {token.symbol: held[token.contract] for token in chain.tokens}
         result.payments += 1
-        result.differences += compare_payment(payment, of_payment)
-        result.differences += compare_state(payment, of_payment, states[payment.id])
-        result.differences += compare_units(payment.id, "vault", books, found)
+        wrong = [*compare_payment(payment, of_payment), *compare_state(payment, of_payment, states[payment.id])]
+        result.differences += wrong
+        # Where the payment itself disagrees, money too much is more likely ours than a stranger's.
+        unseen = () if wrong else unseen_in_vault(payment, native)
+        result.add_units(payment.id, "vault", payment.address, books, found, unseen=unseen)
         for symbol, total in result.totals.items():
             total.in_vaults += found[symbol]
             total.deposited += _sum(of_payment, symbol, "Deposit")
@@ -176,12 +203,13 @@ async def _compare_treasuries(
     owners = list(dict.fromkeys(merchant.address for merchant in merchants))  # one account may own several shops
     treasuries = [treasury_address(chain.escrow, owner) for owner in owners]
     units = await holdings.units(chain.chain_id, treasuries, contracts, block=moment.block)
-    for owner, held in zip(owners, units, strict=True):
+    for owner, treasury, held in zip(owners, treasuries, units, strict=True):
         entries = entries_of((), [log for log in logs if log.account == owner], moment.number)
         books = {token.symbol: treasury_units(entries, token.symbol) for token in chain.tokens}
         found = {token.symbol: held[token.contract] for token in chain.tokens}
         result.treasuries += 1
-        result.differences += compare_units(f"0x{owner.hex()}", "treasury", books, found)
+        # Nobody watches treasuries: anybody may send them any token.
+        result.add_units(f"0x{owner.hex()}", "treasury", treasury, books, found, unseen=tuple(books))
         for symbol, total in result.totals.items():
             total.in_treasuries += found[symbol]
             total.withdrawn += _sum(entries, symbol, "Withdrawn")

@@ -11,6 +11,7 @@ from openpay.bootstrap.installation import configured_chains, open_pools
 from openpay.bootstrap.state_dir import CHAIN_FILE, read_dev_json
 from openpay.chain.holdings import ChainHoldings
 from openpay.config import Settings, given_settings
+from openpay.domain.address import to_checksum
 from openpay.domain.chains import Chain
 from openpay.domain.money import format_decimal
 from openpay.store import Store, schema
@@ -33,7 +34,7 @@ def dev_settings(state_dir: Path) -> Settings:
 
 
 async def reconcile_all(settings: Settings, *, echo: Echo) -> bool:
-    """Whether books and chains agree. Raises `ConfigurationError`, `ChainUnavailable`."""
+    """Whether books and chains agree: surplus is no difference. Raises `ConfigurationError`, `ChainUnavailable`."""
     chains = configured_chains(settings)
     await schema.check(settings.database_url)
     agrees = True
@@ -84,11 +85,31 @@ def report(chain: Chain, result: Reconciliation) -> list[str]:
         for total in (result.totals[token.symbol],)
     ]
     lines += [*table(heads, rows), ""]
+    lines += _surplus(chain, result)
     if not result.differences:
         return [*lines, "Books and chain agree."]
     differences = [(each.subject, each.what, each.books, each.found) for each in result.differences]
     lines += table(("subject", "what", "books", "found"), differences)
     return [*lines, "", f"{len(differences):,} differences: docs/ledger.md says what each may mean."]
+
+
+def _surplus(chain: Chain, result: Reconciliation) -> list[str]:
+    if not result.surplus:
+        return []
+    decimals = {token.symbol: token.decimals for token in chain.tokens}
+    rows = [
+        (
+            to_checksum(it.address),
+            it.place,
+            it.subject,
+            it.token,
+            format_decimal(it.units, decimals[it.token]),
+            str(it.units),
+        )
+        for it in result.surplus
+    ]
+    heads = ("address", "place", "of", "token", "amount", "units")
+    return ["Surplus: sent by others past the books, lost by nobody.", *table(heads, rows), ""]
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

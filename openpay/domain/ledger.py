@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from openpay.domain.custody import EscrowState
-from openpay.domain.payment import Payment, SettlementStatus, Status
+from openpay.domain.payment import ENDED, Payment, SettlementStatus, Status
 from openpay.domain.vaults import vault_address
 
 OUT_OF_VAULT = frozenset({"Settled", "Swept", "Refunded", "Rescued"})
@@ -42,6 +42,17 @@ class Difference:
     found: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Surplus:
+    """More of one token at one address than the books explain, where anybody may send some unseen. Nobody lost it."""
+
+    subject: str
+    place: str
+    address: bytes
+    token: str
+    units: int
+
+
 def vault_units(entries: Iterable[Entry], token: str) -> int:
     """What the books say is left in a vault."""
     of_token = [entry for entry in entries if entry.token == token]
@@ -63,6 +74,35 @@ def compare_units(subject: str, place: str, books: Mapping[str, int], found: Map
         for token, units in books.items()
         if units != found.get(token, 0)
     ]
+
+
+def surpluses(
+    subject: str,
+    place: str,
+    address: bytes,
+    books: Mapping[str, int],
+    found: Mapping[str, int],
+    *,
+    unseen: Iterable[str],
+) -> list[Surplus]:
+    """What an address holds beyond the books, of the tokens that may come there without the watcher being to blame.
+
+    Each token by itself: what one has too much makes up for nothing that another lacks.
+    """
+    return [
+        Surplus(subject=subject, place=place, address=address, token=token, units=found[token] - books[token])
+        for token in unseen
+        if found[token] > books[token]
+    ]
+
+
+def unseen_in_vault(payment: Payment, native: Iterable[str]) -> tuple[str, ...]:
+    """The tokens that may reach a payment's vault without a deposit in the books.
+
+    Transfers of tokens are read for every vault for ever, so a token too much is a deposit that was missed. BNB that
+    a contract sends leaves no log; it is looked for only while the payment is open.
+    """
+    return tuple(native) if payment.status in ENDED else ()
 
 
 def compare_state(payment: Payment, entries: Iterable[Entry], state: EscrowState) -> list[Difference]:

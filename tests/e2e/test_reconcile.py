@@ -16,6 +16,7 @@ from openpay.chain.escrow_abi import refund_data, sweep_data, withdraw_data
 from openpay.chain.holdings import ChainHoldings
 from openpay.chain.spec import save_chain
 from openpay.config import given_settings
+from openpay.domain.address import to_checksum
 from openpay.domain.payment import Payment
 from openpay.domain.vaults import treasury_address
 from openpay.errors import ConfigurationError
@@ -39,6 +40,9 @@ class Books:
 
     async def disagreements(self) -> list[tuple[str, str, str, str]]:
         return [(each.subject, each.what, each.books, each.found) for each in (await self.compare()).differences]
+
+    async def surplus(self) -> list[tuple[str, str, int]]:
+        return [(each.subject, each.token, each.units) for each in (await self.compare()).surplus]
 
     async def tamper(self, statement: Any) -> None:
         async with self.till.scene.store.write() as uow:
@@ -142,13 +146,13 @@ async def test_settlement_that_the_books_missed_is_found(books: Books) -> None:
     history = await books.history()
     await books.tamper(delete(escrow_logs).where(escrow_logs.c.name == "Settled"))
     what = {(subject, what) for subject, what, _, _ in await books.disagreements()}
-    settled, owner = history["settled"].id, "0x" + books.till.scene.deployment.merchant.address.hex()
+    settled, owner = history["settled"].id, books.till.scene.deployment.merchant.address
     assert what == {
         (settled, "USDT in the vault"),
         (settled, "state in the escrow"),
         (settled, "settlement"),
-        (owner, "USDT in the treasury"),
     }
+    assert ("0x" + owner.hex(), "USDT", 25 * UNIT) in await books.surplus()
 
 
 async def test_paid_payment_without_the_deposits_for_it_is_found(books: Books) -> None:
@@ -186,12 +190,53 @@ async def test_refund_is_held_against_its_own_log(books: Books) -> None:
     }
 
 
-async def test_money_sent_straight_to_a_treasury_is_found(books: Books) -> None:
+async def test_money_sent_straight_to_a_treasury_is_surplus_and_no_difference(books: Books) -> None:
     scene = books.till.scene
     merchant = scene.deployment.merchant.address
-    scene.send(scene.transfer("USDT", treasury_address(scene.chain.escrow, merchant), 7))
+    treasury = treasury_address(scene.chain.escrow, merchant)
+    scene.send(scene.transfer("USDT", treasury, 7))
     await books.till.until_final()
-    assert await books.disagreements() == [("0x" + merchant.hex(), "USDT in the treasury", "0", "7")]
+    result = await books.compare()
+    assert result.differences == []
+    assert [(it.address, it.place, it.token, it.units) for it in result.surplus] == [(treasury, "treasury", "USDT", 7)]
+    text = report(scene.chain, result)
+    assert any(line.startswith("Surplus:") for line in text)
+    assert any(line.startswith(to_checksum(treasury)) and line.split()[-1] == "7" for line in text)
+    assert text[-1] == "Books and chain agree."
+
+
+async def test_dust_in_one_token_never_hides_what_is_missing_in_another(books: Books) -> None:
+    scene = books.till.scene
+    merchant = scene.deployment.merchant.address
+    await books.history()
+    await books.tamper(update(escrow_logs).where(escrow_logs.c.name == "Swept").values(units=3 * UNIT + 9))
+    scene.send(scene.transfer("USDT", treasury_address(scene.chain.escrow, merchant), 9))
+    await books.till.until_final()
+    owner = "0x" + merchant.hex()
+    differences = await books.disagreements()
+    assert (owner, "USDC in the treasury", str(3 * UNIT + 9), str(3 * UNIT)) in differences
+    assert await books.surplus() == [(owner, "USDT", 9)]
+
+
+async def test_deposit_that_the_watcher_missed_is_a_difference_even_after_the_payment_ended(books: Books) -> None:
+    desk = RefundDesk(books.till)
+    expired = await desk.expired_with(9 * UNIT)
+    await books.till.until_final()
+    await books.tamper(delete(deposits).where(deposits.c.payment_id == expired.id))
+    assert (expired.id, "USDT in the vault", "0", str(9 * UNIT)) in await books.disagreements()
+    assert await books.surplus() == []
+
+
+async def test_bnb_without_a_trace_is_surplus_only_once_the_payment_has_ended(books: Books) -> None:
+    desk = RefundDesk(books.till)
+    expired = await desk.expired_with(9 * UNIT)
+    open_ = await books.till.scene.create("USDT")
+    for payment in (expired, open_):
+        # As a contract sends it: the balance grows, no log or transaction names the vault.
+        books.till.scene.anvil.rpc("anvil_setBalance", "0x" + payment.address.hex(), hex(5))
+    await books.till.until_final()
+    assert await books.surplus() == [(expired.id, "BNB", 5)]
+    assert await books.disagreements() == [(open_.id, "BNB in the vault", "0", "5")]
 
 
 async def test_there_is_nothing_to_compare_before_a_final_block_was_read(anvil: Anvil, sqlite_url: str) -> None:
