@@ -158,8 +158,8 @@ class ExcessMoney(Protocol):
         """Store all that there now is of one payment; what is left out is gone."""
 
     async def get(self, excess_id: str) -> Excess | None: ...
-    async def of_chain(self, chain_id: int, *, limit: int) -> list[Excess]:
-        """The longest waiting first."""
+    async def of_chain(self, chain_id: int, *, limit: int, after: str | None = None) -> list[Excess]:
+        """The longest waiting first; `after`: those behind this id."""
 
 
 class Attempts(Protocol):

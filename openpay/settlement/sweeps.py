@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from openpay.app.ports import UnitOfWork
 from openpay.app.records import TransactionStatus
 from openpay.chain.escrow_abi import sweep_data
@@ -13,6 +15,9 @@ from openpay.settlement.sources import Ending, Work
 
 GAS = 200_000
 """Fixed: a sweep takes up to 100,000 with a plain token, the vault being there already."""
+
+
+PAGE = 100
 
 
 class Sweeps:
@@ -30,20 +35,13 @@ class Sweeps:
         cursor = await uow.chain.cursor(self._chain.chain_id)
         if cursor is None or cursor.final_number is None:
             return []
-        waiting = await uow.excess.of_chain(self._chain.chain_id, limit=limit)
-        payment_ids = {each.payment_id for each in waiting}
-        deposits = await uow.deposits.of(payment_ids)
-        logs = await uow.chain.escrow_logs_of(payment_ids)
-        return [
-            await self._work(uow, each)
-            for each in waiting
-            if all(
-                deposit.block_number <= cursor.final_number
-                for deposit in deposits.get(each.payment_id, ())
-                if deposit.token == each.token
-            )
-            and sweep_may_be_tried(await uow.operations.transactions_of(each.id), logs.get(each.payment_id, ()))
-        ]
+        works: list[Work] = []
+        after = None
+        # What is not final yet, under way or given up must not hide what waits behind it.
+        while len(works) < limit and (page := await uow.excess.of_chain(self._chain.chain_id, limit=PAGE, after=after)):
+            works += [await self._work(uow, each) for each in await _ready(uow, page, cursor.final_number)]
+            after = page[-1].id
+        return works[:limit]
 
     async def more_is_coming(self, uow: UnitOfWork) -> bool:
         return False
@@ -74,3 +72,20 @@ class Sweeps:
             data=sweep_data(payment.terms, token.contract),
             gas=GAS,
         )
+
+
+async def _ready(uow: UnitOfWork, waiting: Sequence[Excess], final_number: int) -> list[Excess]:
+    """Those of which every deposit is final, and for which a transaction may be signed."""
+    payment_ids = {each.payment_id for each in waiting}
+    deposits = await uow.deposits.of(payment_ids)
+    logs = await uow.chain.escrow_logs_of(payment_ids)
+    return [
+        each
+        for each in waiting
+        if all(
+            deposit.block_number <= final_number
+            for deposit in deposits.get(each.payment_id, ())
+            if deposit.token == each.token
+        )
+        and sweep_may_be_tried(await uow.operations.transactions_of(each.id), logs.get(each.payment_id, ()))
+    ]

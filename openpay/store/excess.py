@@ -30,8 +30,10 @@ class SqlExcess(Repository):
         row = (await self._connection.execute(select(excess).where(excess.c.id == excess_id))).first()
         return None if row is None else _excess(row)
 
-    async def of_chain(self, chain_id: int, *, limit: int) -> list[Excess]:
+    async def of_chain(self, chain_id: int, *, limit: int, after: str | None = None) -> list[Excess]:
         query = select(excess).where(excess.c.chain_id == chain_id).order_by(excess.c.seq).limit(limit)
+        if after is not None:
+            query = query.where(excess.c.seq > select(excess.c.seq).where(excess.c.id == after).scalar_subquery())
         return [_excess(row) for row in await self._connection.execute(query)]
 
 

@@ -10,7 +10,9 @@ from openpay.app.records import EscrowLog, OperatorTransaction, TransactionStatu
 from openpay.chain.escrow_abi import sweep_data
 from openpay.domain.ids import derived_id
 from openpay.domain.payment import Payment, SettlementStatus, Status
+from openpay.settlement import sweeps
 from openpay.settlement.decisions import MOST_SWEEPS_IN_VAIN, sweep_may_be_tried
+from openpay.settlement.sweeps import Sweeps
 from tests.settlement.till import DyingPool, DyingSigner, Killed, Till
 from tests.watcher.scene import UNIT, due
 
@@ -122,6 +124,21 @@ async def test_what_is_not_worth_its_gas_waits_for_more(till: Till, token: str, 
     await settler.step()
     await till.until_final()
     assert till.balance(token, payment.address) == 0
+
+
+async def test_those_that_cannot_be_swept_hide_no_other(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeps, "PAGE", 1)
+    first, second = await settled(till), await settled(till)
+    for payment in (first, second):
+        till.scene.pay(payment, "USDT", 5 * UNIT)
+        await till.scene.mine(1)
+    await till.until_final()
+    till.scene.pay(first, "USDT", 1 * UNIT)  # not final: all of it waits
+    await till.scene.mine(1)
+    source = Sweeps(till.scene.chain)
+    async with till.scene.store.read() as uow:
+        due_ = await source.due(uow, now=0, limit=1)
+    assert [work.subject for work in due_] == [subject(second, "USDT")]
 
 
 async def test_nothing_is_swept_of_a_payment_that_is_not_settled(till: Till) -> None:
