@@ -631,6 +631,10 @@ class Refunds:
         """Send it there; None for the address that the sender's signature or the rules named."""
         return cast(Refund, self._client._run(_approve(refund_id, destination)))
 
+    def cancel(self, refund_id: str) -> Refund:
+        """One that waits for your own wallet's signature, and will not get it."""
+        return cast(Refund, self._client._run(_post(_refund(refund_id) + "/cancel")))
+
     def list(self, **query: Unpack[RefundQuery]) -> Iterator[Refund]:
         """Every refund, newest first."""
         return self._client._list("/v1/refunds", query)
@@ -782,6 +786,9 @@ class AsyncRefunds:
 
     async def approve(self, refund_id: str, destination: str | None = None) -> Refund:
         return cast(Refund, await self._client._run(_approve(refund_id, destination)))
+
+    async def cancel(self, refund_id: str) -> Refund:
+        return cast(Refund, await self._client._run(_post(_refund(refund_id) + "/cancel")))
 
     def list(self, **query: Unpack[RefundQuery]) -> AsyncIterator[Refund]:
         return self._client._list("/v1/refunds", query)

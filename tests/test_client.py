@@ -112,6 +112,7 @@ async def test_creating_a_payment_posts_its_fields_with_key_and_idempotency_key(
         (lambda c: c.refunds.retrieve("ref_1"), "GET", "/v1/refunds/ref_1", None),
         (lambda c: c.refunds.approve("ref_1"), "POST", "/v1/refunds/ref_1/approve", {}),
         (lambda c: c.refunds.approve("ref_1", "0x1"), "POST", "/v1/refunds/ref_1/approve", {"destination": "0x1"}),
+        (lambda c: c.refunds.cancel("ref_1"), "POST", "/v1/refunds/ref_1/cancel", {}),
         (lambda c: c.withdrawals.retrieve("wdr_1"), "GET", "/v1/withdrawals/wdr_1", None),
         (lambda c: c.withdrawals.create(token="USDT"), "POST", "/v1/withdrawals", {"token": "USDT"}),
         (lambda c: c.webhooks.public_key(), "GET", "/v1/webhooks/public-key", None),

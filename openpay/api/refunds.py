@@ -49,6 +49,18 @@ async def approve_refund(call: Call[NoQuery, ApproveRefundBody]) -> Answer:
     return await call.write(work, wake=("payments", "operations"))
 
 
+async def cancel_refund(call: Call[NoQuery, NoBody]) -> Answer:
+    deps = call.deps
+    deps.chain_of(call.caller)
+
+    async def work(uow: UnitOfWork) -> Answer:
+        own = await deps.refunds.find(uow, call.caller, call.path["id"])
+        canceled = await deps.refunds.cancel(uow, own)
+        return json_answer(_render(call, canceled, await _payment(uow, canceled)))
+
+    return await call.write(work, wake=("payments",))
+
+
 async def retrieve_refund(call: Call[NoQuery, NoBody]) -> Answer:
     async with call.deps.db.read() as uow:
         refund = await call.deps.refunds.find(uow, call.caller, call.path["id"])

@@ -148,6 +148,16 @@ ROUTES: tuple[Route, ...] = (
         errors=(403, 404),
     ),
     Route(
+        method="POST",
+        path="/v1/refunds/{id}/cancel",
+        name="cancel_refund",
+        summary="Cancel a refund that waits for your signature",
+        tag="Refunds",
+        handler=refunds.cancel_refund,
+        answer=answers.RefundShape,
+        errors=(403, 404),
+    ),
+    Route(
         method="GET",
         path="/v1/events",
         name="list_events",

@@ -23,6 +23,7 @@ from openpay.domain.refunds import (
     RefundStatus,
     approved,
     named,
+    taken_back,
 )
 from openpay.domain.vaults import treasury_address, vault_implementation
 from openpay.errors import Conflict, Forbidden, Invalid, InvariantViolated, NotFound
@@ -88,6 +89,21 @@ class RefundService:
         if current.status not in APPROVABLE:
             raise Conflict(f"a refund that is {current.status} cannot be approved", code="invalid_state")
         await uow.refunds.put([approved(current, await self._destination(uow, payment, destination, current))])
+        return await self._refreshed(uow, payment, refund.id)
+
+    async def cancel(self, uow: UnitOfWork, refund: Refund) -> Refund:
+        """The merchant will not sign it: what it promised may be asked for again.
+
+        Raises `Conflict` (`invalid_state`).
+        """
+        (payment,) = await uow.payments.lock([refund.payment_id])
+        current = await self._reload(uow, refund.id)
+        if current.status is not RefundStatus.REQUIRES_SIGNATURE:
+            raise Conflict(
+                f"only a refund that waits for your signature can be canceled, this one is {current.status}",
+                code="invalid_state",
+            )
+        await uow.refunds.put([taken_back(current)])
         return await self._refreshed(uow, payment, refund.id)
 
     # --- the payment's page ----------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ class RefundTrigger(StrEnum):
     LOGGED = "the escrow's log of it is final"
     GONE = "its deposit was reorganised away, or its money left the vault by another way"
     RETURNED = "its money is in the vault again"
+    WITHDRAWN = "the merchant does not want to sign it any more"
 
 
 _S, _T = RefundStatus, RefundTrigger
@@ -77,6 +78,7 @@ TRANSITIONS: Mapping[tuple[RefundStatus, RefundTrigger], RefundStatus] = {
     (_S.DUST, _T.LOGGED): _S.SUCCEEDED,
     (_S.FAILED, _T.LOGGED): _S.SUCCEEDED,
     (_S.REQUIRES_SIGNATURE, _T.LOGGED): _S.SUCCEEDED,
+    (_S.REQUIRES_SIGNATURE, _T.WITHDRAWN): _S.CANCELED,
     (_S.AWAITING_CLAIM, _T.GONE): _S.CANCELED,
     (_S.REQUESTED, _T.GONE): _S.CANCELED,
     (_S.SCHEDULED, _T.GONE): _S.CANCELED,
@@ -197,6 +199,11 @@ def approved(refund: Refund, destination: bytes) -> Refund:
     return refund.moved(
         RefundTrigger.APPROVED, destination=destination, named_by=NamedBy.MERCHANT, failure=None, tx_hash=None
     )
+
+
+def taken_back(refund: Refund) -> Refund:
+    """Never to be signed. Raises `InvariantViolated` for a refund that waits for no signature."""
+    return refund.moved(RefundTrigger.WITHDRAWN)
 
 
 def sent(refund: Refund, tx_hash: bytes) -> Refund:

@@ -26,6 +26,7 @@ PROTECTED = [
     ("GET", "/v1/refunds"),
     ("GET", "/v1/refunds/ref_1"),
     ("POST", "/v1/refunds/ref_1/approve"),
+    ("POST", "/v1/refunds/ref_1/cancel"),
     ("GET", "/v1/events"),
     ("POST", "/v1/webhooks/configure"),
     ("GET", "/v1/webhooks/endpoints"),

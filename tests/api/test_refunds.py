@@ -271,6 +271,38 @@ async def test_no_more_than_was_received_is_promised_from_the_treasury(shop: Sho
     problem(await shop.post(path, {"destination": CUSTOMER}), 422, "nothing_to_refund")
 
 
+async def test_what_the_merchant_will_not_sign_may_be_asked_for_again(shop: Shop) -> None:
+    payment_id = await settled(shop)
+    path = f"/v1/payments/{payment_id}/refund"
+    shop.treasuries.units = {"USDT": 25 * WHOLE}
+    (wrong,) = (await shop.post(path, {"destination": CUSTOMER})).body["data"]
+    problem(await shop.post(path, {"destination": to_checksum(SENDER)}), 422, "nothing_to_refund")
+
+    canceled = await shop.post(f"/v1/refunds/{wrong['id']}/cancel")
+
+    assert (canceled.status, canceled.body["status"], canceled.body["transaction"]) == (200, "canceled", None)
+    problem(await shop.post(f"/v1/refunds/{wrong['id']}/cancel"), 409, "invalid_state")
+    (right,) = (await shop.post(path, {"destination": to_checksum(SENDER)})).body["data"]
+    assert (right["amount"], right["status"]) == ("25.00", "requires_signature")
+    # Signed after all: it pays nothing that anybody still asks for.
+    async with shop.store.read() as uow:
+        payment = await uow.payments.get(payment_id)
+    assert payment is not None
+    log = escrow_log("Withdrawn", payment, number=4, units=25 * WHOLE, receiver=bytes.fromhex(CUSTOMER[2:]))
+    await mine(shop, 4, time=NOW + 12, logs=[log])
+    refunds = (await shop.get(f"/v1/payments/{payment_id}")).body["refunds"]
+    assert {each["id"]: each["status"] for each in refunds} == {
+        wrong["id"]: "canceled",
+        right["id"]: "requires_signature",
+    }
+
+
+async def test_refund_that_the_operator_sends_cannot_be_canceled(shop: Shop) -> None:
+    payment = await expired_with(shop)
+    (refund,) = (await shop.get(f"/v1/payments/{payment['id']}")).body["refunds"]
+    problem(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 409, "invalid_state")
+
+
 async def test_refunds_of_others_do_not_exist(shop: Shop) -> None:
     payment = await expired_with(shop)
     refund_id = payment["refunds"][0]["id"]

@@ -71,7 +71,7 @@ DESIGNED = {
         RefundTrigger.GONE: "canceled",
     },
     "canceled": {RefundTrigger.RETURNED: "awaiting_claim"},
-    "requires_signature": {RefundTrigger.LOGGED: "succeeded"},
+    "requires_signature": {RefundTrigger.LOGGED: "succeeded", RefundTrigger.WITHDRAWN: "canceled"},
 }
 
 ELSEWHERE = bytes([9]) * 20
