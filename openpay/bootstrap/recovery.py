@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -46,7 +45,7 @@ class RecoverOptions:
 async def recover(settings: Settings, answers: str, options: RecoverOptions, *, echo: Echo) -> bool:
     """Find every coin of the payments in `answers`, say what can be done with it by whom, and do it where asked to.
 
-    False when an answer could not be used, or when a call failed. Raises `ConfigurationError`, `ChainUnavailable`.
+    False when an answer could not be used, a chain could not be asked, or a call failed. Raises `ConfigurationError`.
     """
     read = read_answers(answers)
     for fault in read.faults:
@@ -61,13 +60,23 @@ async def recover(settings: Settings, answers: str, options: RecoverOptions, *, 
     ordered = sorted(read.claims, key=lambda claim: (claim.chain_id, claim.escrow))
     for (chain_id, escrow), group in groupby(ordered, key=lambda claim: (claim.chain_id, claim.escrow)):
         claims = list(group)
-        async with AsyncExitStack() as stack:
+        try:
             urls = options.rpc_urls or _configured_urls(settings, chain_id)
-            pool = await stack.enter_async_context(connect(urls, chain_id=chain_id))
-            recovery = _Recovery(
-                pool=pool, chain_id=chain_id, escrow=escrow, claims=claims, signer=signer, options=options, echo=echo
-            )
-            fine &= await recovery.run(to)
+            async with connect(urls, chain_id=chain_id) as pool:
+                recovery = _Recovery(
+                    pool=pool,
+                    chain_id=chain_id,
+                    escrow=escrow,
+                    claims=claims,
+                    signer=signer,
+                    options=options,
+                    echo=echo,
+                )
+                fine &= await recovery.run(to)
+        except (ConfigurationError, ChainUnavailable) as fault:
+            # One answer with an altered chain must not keep those of the others from being recovered.
+            echo(f"! chain {chain_id} is not done, with {len(claims):,} payments in the file: {fault}")
+            fine = False
     return fine
 
 

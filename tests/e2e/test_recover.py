@@ -156,6 +156,19 @@ async def test_altered_answer_is_named_and_the_others_are_used(wreck: Wreck) -> 
     assert about(lines, fine)[0].endswith(": holds nothing")
 
 
+async def test_answer_of_an_unknown_chain_keeps_no_other_from_being_recovered(wreck: Wreck) -> None:
+    altered, other = await wreck.create("USDT"), await wreck.create("USDT")
+    wreck.pay(other, "USDT", due(other, "USDT")[0])
+    await wreck.till.until_final()
+    answer = json.loads(wreck.kept[0])
+    answer["deposit"]["chain_id"] = 4
+    wreck.kept[0] = json.dumps(answer)
+    printed = await wreck.recover(key=False, status=1)
+    assert any(line.startswith("! chain 4 is not done, with 1 payments in the file:") for line in printed), printed
+    assert any(other.id in line for line in printed), printed
+    assert not any(altered.id in line for line in printed), printed
+
+
 async def test_treasury_is_found_although_no_answer_mentions_it(wreck: Wreck) -> None:
     paid = await wreck.create("USDT")
     wreck.pay(paid, "USDT", 25 * UNIT)
