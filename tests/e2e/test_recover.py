@@ -133,7 +133,7 @@ async def test_calls_are_printed_for_the_merchants_own_wallet_and_do_what_they_s
     merchant = "0x" + wreck.till.scene.deployment.merchant.address.hex()
     anvil.rpc("anvil_setBalance", merchant, hex(10**18))
     anvil.rpc("anvil_impersonateAccount", merchant)
-    anvil.send(from_=merchant, to=words[1], data=words[3])
+    anvil.receipt(anvil.send(from_=merchant, to=words[1], data=words[3]))
     assert wreck.till.balance("USDT", bytes.fromhex(receiver[2:])) == 7 * UNIT
 
 
