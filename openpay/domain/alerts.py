@@ -1,6 +1,6 @@
 """What an operator must know of: kinds of alerts, and how they are raised and cleared.
 
-An alert is a lasting state, not a line in a log: it is raised once however often it is seen, and cleared when it is over.
+An alert is a lasting state, not a line in a log: raised once however often it is seen, and cleared when it is over.
 """
 
 from __future__ import annotations
