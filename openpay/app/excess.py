@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from openpay.app.ports import UnitOfWork
 from openpay.app.records import EscrowLog
-from openpay.app.refunds import outflow_of
+from openpay.app.refunds import outflows_of
 from openpay.domain.assessment import Head
 from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit
@@ -24,7 +24,7 @@ async def keep_excess(
     tokens: Sequence[Token],
 ) -> None:
     """Store what the chain makes of a payment's excess. `logs`: the escrow's canonical logs of this payment."""
-    outflows = [outflow for log in logs if (outflow := outflow_of(log)) is not None]
+    outflows = outflows_of(logs)
     if any(outflow.name == "Settled" for outflow in outflows):
         found = excess_of(payment, deposits=deposits, outflows=outflows, head=head, tokens=tokens)
         await uow.excess.put(payment.id, found)

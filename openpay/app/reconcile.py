@@ -8,7 +8,7 @@ nodes keep the state of a block only for a minute.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from openpay.app.ports import Database, Holdings, UnitOfWork
@@ -23,7 +23,6 @@ from openpay.domain.ledger import (
     compare_payment,
     compare_state,
     compare_units,
-    surpluses,
     treasury_units,
     unseen_in_vault,
     vault_units,
@@ -67,22 +66,12 @@ class Reconciliation:
     differences: list[Difference] = field(default_factory=list)
     surplus: list[Surplus] = field(default_factory=list)
 
-    def add_units(
-        self,
-        subject: str,
-        place: str,
-        address: bytes,
-        books: Mapping[str, int],
-        found: Mapping[str, int],
-        *,
-        unseen: Collection[str],
-    ) -> None:
-        """Compare one address; `unseen`: the tokens of which more than in the books is no difference there."""
-        extra = surpluses(subject, place, address, books, found, unseen=unseen)
-        self.surplus += extra
-        benign = {each.token for each in extra}
-        strict = {token: units for token, units in books.items() if token not in benign}
-        self.differences += compare_units(subject, place, strict, found)
+    def add(self, found: Iterable[Difference | Surplus]) -> None:
+        for each in found:
+            if isinstance(each, Surplus):
+                self.surplus.append(each)
+            else:
+                self.differences.append(each)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +156,7 @@ async def _compare_vaults(
         result.differences += wrong
         # Where the payment itself disagrees, money too much is more likely ours than a stranger's.
         unseen = () if wrong else unseen_in_vault(payment, native)
-        result.add_units(payment.id, "vault", payment.address, books, found, unseen=unseen)
+        result.add(compare_units(payment.id, "vault", payment.address, books, found, unseen=unseen))
         for symbol, total in result.totals.items():
             total.in_vaults += found[symbol]
             total.deposited += _sum(of_payment, symbol, "Deposit")
@@ -209,7 +198,7 @@ async def _compare_treasuries(
         found = {token.symbol: held[token.contract] for token in chain.tokens}
         result.treasuries += 1
         # Nobody watches treasuries: anybody may send them any token.
-        result.add_units(f"0x{owner.hex()}", "treasury", treasury, books, found, unseen=tuple(books))
+        result.add(compare_units(f"0x{owner.hex()}", "treasury", treasury, books, found, unseen=tuple(books)))
         for symbol, total in result.totals.items():
             total.in_treasuries += found[symbol]
             total.withdrawn += _sum(entries, symbol, "Withdrawn")

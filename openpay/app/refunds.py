@@ -12,6 +12,7 @@ from openpay.domain.assessment import Head
 from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit
 from openpay.domain.events import Draft, EventType
+from openpay.domain.ledger import OUT_OF_VAULT
 from openpay.domain.payment import Payment
 from openpay.domain.refunding import Outflow, RefundRules, assess_refunds, logged, reason_for
 from openpay.domain.refunds import Refund, RefundStatus
@@ -60,7 +61,7 @@ async def keep_refunds(
 
     `logs`: the escrow's canonical logs of this payment.
     """
-    outflows = [outflow for log in logs if (outflow := outflow_of(log)) is not None]
+    outflows = outflows_of(logs)
     concerned = known or any(each.name == "Refunded" for each in outflows)
     if not concerned and all(reason_for(payment, deposit) is None for deposit in deposits):
         return False, ()
@@ -132,11 +133,9 @@ def _completed(refund: Refund) -> Draft:
     return Draft(type=EventType.REFUNDED, subject=refund.id, data=refund_data(refund))
 
 
-def outflow_of(log: EscrowLog) -> Outflow | None:
-    """A log that moved a listed token out of the vault; None for any other."""
-    if log.name not in ("Settled", "Swept", "Refunded", "Rescued"):
-        return None
-    return None if log.token is None else _receipt(log)
+def outflows_of(logs: Iterable[EscrowLog]) -> list[Outflow]:
+    """Those of `logs` that moved a listed token out of a vault."""
+    return [_receipt(log) for log in logs if log.name in OUT_OF_VAULT and log.token is not None]
 
 
 def _receipt(log: EscrowLog) -> Outflow:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from openpay.chain.signing import Signer
@@ -25,7 +26,7 @@ def read_keystore(path: Path, password: str) -> bytes:
     from openpay.chain.account import Account
 
     content = _load(path)
-    named = keystore_address(path)
+    named = _named_address(content, path)
     try:
         key = bytes(Account.decrypt(content, password))
     except ValueError:  # the library's word for a wrong password, among others
@@ -40,7 +41,11 @@ def read_keystore(path: Path, password: str) -> bytes:
 
 def keystore_address(path: Path) -> bytes | None:
     """The address that a file names, for which no password is needed. Raises `ConfigurationError`."""
-    named = _load(path).get("address")
+    return _named_address(_load(path), path)
+
+
+def _named_address(content: Mapping[str, object], path: Path) -> bytes | None:
+    named = content.get("address")
     if not isinstance(named, str):
         return None
     try:

@@ -7,7 +7,7 @@ logs; the chain says it by balances and by the state of each payment's id.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from openpay.domain.custody import EscrowState
@@ -67,33 +67,29 @@ def treasury_units(entries: Iterable[Entry], token: str) -> int:
     return came - sum(entry.units for entry in of_token if entry.name in OUT_OF_TREASURY)
 
 
-def compare_units(subject: str, place: str, books: Mapping[str, int], found: Mapping[str, int]) -> list[Difference]:
-    """Balances by token, in the order of `books`."""
-    return [
-        Difference(subject=subject, what=f"{token} in the {place}", books=str(units), found=str(found.get(token, 0)))
-        for token, units in books.items()
-        if units != found.get(token, 0)
-    ]
-
-
-def surpluses(
+def compare_units(
     subject: str,
     place: str,
     address: bytes,
     books: Mapping[str, int],
     found: Mapping[str, int],
     *,
-    unseen: Iterable[str],
-) -> list[Surplus]:
-    """What an address holds beyond the books, of the tokens that may come there without the watcher being to blame.
+    unseen: Collection[str] = (),
+) -> list[Difference | Surplus]:
+    """One address's balances by token, in the order of `books`.
 
-    Each token by itself: what one has too much makes up for nothing that another lacks.
+    `unseen`: the tokens that may come there without the watcher being to blame, of which more than in the books is a
+    surplus. Each token by itself: what one has too much makes up for nothing that another lacks.
     """
-    return [
-        Surplus(subject=subject, place=place, address=address, token=token, units=found[token] - books[token])
-        for token in unseen
-        if found[token] > books[token]
-    ]
+    unequal: list[Difference | Surplus] = []
+    for token, units in books.items():
+        excess = found.get(token, 0) - units
+        if excess > 0 and token in unseen:
+            unequal.append(Surplus(subject=subject, place=place, address=address, token=token, units=excess))
+        elif excess:
+            what, held = f"{token} in the {place}", str(found.get(token, 0))
+            unequal.append(Difference(subject=subject, what=what, books=str(units), found=held))
+    return unequal
 
 
 def unseen_in_vault(payment: Payment, native: Iterable[str]) -> tuple[str, ...]:

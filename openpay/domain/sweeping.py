@@ -5,7 +5,7 @@ Nothing is accumulated: the same record gives the same sums, whether a block was
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openpay.domain.assessment import Head
@@ -56,11 +56,10 @@ def excess_of(
             units=held[token],
         )
         for token in sorted(held)
-        if _is_worth_moving(payment, token, held, tokens)
+        if _is_worth_moving(payment, token, held[token], tokens)
     )
 
 
-def _is_worth_moving(payment: Payment, token: str, held: Mapping[str, int], tokens: Sequence[Token]) -> bool:
-    units = held[token]
+def _is_worth_moving(payment: Payment, token: str, units: int, tokens: Sequence[Token]) -> bool:
     worth = worth_usd_down(payment, token, units, tokens)
     return units >= MIN_WORTH_WEI if worth is None else worth >= MIN_WORTH_USD

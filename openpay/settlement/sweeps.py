@@ -15,15 +15,14 @@ from openpay.settlement.sources import Ending, Work
 
 GAS = 200_000
 """Fixed: a sweep takes up to 100,000 with a plain token, the vault being there already."""
-
-
 PAGE = 100
+"""How many vaults are looked at together."""
 
 
 class Sweeps:
     """What lies in the vaults of one chain's settled payments, once all of it is final.
 
-    Nothing is stored but the transactions: what is due follows from the chain alone, as the watcher recorded it.
+    Sweeping has no states of its own: the watcher keeps what lies in the vaults, and takes it out once it was moved.
     """
 
     kind = "sweep"

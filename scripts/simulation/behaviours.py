@@ -255,7 +255,7 @@ def predict(plan: Plan, quotes: Mapping[str, Quote]) -> Outcome:
             continue
         in_time[send.token] += units
         if in_time[send.token] >= _least(send.token, quote):
-            return _paid(plan, send.token, stays)
+            return _paid(send.token, stays)
     return _unpaid("expired", plan, stays, quotes)
 
 
@@ -263,7 +263,7 @@ def _least(token: str, quote: Quote) -> int:
     return -(-quote.full_units * (BPS - SLIPPAGE_BPS) // BPS) if token == BNB else quote.full_units
 
 
-def _paid(plan: Plan, token: str, stays: Sequence[tuple[Send, int]]) -> Outcome:
+def _paid(token: str, stays: Sequence[tuple[Send, int]]) -> Outcome:
     """Whatever else came is swept to the treasury too."""
     settled: dict[str, int] = defaultdict(int)
     excess: dict[str, int] = defaultdict(int)

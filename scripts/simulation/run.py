@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -127,7 +126,8 @@ class Simulation:
         """With every token that was asked for: while the node reorganises, the feed may be unusable for a moment."""
         world = self.world
         deadline = time.monotonic() + PATIENCE_S
-        for attempt in count():
+        attempt = 0
+        while True:
             ask = partial(
                 world.api.payments.create,
                 amount=customer.plan.price,
@@ -148,8 +148,8 @@ class Simulation:
                 await world.persist(partial(world.api.payments.cancel, payment["id"]))
             if time.monotonic() > deadline:
                 raise Stuck(f"customer {customer.index} is not offered {', '.join(missing)}")
+            attempt += 1
             await asyncio.sleep(1)
-        raise AssertionError("unreachable")
 
     async def _send(self, orders: Sequence[Order]) -> list[Sent]:
         """The next transfer of each."""

