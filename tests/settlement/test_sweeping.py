@@ -8,17 +8,12 @@ from hypothesis import strategies as st
 
 from openpay.app.records import EscrowLog, OperatorTransaction, TransactionStatus
 from openpay.chain.escrow_abi import sweep_data
-from openpay.domain.ids import derived_id
-from openpay.domain.payment import Payment, SettlementStatus, Status
+from openpay.domain.payment import Status
 from openpay.settlement import sweeps
 from openpay.settlement.decisions import MOST_SWEEPS_IN_VAIN, sweep_may_be_tried
 from openpay.settlement.sweeps import Sweeps
-from tests.settlement.till import DyingPool, DyingSigner, Killed, Till
+from tests.settlement.till import DyingPool, DyingSigner, Killed, Till, sweep_id
 from tests.watcher.scene import UNIT, due
-
-
-def subject(payment: Payment, token: str) -> str:
-    return derived_id("swp", f"{payment.id}:{token}")
 
 
 def make_transaction(*, tx_hash: bytes, status: TransactionStatus) -> OperatorTransaction:
@@ -56,34 +51,25 @@ def make_swept(*, tx_hash: bytes) -> EscrowLog:
     )
 
 
-async def settled(till: Till, *tokens: str) -> Payment:
-    """A payment whose settlement is final."""
-    payment = await till.paid(*tokens)
-    await till.settler().step()
-    await till.until_final()
-    assert (await till.settlement(payment)).status is SettlementStatus.SETTLED
-    return payment
-
-
 async def test_what_is_paid_again_is_swept_once(either_till: Till) -> None:
     till = either_till
-    payment = await settled(till)
+    payment = await till.settled()
     till.scene.pay(payment, "USDT", 7 * UNIT)
     await till.scene.mine(1)
     settler = till.settler()
     await settler.step()
-    assert await till.transactions(subject(payment, "USDT")) == [], "the deposit is not final yet"
+    assert await till.sweeps(payment) == [], "the deposit is not final yet"
 
     await till.until_final()
     await settler.step()
     await settler.step()
-    (sent,) = await till.transactions(subject(payment, "USDT"))
+    (sent,) = await till.sweeps(payment)
     await till.until_final()
     assert till.treasury("USDT") == 32 * UNIT
     assert till.balance("USDT", payment.address) == 0
     await settler.step()
     await settler.step()
-    (ended,) = await till.transactions(subject(payment, "USDT"))
+    (ended,) = await till.sweeps(payment)
     assert (ended.id, ended.status) == (sent.id, TransactionStatus.MINED)
 
     # And again, should somebody pay a third time.
@@ -112,12 +98,12 @@ async def test_other_tokens_are_swept_too_whether_accepted_or_not(till: Till, to
 
 @pytest.mark.parametrize(("token", "units"), [("USDT", UNIT // 2 - 1), ("BNB", 10**15 - 1)])
 async def test_what_is_not_worth_its_gas_waits_for_more(till: Till, token: str, units: int) -> None:
-    payment = await settled(till)
+    payment = await till.settled()
     till.scene.pay(payment, token, units)
     await till.until_final()
     settler = till.settler()
     await settler.step()
-    assert await till.transactions(subject(payment, token)) == []
+    assert await till.sweeps(payment, token) == []
 
     till.scene.pay(payment, token, 1)
     await till.until_final()
@@ -128,7 +114,7 @@ async def test_what_is_not_worth_its_gas_waits_for_more(till: Till, token: str, 
 
 async def test_those_that_cannot_be_swept_hide_no_other(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeps, "PAGE", 1)
-    first, second = await settled(till), await settled(till)
+    first, second = await till.settled(), await till.settled()
     for payment in (first, second):
         till.scene.pay(payment, "USDT", 5 * UNIT)
         await till.scene.mine(1)
@@ -138,7 +124,7 @@ async def test_those_that_cannot_be_swept_hide_no_other(till: Till, monkeypatch:
     source = Sweeps(till.scene.chain)
     async with till.scene.store.read() as uow:
         due_ = await source.due(uow, now=0, limit=1)
-    assert [work.subject for work in due_] == [subject(second, "USDT")]
+    assert [work.subject for work in due_] == [sweep_id(second)]
 
 
 async def test_nothing_is_swept_of_a_payment_that_is_not_settled(till: Till) -> None:
@@ -147,12 +133,12 @@ async def test_nothing_is_swept_of_a_payment_that_is_not_settled(till: Till) -> 
     await till.until_final()
     await till.settler().step()
     assert await till.scene.status(payment) is Status.PENDING
-    assert await till.transactions(subject(payment, "USDT")) == []
+    assert await till.sweeps(payment) == []
     assert till.operator_nonce() == 0
 
 
 async def test_stranger_who_sweeps_first_saves_us_the_gas(till: Till) -> None:
-    payment = await settled(till)
+    payment = await till.settled()
     till.scene.pay(payment, "USDT", 5 * UNIT)
     await till.until_final()
     nonce = till.operator_nonce()
@@ -166,7 +152,7 @@ async def test_stranger_who_sweeps_first_saves_us_the_gas(till: Till) -> None:
 
 
 async def test_sweep_lost_in_a_reorg_is_made_again(till: Till) -> None:
-    payment = await settled(till)
+    payment = await till.settled()
     till.scene.pay(payment, "USDT", 5 * UNIT)
     await till.until_final()
     settler = till.settler()
@@ -180,12 +166,12 @@ async def test_sweep_lost_in_a_reorg_is_made_again(till: Till) -> None:
     await settler.step()
     await till.until_final()
     assert till.treasury("USDT") == 30 * UNIT
-    assert len(await till.transactions(subject(payment, "USDT"))) == 1
+    assert len(await till.sweeps(payment)) == 1
 
 
 @pytest.mark.parametrize("dies", ["after-signing", "before-sending", "after-sending"])
 async def test_process_killed_around_sending_sweeps_once(till: Till, dies: str) -> None:
-    payment = await settled(till)
+    payment = await till.settled()
     till.scene.pay(payment, "USDT", 5 * UNIT)
     await till.until_final()
     nonce = till.operator_nonce()
@@ -205,7 +191,7 @@ async def test_process_killed_around_sending_sweeps_once(till: Till, dies: str) 
 
 
 async def test_stranger_who_is_quicker_in_the_same_block_costs_one_transaction(till: Till) -> None:
-    payment = await settled(till)
+    payment = await till.settled()
     till.scene.pay(payment, "USDT", 5 * UNIT)
     await till.until_final()
     settler = till.settler()
@@ -216,7 +202,7 @@ async def test_stranger_who_is_quicker_in_the_same_block_costs_one_transaction(t
     await till.until_final()
     await settler.step()
     await settler.step()
-    (sent,) = await till.transactions(subject(payment, "USDT"))
+    (sent,) = await till.sweeps(payment)
     assert sent.status is TransactionStatus.MINED
     assert till.treasury("USDT") == 30 * UNIT
 

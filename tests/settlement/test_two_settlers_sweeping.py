@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from openpay.app.records import TransactionStatus
-from openpay.domain.ids import derived_id
 from openpay.errors import ConcurrentChange
-from openpay.settlement.settler import Settler
 from openpay.settlement.sweeps import Sweeps
 from openpay.store import Store
-from tests.settlement.till import Till
+from tests.settlement.till import Till, step_both
 from tests.watcher.scene import UNIT
 
 PAYMENTS = 4
-
-
-async def step_both(one: Settler, two: Settler) -> None:
-    """A round of both at the same time. The one that comes second may find the work taken, and nothing worse."""
-    for outcome in await asyncio.gather(one.step(), two.step(), return_exceptions=True):
-        if isinstance(outcome, BaseException) and not isinstance(outcome, ConcurrentChange):
-            raise outcome
 
 
 async def test_two_settlers_sweep_each_vault_once(either_till: Till, database_url: str) -> None:
@@ -43,7 +32,7 @@ async def test_two_settlers_sweep_each_vault_once(either_till: Till, database_ur
 
     for payment in payments:
         assert till.balance("USDT", payment.address) == 0
-        (sweep,) = await till.transactions(derived_id("swp", f"{payment.id}:USDT"))
+        (sweep,) = await till.sweeps(payment)
         assert sweep.status is TransactionStatus.MINED
     assert till.treasury("USDT") == PAYMENTS * 28 * UNIT
     assert till.operator_nonce() == nonce + PAYMENTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,10 @@ from openpay.chain.signing import SignedTransaction, Signer
 from openpay.devnet.wallet import set_balance
 from openpay.domain.address import to_checksum
 from openpay.domain.chains import Chain
-from openpay.domain.ids import new_id
-from openpay.domain.payment import Payment, Settlement, Status
+from openpay.domain.ids import derived_id, new_id
+from openpay.domain.payment import Payment, Settlement, SettlementStatus, Status
 from openpay.domain.vaults import treasury_address
+from openpay.errors import ConcurrentChange
 from openpay.settlement import Settler
 from openpay.store import Store
 from tests.support.anvil import ACCOUNTS
@@ -26,6 +28,11 @@ from tests.watcher.scene import UNIT, Scene, due
 
 FINAL = 12
 """Blocks after which everything is final on the test chain (its finalized block is 10 behind, a payment needs 12)."""
+
+
+def sweep_id(payment: Payment, token: str = "USDT") -> str:
+    """What a sweep of one token is called, however often it is tried."""
+    return derived_id("swp", f"{payment.id}:{token}")
 
 
 class Killed(BaseException):
@@ -96,6 +103,13 @@ class WallClock:
         self._now += seconds
 
 
+async def step_both(one: Settler, two: Settler) -> None:
+    """A round of both at the same time. The one that comes second may find the work taken, and nothing worse."""
+    for outcome in await asyncio.gather(one.step(), two.step(), return_exceptions=True):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, ConcurrentChange):
+            raise outcome
+
+
 def make_settler(chain: Chain, pool: Any, store: Store, private_key: bytes, **options: Any) -> Settler:
     """A settler as after a fresh start: it knows nothing but the database."""
     options = {"wall": SystemClock(), "signer": Signer(private_key)} | options
@@ -138,8 +152,20 @@ class Till:
         """Mine until everything so far is final, and have the watcher read it."""
         await self.scene.mine(FINAL)
 
+    async def settled(self, *tokens: str) -> Payment:
+        """A payment whose settlement is final."""
+        payment = await self.paid(*tokens)
+        await self.settler().step()
+        await self.until_final()
+        assert (await self.settlement(payment)).status is SettlementStatus.SETTLED
+        return payment
+
+    async def sweeps(self, payment: Payment, token: str = "USDT") -> list[OperatorTransaction]:
+        """What the operator ever signed to sweep a payment's vault, oldest first."""
+        return await self.transactions(sweep_id(payment, token))
+
     async def transactions(self, subject: str) -> list[OperatorTransaction]:
-        """What the operator ever signed for a payment or withdrawal, oldest first."""
+        """What the operator ever signed for a payment, withdrawal or sweep, oldest first."""
         async with self.scene.store.read() as uow:
             return await uow.operations.transactions_of(subject)
 
