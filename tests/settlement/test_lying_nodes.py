@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 from openpay.app.records import TransactionStatus
 from openpay.chain.pool import connect
 from openpay.domain.refunds import RefundStatus
+from tests.faults.proxy import Lie, proxies
 from tests.settlement.refund_desk import HOUR_S, RefundDesk
 from tests.settlement.till import Till
-from tests.watcher.proxy import Lie, proxies
 from tests.watcher.scene import CHAIN_ID, UNIT
 
 
@@ -42,7 +42,7 @@ async def test_one_node_cannot_make_a_refund_be_paid_twice_from_other_deposits(d
     await desk.pass_time(2 * HOUR_S)
     scene.anvil.rpc("evm_setAutomine", False)
     async with (
-        proxies(scene.anvil, 2) as (liar, honest),
+        proxies(scene.anvil, scene.anvil) as (liar, honest),
         connect([liar.url, honest.url], chain_id=CHAIN_ID) as pool,
     ):
         settler = desk.till.settler(pool)
@@ -69,7 +69,7 @@ async def test_one_node_cannot_make_a_refund_be_paid_twice_from_other_deposits(d
 async def test_end_is_recorded_once_the_second_host_is_back(till: Till) -> None:
     payment = await till.paid()
     async with (
-        proxies(till.scene.anvil, 2) as (first, second),
+        proxies(till.scene.anvil, till.scene.anvil) as (first, second),
         connect([first.url, second.url], chain_id=CHAIN_ID) as pool,
     ):
         settler = till.settler(pool)
@@ -88,7 +88,7 @@ async def test_end_is_recorded_once_the_second_host_is_back(till: Till) -> None:
 async def test_node_cannot_claim_that_a_transaction_cost_more_than_its_limit(till: Till) -> None:
     """What it names counts towards the day's cap, which would stop everything."""
     payment = await till.paid()
-    async with proxies(till.scene.anvil, 1) as (liar,), connect([liar.url], chain_id=CHAIN_ID) as pool:
+    async with proxies(till.scene.anvil) as (liar,), connect([liar.url], chain_id=CHAIN_ID) as pool:
         settler = till.settler(pool)
         await settler.step()
         await till.until_final()

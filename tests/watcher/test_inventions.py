@@ -17,7 +17,7 @@ from openpay.chain.trie import EMPTY_ROOT
 from openpay.domain.keccak import keccak
 from openpay.domain.payment import Status
 from openpay.errors import ChainUnavailable
-from tests.watcher.proxy import Lie
+from tests.faults.proxy import Lie
 from tests.watcher.scene import CHAIN_ID, Scene
 from tests.watcher.test_nodes import behind, paid_up
 

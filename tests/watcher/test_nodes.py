@@ -17,8 +17,8 @@ from openpay.chain.escrow import EscrowClient
 from openpay.chain.pool import connect
 from openpay.domain.payment import Status
 from openpay.errors import ChainUnavailable, ReorgBelowFinality
+from tests.faults.proxy import Proxy, proxies
 from tests.watcher.code import forward
-from tests.watcher.proxy import Proxy, proxies
 from tests.watcher.scene import CHAIN_ID, Scene, due
 from watcher import Watcher
 
@@ -27,7 +27,7 @@ from watcher import Watcher
 async def behind(scene: Scene, hosts: int) -> AsyncIterator[list[Proxy]]:
     """The scene's watcher, restarted behind that many hosts."""
     async with AsyncExitStack() as stack:
-        made = await stack.enter_async_context(proxies(scene.anvil, hosts))
+        made = await stack.enter_async_context(proxies(*[scene.anvil] * hosts))
         pool = await stack.enter_async_context(connect([proxy.url for proxy in made], chain_id=CHAIN_ID))
         scene.restart(pool=pool)
         yield made
