@@ -5,7 +5,6 @@
 - `server`: `FaultyServer`, an endpoint (HTTP, and WebSocket with `newHeads`) that answers from any source of answers
   and fails as told, by a list that may change at any time.
 - `chain`: `Tree`, a maker of blocks with true hashes, forks at any depth, and what money does in them.
-- `node`: `SimulatedNode`, a source of answers: one node's view of such a tree. A proxy in front of a real node is
-  another.
-- `ledger`: what a ledger should hold after reading a chain, found by reading that chain alone, and the comparison.
+- `node`: `SimulatedNode`, a source of answers: one node's view of such a tree.
+- `proxy`: a host in front of a real node.
 """

@@ -58,6 +58,8 @@ class Fault:
     """One way to fail. What is None is done honestly."""
 
     name: str
+    change: Change | None = None
+    """What `answer` does, for faults that need nothing but the honest result: fits where no question can be asked."""
     answer: Answer | None = None
     reply: Callable[[Reply], Reply] | None = None
     heads: Callable[[Heads], Heads] | None = None
@@ -76,7 +78,7 @@ def changing(name: str, change: Change) -> Fault:
     async def answer(method: str, params: list[Any], ask: Ask) -> Any:
         return change(method, params, copy.deepcopy(await ask(method, params)))
 
-    return Fault(name=name, answer=answer)
+    return Fault(name=name, change=change, answer=answer)
 
 
 # --- what a node leaves out or alters -----------------------------------------------------------------------------
@@ -216,7 +218,7 @@ def mixed_forks(ask_other: Ask) -> Fault:
         if method not in _LISTS:
             return await ask(method, params)
         height = await _height(params[0], ask)
-        other = await ask_other("eth_getBlockByNumber", [hex(height), False]) if height < math.inf else None
+        other = None if height == math.inf else await ask_other("eth_getBlockByNumber", [hex(int(height)), False])
         if other is None:
             return await ask(method, params)
         named = {**params[0], "blockHash": other["hash"]} if isinstance(params[0], dict) else other["hash"]
@@ -416,6 +418,7 @@ def sometimes(fault: Fault, chance: float, seed: int) -> Fault:
 
     return replace(
         fault,
+        change=None,
         name=f"sometimes({fault}, {chance})",
         answer=None if fault.answer is None else answer,
         reply=None if fault.reply is None else reply,

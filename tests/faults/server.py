@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -82,11 +82,7 @@ class FaultyServer:
             answers: Any = [await self._answer(question) for question in questions]
         else:
             answers = await self._answer(questions)
-        reply = Reply(body=msgspec.json.encode(answers))
-        for fault in self.faults:
-            if fault.reply is not None:
-                reply = fault.reply(reply)
-        return reply
+        return _spoiled(Reply(body=msgspec.json.encode(answers)), self.faults)
 
     # --- HTTP ------------------------------------------------------------------------------------------------------
 
@@ -146,6 +142,22 @@ class FaultyServer:
             params = {"subscription": subscription, "result": head}
             with suppress(ConnectionError):
                 await socket.send_json({"jsonrpc": "2.0", "method": "eth_subscription", "params": params})
+
+
+def manner(*faults: Fault) -> Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]:
+    """How these faults send a ready body, for servers of another make."""
+
+    async def send(request: web.Request, body: bytes) -> web.StreamResponse:
+        return await _send(request, _spoiled(Reply(body=body), faults))
+
+    return send
+
+
+def _spoiled(reply: Reply, faults: Sequence[Fault]) -> Reply:
+    for fault in faults:
+        if fault.reply is not None:
+            reply = fault.reply(reply)
+    return reply
 
 
 def _layered(answer: Answer, ask: Ask) -> Ask:
