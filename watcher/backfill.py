@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from functools import partial
 from itertools import islice
 
-from openpay.chain import reads
-from openpay.chain.blocks import read_bytes, read_quantity
-from openpay.chain.errors import BadAnswer
 from openpay.chain.fetch import fetch_proven_block
+from openpay.chain.headers import hashes_at
 from openpay.chain.pool import Pool
-from openpay.chain.proofs import ProvenBlock, prove_header
-from openpay.chain.rpc import Endpoint
+from openpay.chain.proofs import ProvenBlock
 
 HASHES_PER_REQUEST = 50
 BLOCKS_IN_FLIGHT = 4
@@ -64,16 +60,5 @@ async def _next(fetching: deque[_Fetch]) -> ProvenBlock:
 async def _hashes(pool: Pool, first: int, last: int) -> AsyncIterator[bytes]:
     for start in range(first, last + 1, HASHES_PER_REQUEST):
         numbers = range(start, min(start + HASHES_PER_REQUEST, last + 1))
-        for block_hash in await pool.ask(partial(_hashes_at, numbers=numbers)):
+        for block_hash in await hashes_at(pool, numbers):
             yield block_hash
-
-
-async def _hashes_at(endpoint: Endpoint, *, numbers: range) -> list[bytes]:
-    hashes = []
-    for number, header in zip(numbers, await endpoint.batch([reads.header(n) for n in numbers]), strict=True):
-        block_hash = read_bytes(header.hash)
-        prove_header(header, block_hash=block_hash, endpoint=endpoint.name)
-        if read_quantity(header.number) != number:
-            raise BadAnswer(endpoint.name, f"asked for block {number}, answered with {read_quantity(header.number)}")
-        hashes.append(block_hash)
-    return hashes

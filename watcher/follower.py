@@ -18,13 +18,12 @@ from openpay.app import follow
 from openpay.app.follow import BlockFacts, Committed, Question
 from openpay.app.ports import Clock, Database
 from openpay.app.signals import Signals
-from openpay.chain import reads
+from openpay.chain import headers
 from openpay.chain.blocks import Header, read_bytes, read_quantity
-from openpay.chain.errors import BadAnswer, NoEndpointAnswered
+from openpay.chain.errors import NoEndpointAnswered
 from openpay.chain.escrow import EscrowClient
 from openpay.chain.pool import Pool
-from openpay.chain.proofs import ProvenBlock, prove_header
-from openpay.chain.rpc import Endpoint
+from openpay.chain.proofs import ProvenBlock
 from openpay.domain.assessment import EscrowAnswer
 from openpay.domain.chains import Chain
 from openpay.errors import ChainUnavailable, ReorgBelowFinality, RetryableError
@@ -269,31 +268,17 @@ class Follower:
     # --- asking ----------------------------------------------------------------------------------------------------
 
     async def _heads(self) -> Heads:
-        tags: list[reads.Tag] = ["latest", "finalized"] if self._chain.has_finalized_tag else ["latest"]
-
-        async def ask(endpoint: Endpoint) -> Heads:
-            latest, *finalized = await endpoint.batch([reads.header(tag) for tag in tags])
-            prove_header(latest, block_hash=read_bytes(latest.hash), endpoint=endpoint.name)
-            head = _link(latest)
-            # Nothing above the head is final, whatever a node that is not asked in one moment, or lies, says of it.
-            return Heads(
-                latest=head, finalized=min(read_quantity(finalized[0].number), head.number) if finalized else None
-            )
-
-        return await self._pool.ask(ask)
+        newest = await headers.newest_heads(self._pool, has_finalized_tag=self._chain.has_finalized_tag)
+        head = _link(newest.latest)
+        # Nothing above the head is final, whatever a node that is not asked in one moment, or lies, says of it.
+        return Heads(latest=head, finalized=None if newest.finalized is None else min(newest.finalized, head.number))
 
     async def _parent(self, *, number: int, block_hash: bytes) -> Link:
         """A header by its hash, recomputed: a branch must hang together before anything is taken back for it."""
-
-        async def ask(endpoint: Endpoint) -> Link:
-            header = await endpoint.call(reads.header_by_hash(block_hash))
-            prove_header(header, block_hash=block_hash, endpoint=endpoint.name)
-            link = _link(header)
-            if link.number != number:
-                raise BadAnswer(endpoint.name, f"the parent of block {number + 1} has number {link.number}")
-            return link
-
-        return await self._pool.ask(ask)
+        link = _link(await headers.header_by_hash(self._pool, block_hash))
+        if link.number != number:
+            raise ChainUnavailable(f"the parent of block {number + 1}, 0x{block_hash.hex()}, has number {link.number}")
+        return link
 
     def _tell_lag(self, record: Record, head: int) -> None:
         """Say it once when the node falls below the final block on record, and once when it is back."""

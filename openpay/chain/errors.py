@@ -8,6 +8,7 @@ decides anything about money.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 from openpay.errors import ChainUnavailable
 
@@ -39,6 +40,10 @@ class Throttled(EndpointFault):
 
 class BadAnswer(EndpointFault):
     """An answer that is not the JSON-RPC that was asked for, or larger than allowed."""
+
+
+class Unreadable(BadAnswer):
+    """JSON-RPC, but the result has another form than was asked for."""
 
 
 class Missing(EndpointFault):
@@ -80,6 +85,23 @@ class NoEndpointAnswered(ChainUnavailable):
     def is_missing(self) -> bool:
         """Whether some endpoint did answer, with `null`."""
         return any(isinstance(fault, Missing) for fault in self.faults.values())
+
+
+class Part(StrEnum):
+    """What of a block can be agreed between hosts where it cannot be proven."""
+
+    HEADER = "header"
+    TRANSACTIONS = "transactions"
+    LOGS = "logs"
+
+
+class NotAgreed(NoEndpointAnswered):
+    """No endpoint's answer proves, and hosts do not agree on it either: nothing is known. `part` says about what."""
+
+    def __init__(self, part: Part, detail: str, faults: Mapping[str, EndpointFault]) -> None:
+        super().__init__(faults)
+        self.args = ("; ".join([f"proven nowhere, and not agreed: {detail}", *map(str, faults.values())]),)
+        self.part = part
 
 
 class JsonRpcError(ChainUnavailable):

@@ -52,6 +52,11 @@ def header_by_hash(block_hash: bytes) -> Call[Header]:
     return Call(Header, "eth_getBlockByHash", (hex_text(block_hash), False))
 
 
+def served_header(block_hash: bytes) -> Call[dict[str, object]]:
+    """Like `header_by_hash`, with every field that the node serves."""
+    return Call(dict[str, object], "eth_getBlockByHash", (hex_text(block_hash), False))
+
+
 def block(block_hash: bytes) -> Call[Block]:
     """The header with all transactions. Asked by hash: a lagging node answers a number with another block."""
     return Call(Block, "eth_getBlockByHash", (hex_text(block_hash), True))

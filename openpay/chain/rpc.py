@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 from yarl import URL
 
-from openpay.chain.errors import BadAnswer, JsonRpcError, Missing, Throttled, TimedOut, Unreachable
+from openpay.chain.errors import BadAnswer, JsonRpcError, Missing, Throttled, TimedOut, Unreachable, Unreadable
 
 T = TypeVar("T")
 
@@ -26,6 +27,10 @@ READ_BUFFER_BYTES = 2**20
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises; the last for an answer nested thousands of levels deep."""
+
+IDS_PER_REQUEST = 2**16
+"""Request k (from 0) has the ids k * 2^16 + 1 and following, one for each call: any id tells the request it is of."""
+_FIRST_ID = re.compile(rb'\s*\[?\s*\{(?:\s*"jsonrpc"\s*:\s*"2\.0"\s*,)?\s*"id"\s*:\s*(\d{1,18})\s*[,}]')
 
 _THROTTLED_CODES = frozenset({429, -32005, -32097})
 """-32005 is EIP-1474's "limit exceeded"; the others are what providers send instead."""
@@ -55,14 +60,15 @@ class Endpoint:
         self._session = session
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._max_answer_bytes = max_answer_bytes
-        self._ids = itertools.count(1)
+        self._sequence = itertools.count()
         self.name = f"{self._url.host}:{self._url.port}"
 
     async def call(self, call: Call[T]) -> T:
         """Ask once. Raises an `EndpointFault` or `JsonRpcError`; never retries."""
-        (answer,) = await self._exchange([call], as_batch=False)
-        result: T = answer
-        return result
+        first_id = self._take_ids()
+        body = await self._exchange(msgspec.json.encode(_request(call, first_id)), first_id)
+        answer: T = decode(body, [call], endpoint=self.name, as_batch=False)[0]
+        return answer
 
     async def batch(self, calls: Sequence[Call[Any]], *, turn: asyncio.Event | None = None) -> list[Any]:
         """Ask several things in one request; answers in the order of `calls`. The first that failed is raised.
@@ -70,21 +76,35 @@ class Endpoint:
         With `turn`, an answer that has arrived is decoded only once that is set: until then it is bytes, a fraction of
         the size.
         """
-        return await self._exchange(calls, as_batch=True, turn=turn) if calls else []
-
-    async def _exchange(
-        self, calls: Sequence[Call[Any]], *, as_batch: bool, turn: asyncio.Event | None = None
-    ) -> list[Any]:
-        ids = [next(self._ids) for _ in calls]
-        requests = [
-            {"jsonrpc": "2.0", "id": request_id, "method": call.method, "params": call.params}
-            for request_id, call in zip(ids, calls, strict=True)
-        ]
-        body = await self._post(msgspec.json.encode(requests if as_batch else requests[0]))
+        if not calls:
+            return []
+        body = await self.fetch(calls)
         if turn is not None:
             await turn.wait()
-        answers = self._decode(body, calls, ids, as_batch=as_batch)
-        return [self._result(call, answer) for call, answer in zip(calls, answers, strict=True)]
+        return self.decode(body, calls)
+
+    async def fetch(self, calls: Sequence[Call[Any]]) -> bytes:
+        """Like `batch`, but the answer as it came: complete, within the size limit, and to this very request.
+
+        What it says is looked at by `decode`, here or elsewhere, now or later.
+        """
+        first_id = self._take_ids()
+        requests = [_request(call, first_id + index) for index, call in enumerate(calls)]
+        return await self._exchange(msgspec.json.encode(requests), first_id)
+
+    def decode(self, body: bytes, calls: Sequence[Call[Any]]) -> list[Any]:
+        """The answers in a body that `fetch` brought for the same `calls`. Raises as `batch` does."""
+        return decode(body, calls, endpoint=self.name)
+
+    def _take_ids(self) -> int:
+        return next(self._sequence) * IDS_PER_REQUEST + 1
+
+    async def _exchange(self, request: bytes, first_id: int) -> bytes:
+        body = await self._post(request)
+        answered = request_of(body)
+        if answered is not None and answered != first_id // IDS_PER_REQUEST:
+            raise BadAnswer(self.name, f"answered another request: {body[:80]!r}")
+        return body
 
     async def _post(self, body: bytes) -> bytes:
         try:
@@ -114,54 +134,97 @@ class Endpoint:
         except aiohttp.ClientError as error:
             raise Unreachable(self.name, str(error) or type(error).__name__) from error
 
-    def _decode(
-        self, body: bytes, calls: Sequence[Call[Any]], ids: list[int], *, as_batch: bool
-    ) -> Sequence[_Answer[Any]]:
-        """The answers in the order of `calls`, decoded in one pass when they come as every node sends them."""
-        try:
-            decoded = _decoder(tuple(call.answer for call in calls), as_batch).decode(body)
-            answers: Sequence[_Answer[Any]] = decoded if as_batch else (decoded,)
-            if [answer.id for answer in answers] == ids:
-                return answers
-        except _UNREADABLE:
-            pass  # an error, a null, another order, or nonsense: find out which, slowly
-        return self._decode_patiently(body, calls, ids)
 
-    def _decode_patiently(self, body: bytes, calls: Sequence[Call[Any]], ids: list[int]) -> Sequence[_Answer[Any]]:
-        try:
-            rows = msgspec.json.decode(body, type=list[_Answer[Raw]] | _Answer[Raw])
-        except _UNREADABLE as error:
-            raise BadAnswer(self.name, f"not JSON-RPC: {error}: {body[:80]!r}") from error
-        if isinstance(rows, _Answer):
-            # One object in place of a batch is an error about all of it.
-            rows = [_Answer(id=request_id, result=rows.result, error=rows.error) for request_id in ids]
-        by_id = {row.id: row for row in rows if isinstance(row.id, int)}
-        answers: list[_Answer[Any]] = []
-        for call, request_id in zip(calls, ids, strict=True):
-            row = by_id.get(request_id)
-            if row is None:
-                raise BadAnswer(self.name, f"{call.method} was left out of the batch's answers")
-            if isinstance(row.result, Raw) and bytes(row.result) != b"null" and row.error is None:
-                try:
-                    result = msgspec.json.decode(row.result, type=call.answer)
-                except _UNREADABLE as error:
-                    raise BadAnswer(self.name, f"{call.method}: {error}: {bytes(row.result)[:80]!r}") from error
-                answers.append(_Answer(id=request_id, result=result))
-            else:
-                answers.append(_Answer(id=request_id, error=row.error))
-        return answers
+def decode(body: bytes, calls: Sequence[Call[Any]], *, endpoint: str, as_batch: bool = True) -> list[Any]:
+    """The answers in `body`, in the order of `calls`; `endpoint` is named in what is raised.
 
-    def _result(self, call: Call[T], answer: _Answer[T]) -> T:
-        error = answer.error
-        if error is not None:
-            if error.code in _THROTTLED_CODES:
-                raise Throttled(self.name, retry_after_s=None)
-            raise JsonRpcError(
-                self.name, method=call.method, code=error.code, message=error.message, data=_revert_data(error.data)
-            )
-        if answer.result is UNSET:
-            raise Missing(self.name, f"{call.method} answered null")
-        return answer.result
+    Needs nothing but its arguments, so it may run in another process. Raises `BadAnswer`, `Missing`, `Throttled` or
+    `JsonRpcError`.
+    """
+    answers = _decode_at_once(body, calls, as_batch=as_batch)
+    if answers is None:
+        answers = _decode_patiently(body, calls, endpoint)
+    return [_result(call, answer, endpoint) for call, answer in zip(calls, answers, strict=True)]
+
+
+def request_of(body: bytes) -> int | None:
+    """Which request a body answers, None when that is not to be seen in it.
+
+    Found in the first bytes as nearly every node writes them; otherwise the whole is scanned.
+    """
+    match = _FIRST_ID.match(body)
+    if match is not None:
+        return int(match[1]) // IDS_PER_REQUEST
+    try:
+        rows = msgspec.json.decode(body, type=list[_Id] | _Id)
+    except _UNREADABLE:
+        return None
+    first = (rows[0] if rows else _Id()) if isinstance(rows, list) else rows
+    return first.id // IDS_PER_REQUEST if isinstance(first.id, int) else None
+
+
+def _request(call: Call[Any], request_id: int) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": request_id, "method": call.method, "params": call.params}
+
+
+def _decode_at_once(body: bytes, calls: Sequence[Call[Any]], *, as_batch: bool) -> Sequence[_Answer[Any]] | None:
+    """The answers, in one pass, when they come as every node sends them; None when they do not."""
+    try:
+        decoded = _decoder(tuple(call.answer for call in calls), as_batch).decode(body)
+    except _UNREADABLE:
+        return None  # an error, a null, another order, or nonsense: to be found out slowly
+    answers: Sequence[_Answer[Any]] = decoded if as_batch else (decoded,)
+    first = answers[0].id
+    is_in_order = isinstance(first, int) and [answer.id for answer in answers] == _ids(first, len(calls))
+    return answers if is_in_order else None
+
+
+def _decode_patiently(body: bytes, calls: Sequence[Call[Any]], endpoint: str) -> Sequence[_Answer[Any]]:
+    try:
+        rows = msgspec.json.decode(body, type=list[_Answer[Raw]] | _Answer[Raw])
+    except _UNREADABLE as error:
+        raise BadAnswer(endpoint, f"not JSON-RPC: {error}: {body[:80]!r}") from error
+    if isinstance(rows, _Answer):
+        # One object in place of a batch is an error about all of it.
+        rows = [_Answer(id=1 + index, result=rows.result, error=rows.error) for index in range(len(calls))]
+    by_id = {row.id: row for row in rows if isinstance(row.id, int)}
+    answers: list[_Answer[Any]] = []
+    for call, request_id in zip(calls, _ids(min(by_id, default=1), len(calls)), strict=True):
+        row = by_id.get(request_id)
+        if row is None:
+            raise BadAnswer(endpoint, f"{call.method} was left out of the batch's answers")
+        if isinstance(row.result, Raw) and bytes(row.result) != b"null" and row.error is None:
+            try:
+                result = msgspec.json.decode(row.result, type=call.answer)
+            except _UNREADABLE as error:
+                raise BadAnswer(endpoint, f"{call.method}: {error}: {bytes(row.result)[:80]!r}") from error
+            answers.append(_Answer(id=request_id, result=result))
+        else:
+            answers.append(_Answer(id=request_id, error=row.error))
+    return answers
+
+
+def _ids(any_id: int, count: int) -> list[int]:
+    """The ids of a whole request of `count` calls, one of which is `any_id`."""
+    first = any_id // IDS_PER_REQUEST * IDS_PER_REQUEST + 1
+    return list(range(first, first + count))
+
+
+def _result(call: Call[T], answer: _Answer[T], endpoint: str) -> T:
+    error = answer.error
+    if error is not None:
+        if error.code in _THROTTLED_CODES:
+            raise Throttled(endpoint, retry_after_s=None)
+        raise JsonRpcError(
+            endpoint, method=call.method, code=error.code, message=error.message, data=_revert_data(error.data)
+        )
+    if answer.result is UNSET:
+        raise Missing(endpoint, f"{call.method} answered null")
+    return answer.result
+
+
+class _Id(Struct, gc=False):
+    id: int | str | None = None
 
 
 class _ErrorObject(Struct, gc=False):
