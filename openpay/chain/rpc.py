@@ -197,7 +197,7 @@ def _decode_patiently(body: bytes, calls: Sequence[Call[Any]], endpoint: str) ->
             try:
                 result = msgspec.json.decode(row.result, type=call.answer)
             except _UNREADABLE as error:
-                raise BadAnswer(endpoint, f"{call.method}: {error}: {bytes(row.result)[:80]!r}") from error
+                raise Unreadable(endpoint, f"{call.method}: {error}: {bytes(row.result)[:80]!r}") from error
             answers.append(_Answer(id=request_id, result=result))
         else:
             answers.append(_Answer(id=request_id, error=row.error))

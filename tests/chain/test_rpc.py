@@ -13,7 +13,7 @@ from aiohttp import web
 
 from openpay.chain import reads
 from openpay.chain.errors import BadAnswer, EndpointFault, JsonRpcError, Missing, Throttled, TimedOut, Unreachable
-from openpay.chain.rpc import Call, Endpoint
+from openpay.chain.rpc import Call, Endpoint, decode, request_of
 from tests.chain.fake_node import FakeNode, serve
 from tests.support.process import free_port
 
@@ -220,3 +220,38 @@ async def test_name_is_host_and_port_and_no_error_shows_the_key_in_the_url() -> 
 def test_state_is_asked_for_by_hash_so_that_a_reorg_is_an_error() -> None:
     assert reads.state_at(b"\x11" * 32) == {"blockHash": "0x" + "11" * 32, "requireCanonical": True}
     assert (reads.state_at(16), reads.state_at("finalized")) == ("0x10", "finalized")
+
+
+async def test_fetched_body_is_decoded_later_and_needs_no_connection_for_that() -> None:
+    calls = [NUMBER, GAS_PRICE]
+    async with endpoint_of(FakeNode(eth_blockNumber="0x10", eth_gasPrice="0x5")) as endpoint:
+        await endpoint.call(NUMBER)
+        body = await endpoint.fetch(calls)
+    assert decode(body, calls, endpoint="elsewhere") == endpoint.decode(body, calls) == ["0x10", "0x5"]
+
+
+async def test_fetched_body_that_answers_another_request_is_a_bad_answer() -> None:
+    node = FakeNode(eth_blockNumber="0x10")
+    async with endpoint_of(node) as endpoint:
+        old = await endpoint.fetch([NUMBER])
+        node.respond = lambda question: web.Response(body=old)
+        with pytest.raises(BadAnswer, match="another request"):
+            await endpoint.fetch([NUMBER])
+
+
+@pytest.mark.parametrize(
+    ("body", "request_number"),
+    [
+        ('{"jsonrpc":"2.0","id":1,"result":"0x1"}', 0),
+        (' [ { "id" : 131073, "jsonrpc" : "2.0"}]', 2),
+        ('[{"jsonrpc":"2.0","id":196612,"result":{"id":1}', 3),
+        ('[{"jsonrpc":"2.0","result":{"id":7},"id":65540},{"id":1}]', 1),
+        ('{"jsonrpc":"2.0","id":null,"error":{}}', None),
+        ('{"jsonrpc":"2.0","method":"eth_subscription","params":{"id":1}}', None),
+        ("[]", None),
+        ("nonsense", None),
+        ("", None),
+    ],
+)
+def test_request_is_recognised_by_any_of_its_ids(body: str, request_number: int | None) -> None:
+    assert request_of(body.encode()) == request_number
