@@ -6,7 +6,7 @@ nothing inside it may wait for the network. All rows come and go as the domain's
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -32,6 +32,7 @@ from openpay.app.records import (
     Withdrawal,
     WithdrawalSchedule,
 )
+from openpay.domain.alerts import Alert, AlertKind, Notice
 from openpay.domain.chains import Token
 from openpay.domain.custody import EscrowState
 from openpay.domain.deposit import Deposit, RevertedAttempt
@@ -98,6 +99,9 @@ class Payments(Protocol):
 
     async def versions(self, payment_ids: Collection[str]) -> Mapping[str, int]: ...
     async def ids_by_terms(self, chain_id: int, terms_ids: Collection[bytes]) -> Mapping[bytes, str]: ...
+    async def ids_by_address(self, chain_id: int, addresses: Collection[bytes]) -> Mapping[bytes, str]:
+        """The payments of a chain that any of these are the deposit addresses of, by address."""
+
     async def is_deposit_address(self, chain_id: int, address: bytes) -> bool:
         """Whether this is the deposit address of any payment on the chain."""
 
@@ -113,10 +117,16 @@ class Payments(Protocol):
     async def of_merchant_confirming(self, merchant_id: str, livemode: bool) -> list[Payment]: ...
 
     async def watched(self, chain_id: int, *, after: int, also: Collection[int]) -> list[Watched]:
-        """Deposit addresses with sequence numbers above `after`, or among `also` (gaps left by open transactions).
+        """Payments with sequence numbers above `after`, or among `also` (gaps left by open transactions), in order."""
 
-        In order; with many gaps, those between them may come along again.
-        """
+    async def newest_numbers(self, limit: int) -> list[int]:
+        """Those of the newest `limit` sequence numbers that have a payment, of whatever chain, in order."""
+
+    def open_addresses(self, chain_id: int) -> AsyncIterator[Sequence[bytes]]:
+        """The deposit addresses of all open payments, part by part."""
+
+    def ended_addresses(self, chain_id: int, *, first: int, last: int | None = None) -> AsyncIterator[Sequence[bytes]]:
+        """Those of ended payments that are watched until block time `first` or later, and until `last` at most."""
 
     async def ids_payable_in(self, chain_id: int, token: str) -> list[tuple[str, bytes]]:
         """Id and deposit address of the open payments that offer `token`."""
@@ -329,6 +339,38 @@ class Operations(Protocol):
         """Wei that the chain's operators paid for transactions that ended at `since` or later."""
 
 
+class Alerts(Protocol):
+    """What an operator must know of. One alert of a (kind, chain, subject) is open at a time."""
+
+    async def open(self, chain_id: int | None = None) -> list[Alert]:
+        """Those not over, the oldest first."""
+
+    async def newest(self, limit: int) -> list[Alert]:
+        """Open or over, the newest first."""
+
+    async def raise_(self, alert: Alert) -> Alert | None:
+        """Store a new alert and return it; or bring the open one's `detail` and `seen_at` up to date: None."""
+
+    async def clear(self, kind: AlertKind, chain_id: int, subject: str, *, at: int) -> Alert | None:
+        """End the open alert and return it; None where there is none."""
+
+    async def untold(self) -> list[Alert]:
+        """Open ones that no notice was ever written of."""
+
+    async def forget_cleared_before(self, at: int) -> None: ...
+    async def add_notice(self, notice: Notice) -> None:
+        """Store a notice, due at once; one of the same id is left as it is."""
+
+    async def next_notice_at(self) -> int | None:
+        """When the next notice falls due; None when all were taken."""
+
+    async def claim_notices(self, *, now: int, lease_s: int, limit: int) -> list[Notice]:
+        """Take due notices for `lease_s` seconds, across all processes; those about one alert one by one, in order."""
+
+    async def record_notice(self, notice: Notice, *, next_attempt_at: int | None) -> None:
+        """Store `attempts` and when to try again; None: it was taken."""
+
+
 class UnitOfWork(Protocol):
     """One database transaction and its repositories."""
 
@@ -354,6 +396,8 @@ class UnitOfWork(Protocol):
     def idempotency(self) -> Idempotency: ...
     @property
     def operations(self) -> Operations: ...
+    @property
+    def alerts(self) -> Alerts: ...
 
 
 class Database(Protocol):

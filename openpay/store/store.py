@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from openpay.errors import RetryableError
+from openpay.store.alerts import SqlAlerts
 from openpay.store.chain import SqlAttempts, SqlChainRecord, SqlDeposits
 from openpay.store.engine import create_engines
 from openpay.store.excess import SqlExcess
@@ -83,6 +84,10 @@ class SqlUnitOfWork:
     @cached_property
     def operations(self) -> SqlOperations:
         return SqlOperations(self.connection)
+
+    @cached_property
+    def alerts(self) -> SqlAlerts:
+        return SqlAlerts(self.connection)
 
 
 class Store:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from openpay.store.types import Hex, Units
@@ -106,6 +107,8 @@ payments = Table(
     Column("paid_at", BigInteger),
     Column("paid_confirmations", Integer),
     Column("ended_at", BigInteger),
+    # The last block time at which its address is watched; NULL while it is open.
+    Column("watched_until", BigInteger),
     Column("failure", Text),
     Column("reversed_at", BigInteger),
     Column("settlement_status", String(16)),
@@ -118,6 +121,8 @@ payments = Table(
     Index("ix_payments_status", "chain_id", "status", "deadline"),
     Index("ix_payments_settlement", "chain_id", "settlement_status"),
     Index("ix_payments_address", "address"),
+    # With the address, so that a million of them are loaded without touching the rows.
+    Index("ix_payments_watched", "chain_id", "watched_until", "seq", "address"),
 )
 
 deposits = Table(
@@ -173,6 +178,7 @@ cursors = Table(
     Column("final_time", BigInteger),
     Column("seen_head", BigInteger, nullable=False),
     Column("read_at", BigInteger, nullable=False),
+    Column("reread_to", BigInteger),
 )
 
 blocks = Table(
@@ -212,6 +218,34 @@ escrow_logs = Table(
     Column("block_time", BigInteger, nullable=False),
     Column("receiver", Hex),
     Index("ix_escrow_logs_number", "chain_id", "block_number"),
+)
+
+rewound_payments = Table(
+    "rewound_payments",
+    metadata,
+    # What the chain said of these was taken back: they are judged when it was read again.
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("payment_id", Id, ForeignKey("payments.id"), primary_key=True),
+)
+
+rescans = Table(
+    "rescans",
+    metadata,
+    Column("id", Sequence, primary_key=True, autoincrement=True),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("next", BigInteger, nullable=False),
+    Column("last_hash", Hex),
+    Column("requested_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger),
+    Column("done_at", BigInteger),
+    Column("failure", Text),
+    Column("found_logs", Integer, nullable=False),
+    Column("found_deposits", Integer, nullable=False),
+    # The first of them, for people.
+    Column("found", JSON, nullable=False),
+    Index("ix_rescans_open", "chain_id", "done_at"),
 )
 
 refunds = Table(
@@ -383,6 +417,7 @@ operator_transactions = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("sent_at", BigInteger),
     Column("ended_at", BigInteger),
+    Column("ended_block", BigInteger),
     Column("fee_wei", Units),
     Index("ix_operator_transactions_status", "chain_id", "status"),
     Index("ix_operator_transactions_ended", "chain_id", "ended_at"),
@@ -395,4 +430,44 @@ operator_transaction_subjects = Table(
     Column("transaction_id", Id, ForeignKey("operator_transactions.id"), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("subject", Id, nullable=False, index=True),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("id", Id, nullable=False, unique=True),
+    Column("kind", String(40), nullable=False),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("raised_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("cleared_at", BigInteger, index=True),
+    # One open alert of a kind about one thing, however many processes see it.
+    Index(
+        "uq_alerts_open",
+        "kind",
+        "chain_id",
+        "subject",
+        unique=True,
+        sqlite_where=text("cleared_at IS NULL"),
+        postgresql_where=text("cleared_at IS NULL"),
+    ),
+)
+
+alert_notices = Table(
+    "alert_notices",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("id", Id, nullable=False, unique=True),
+    Column("alert_id", Id, ForeignKey("alerts.id"), nullable=False, index=True),
+    Column("type", String(20), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # NULL once it was taken.
+    Column("next_attempt_at", BigInteger, index=True),
+    # Until then a process is sending it; afterwards the claim has lapsed.
+    Column("claimed_until", BigInteger),
 )

@@ -19,6 +19,30 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "alerts",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("chain_id", sa.BigInteger(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("raised_at", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("cleared_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_alerts")),
+        sa.UniqueConstraint("id", name=op.f("uq_alerts_id")),
+    )
+    with op.batch_alter_table("alerts", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_alerts_cleared_at"), ["cleared_at"], unique=False)
+        batch_op.create_index(
+            "uq_alerts_open",
+            ["kind", "chain_id", "subject"],
+            unique=True,
+            sqlite_where=sa.text("cleared_at IS NULL"),
+            postgresql_where=sa.text("cleared_at IS NULL"),
+        )
+
+    op.create_table(
         "block_ranges",
         sa.Column("chain_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("first", sa.BigInteger(), nullable=False),
@@ -46,6 +70,7 @@ def upgrade() -> None:
         sa.Column("final_time", sa.BigInteger(), nullable=True),
         sa.Column("seen_head", sa.BigInteger(), nullable=False),
         sa.Column("read_at", sa.BigInteger(), nullable=False),
+        sa.Column("reread_to", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("chain_id", name=op.f("pk_cursors")),
     )
     op.create_table(
@@ -110,6 +135,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("sent_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("ended_block", sa.BigInteger(), nullable=True),
         sa.Column("fee_wei", Units(), nullable=True),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_operator_transactions")),
         sa.UniqueConstraint("id", name=op.f("uq_operator_transactions_id")),
@@ -118,6 +144,45 @@ def upgrade() -> None:
     with op.batch_alter_table("operator_transactions", schema=None) as batch_op:
         batch_op.create_index("ix_operator_transactions_ended", ["chain_id", "ended_at"], unique=False)
         batch_op.create_index("ix_operator_transactions_status", ["chain_id", "status"], unique=False)
+
+    op.create_table(
+        "rescans",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("chain_id", sa.BigInteger(), nullable=False),
+        sa.Column("first", sa.BigInteger(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.Column("next", sa.BigInteger(), nullable=False),
+        sa.Column("last_hash", Hex(), nullable=True),
+        sa.Column("requested_at", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=True),
+        sa.Column("done_at", sa.BigInteger(), nullable=True),
+        sa.Column("failure", sa.Text(), nullable=True),
+        sa.Column("found_logs", sa.Integer(), nullable=False),
+        sa.Column("found_deposits", sa.Integer(), nullable=False),
+        sa.Column("found", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rescans")),
+    )
+    with op.batch_alter_table("rescans", schema=None) as batch_op:
+        batch_op.create_index("ix_rescans_open", ["chain_id", "done_at"], unique=False)
+
+    op.create_table(
+        "alert_notices",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("alert_id", sa.String(length=40), nullable=False),
+        sa.Column("type", sa.String(length=20), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_attempt_at", sa.BigInteger(), nullable=True),
+        sa.Column("claimed_until", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["alert_id"], ["alerts.id"], name=op.f("fk_alert_notices_alert_id")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_alert_notices")),
+        sa.UniqueConstraint("id", name=op.f("uq_alert_notices_id")),
+    )
+    with op.batch_alter_table("alert_notices", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_alert_notices_alert_id"), ["alert_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_alert_notices_next_attempt_at"), ["next_attempt_at"], unique=False)
 
     op.create_table(
         "api_keys",
@@ -203,6 +268,7 @@ def upgrade() -> None:
         sa.Column("paid_at", sa.BigInteger(), nullable=True),
         sa.Column("paid_confirmations", sa.Integer(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("watched_until", sa.BigInteger(), nullable=True),
         sa.Column("failure", sa.Text(), nullable=True),
         sa.Column("reversed_at", sa.BigInteger(), nullable=True),
         sa.Column("settlement_status", sa.String(length=16), nullable=True),
@@ -221,6 +287,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_payments_retry_of"), ["retry_of"], unique=False)
         batch_op.create_index("ix_payments_settlement", ["chain_id", "settlement_status"], unique=False)
         batch_op.create_index("ix_payments_status", ["chain_id", "status", "deadline"], unique=False)
+        batch_op.create_index("ix_payments_watched", ["chain_id", "watched_until", "seq", "address"], unique=False)
 
     op.create_table(
         "signing_keys",
@@ -414,6 +481,13 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_reverted_attempts_block_hash"), ["block_hash"], unique=False)
 
     op.create_table(
+        "rewound_payments",
+        sa.Column("chain_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("payment_id", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name=op.f("fk_rewound_payments_payment_id")),
+        sa.PrimaryKeyConstraint("chain_id", "payment_id", name=op.f("pk_rewound_payments")),
+    )
+    op.create_table(
         "delivery_attempts",
         sa.Column("delivery_id", sa.String(length=40), nullable=False),
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
@@ -429,6 +503,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("delivery_attempts")
+    op.drop_table("rewound_payments")
     with op.batch_alter_table("reverted_attempts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_reverted_attempts_block_hash"))
 
@@ -470,6 +545,7 @@ def downgrade() -> None:
 
     op.drop_table("signing_keys")
     with op.batch_alter_table("payments", schema=None) as batch_op:
+        batch_op.drop_index("ix_payments_watched")
         batch_op.drop_index("ix_payments_status")
         batch_op.drop_index("ix_payments_settlement")
         batch_op.drop_index(batch_op.f("ix_payments_retry_of"))
@@ -490,6 +566,15 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_api_keys_merchant_id"))
 
     op.drop_table("api_keys")
+    with op.batch_alter_table("alert_notices", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_alert_notices_next_attempt_at"))
+        batch_op.drop_index(batch_op.f("ix_alert_notices_alert_id"))
+
+    op.drop_table("alert_notices")
+    with op.batch_alter_table("rescans", schema=None) as batch_op:
+        batch_op.drop_index("ix_rescans_open")
+
+    op.drop_table("rescans")
     with op.batch_alter_table("operator_transactions", schema=None) as batch_op:
         batch_op.drop_index("ix_operator_transactions_status")
         batch_op.drop_index("ix_operator_transactions_ended")
@@ -509,3 +594,10 @@ def downgrade() -> None:
     op.drop_table("cursors")
     op.drop_table("blocks")
     op.drop_table("block_ranges")
+    with op.batch_alter_table("alerts", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_alerts_open", sqlite_where=sa.text("cleared_at IS NULL"), postgresql_where=sa.text("cleared_at IS NULL")
+        )
+        batch_op.drop_index(batch_op.f("ix_alerts_cleared_at"))
+
+    op.drop_table("alerts")
