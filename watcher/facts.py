@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from openpay.app.follow import BlockFacts
@@ -39,8 +39,10 @@ class FactFinder:
         The blocks were fetched before this is called, and the addresses are refreshed before they are matched: no
         payment that was committed before its block was fetched is overlooked.
         """
-        await self._watched.refresh()
-        facts = [self._match(block) for block in blocks]
+        await self._watched.refresh(at=blocks[0].timestamp)
+        paid = {address for block in blocks for address in self._matcher.recipients(block, self._watched)}
+        payments = await self._watched.payment_ids(paid)
+        facts = [self._match(block, payments) for block in blocks]
         newest = facts[-1]
         if head - newest.block.number <= STATE_DEPTH:
             internal = await self._internal.find(
@@ -50,12 +52,12 @@ class FactFinder:
             )
             newest = replace(newest, deposits=(*newest.deposits, *internal))
         if record is not None:
-            attempts = await self._reports.look_up(record, self._watched, wall_now=wall_now)
+            attempts = await self._reports.look_up(record, wall_now=wall_now)
             newest = replace(newest, attempts=tuple(attempts))
         return [*facts[:-1], newest]
 
-    def _match(self, proven: ProvenBlock) -> BlockFacts:
-        matches = self._matcher.match(proven, self._watched)
+    def _match(self, proven: ProvenBlock, payments: Mapping[bytes, str]) -> BlockFacts:
+        matches = self._matcher.match(proven, payments)
         block = Block(
             chain_id=self._chain_id,
             number=proven.number,

@@ -7,7 +7,7 @@ in a block: `watcher.internal` finds it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
 from openpay.app.records import EscrowLog, Report
@@ -41,9 +41,24 @@ class Matcher:
         self._contracts = {self._escrow} | {contract.hex() for contract in self._tokens if contract is not None}
         """Whose logs are looked at."""
 
+    def recipients(self, block: ProvenBlock, watched: Container[bytes]) -> Iterator[bytes]:
+        """Those addresses in `watched` that `block` may hold money for: which payments they belong to is looked up only
+        for these few. One may come up more than once, and for what turns out to be no deposit."""
+        for transaction in block.transactions:
+            if transaction.to is not None and (to := read_bytes(transaction.to)) in watched:
+                yield to
+        for receipt in block.receipts:
+            for log in receipt.logs:
+                if (
+                    len(log.topics) == 3
+                    and log.address[2:].lower() in self._contracts
+                    and (to := bytes.fromhex(log.topics[2][26:])) in watched
+                ):
+                    yield to
+
     def match(self, block: ProvenBlock, watched: Mapping[bytes, str]) -> Matches:
         """Find everything in `block` that concerns the addresses in `watched` (address to payment id) or the escrow."""
-        deposits = list(self._native(block, watched))
+        deposits = list(self._native(block, watched)) if watched else []
         escrow_logs: list[EscrowLog] = []
         position = 0
         for index, receipt in enumerate(block.receipts):
@@ -52,7 +67,7 @@ class Matcher:
                 if (contract := log.address[2:].lower()) in self._contracts:
                     if contract == self._escrow:
                         escrow_logs += self._escrow_log(block, index, position, log)
-                    elif len(log.topics) == 3 and bytes.fromhex(log.topics[2][26:]) in watched:
+                    elif watched and len(log.topics) == 3 and bytes.fromhex(log.topics[2][26:]) in watched:
                         deposits += self._transfer(block, watched, index, position, log)
                 position += 1
         return Matches(deposits=tuple(deposits), escrow_logs=tuple(escrow_logs))
@@ -130,10 +145,9 @@ class Matcher:
             block_time=block.timestamp,
         )
 
-    def reverted_attempt(
-        self, block: ProvenBlock, report: Report, watched: Mapping[bytes, str]
-    ) -> RevertedAttempt | None:
-        """The reported transaction, if it is in `block`, failed, and was a transfer to the payment it was reported for.
+    def reverted_attempt(self, block: ProvenBlock, report: Report, address: bytes) -> RevertedAttempt | None:
+        """The reported transaction, if it is in `block`, failed, and was a transfer to the deposit `address` of the
+        payment it was reported for.
 
         A page's word is checked: whoever knows its address can report any transaction, but not make it one for this
         payment.
@@ -147,7 +161,7 @@ class Matcher:
                 receiver, token = to, self._tokens.get(None)
             else:
                 receiver = call[16:36] if call[:4] == TRANSFER_SELECTOR and len(call) == 68 else b""
-            if token is None or watched.get(receiver) != report.payment_id:
+            if token is None or receiver != address:
                 return None
             return RevertedAttempt(
                 payment_id=report.payment_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import structlog
 
@@ -14,6 +14,7 @@ from openpay.chain.blocks import read_bytes, read_quantity
 from openpay.chain.fetch import fetch_proven_block
 from openpay.chain.pool import Pool
 from openpay.domain.deposit import RevertedAttempt
+from openpay.errors import InvariantViolated
 from watcher.matching import Matcher, contains
 from watcher.record import Record
 
@@ -41,7 +42,7 @@ class ReportedTransactions:
         self._rests_until: dict[tuple[str, bytes], int] = {}
         self._round = 0
 
-    async def look_up(self, record: Record, watched: Mapping[bytes, str], *, wall_now: int) -> list[RevertedAttempt]:
+    async def look_up(self, record: Record, *, wall_now: int) -> list[RevertedAttempt]:
         """The reported transactions that are found reverted in a block on record.
 
         Reports whose transaction succeeded in a final block, was meant for something else, or never came are closed.
@@ -52,7 +53,7 @@ class ReportedTransactions:
         attempts, done = [], []
         chosen = self._choose(reports)
         for report, (attempt, is_done) in zip(
-            chosen, await asyncio.gather(*(self._judge(report, record, watched) for report in chosen)), strict=True
+            chosen, await asyncio.gather(*(self._judge(report, record) for report in chosen)), strict=True
         ):
             if attempt is not None:
                 attempts.append(attempt)
@@ -76,9 +77,7 @@ class ReportedTransactions:
             self._asked[key] = self._asked.get(key, 0) + 1
         return [report for report in reports if (report.payment_id, report.tx_hash) in turn]
 
-    async def _judge(
-        self, report: Report, record: Record, watched: Mapping[bytes, str]
-    ) -> tuple[RevertedAttempt | None, bool]:
+    async def _judge(self, report: Report, record: Record) -> tuple[RevertedAttempt | None, bool]:
         """The attempt that a report turned out to be, and whether there is nothing more to learn about it."""
         receipt = await self._pool.find(reads.transaction_receipt(report.tx_hash))
         if receipt is None:
@@ -95,6 +94,10 @@ class ReportedTransactions:
         elif record.hash_at(number) != block_hash:
             return None, False
         block = await fetch_proven_block(self._pool, block_hash)
-        attempt = self._matcher.reverted_attempt(block, report, watched)
+        async with self._db.read() as uow:
+            payment = await uow.payments.get(report.payment_id)
+        if payment is None:
+            raise InvariantViolated(f"a transaction was reported for {report.payment_id}, which is no payment")
+        attempt = self._matcher.reverted_attempt(block, report, payment.address)
         is_final = number <= record.floor
         return attempt, attempt is None and is_final and contains(block, report.tx_hash)

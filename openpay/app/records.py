@@ -113,7 +113,8 @@ class Cursor:
 
     `time` is the block's own; `tip_time` too, except while a branch is being undone: then it stays the time of that
     branch's newest block, until a block is read again. `seen_head` is the chain's own head when this was written, for
-    the lag; `read_at` the wall clock.
+    the lag; `read_at` the wall clock. `reread_to`: the height at which the record stood before `openpay rewind`, until
+    the chain was read up to there again and the payments concerned were judged; None at all other times.
     """
 
     chain_id: int
@@ -125,6 +126,7 @@ class Cursor:
     final_time: int | None
     seen_head: int
     read_at: int
+    reread_to: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,12 +154,11 @@ class EscrowLog:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """A deposit address to look for. `seq` grows in order of insertion (not of commit), over all chains together."""
+    """A payment's deposit address. `seq` grows in order of insertion (not of commit), over all chains together."""
 
     seq: int
     address: bytes | None
     """None for a payment of another chain: it only shows that its number is no gap."""
-    payment_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +179,41 @@ class PriceQuote:
     price: int
     decimals: int
     updated_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A deposit that a rescan added to the record. `units` are base units."""
+
+    payment_id: str
+    token: str
+    units: int
+    tx_hash: bytes | None
+    block_number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rescan:
+    """A request to read blocks `first` to `last`, both included, once more, and how far it is.
+
+    `next` is the first block not read yet, `last_hash` the hash of the one before it once there is one. `seen_at` is
+    when the watcher last worked on it, None while none has; `failure` says why it ended early. `found` are the first of
+    the `found_deposits` that were not on record, `found_logs` counts the escrow's.
+    """
+
+    id: int
+    chain_id: int
+    first: int
+    last: int
+    next: int
+    requested_at: int
+    last_hash: bytes | None = None
+    seen_at: int | None = None
+    done_at: int | None = None
+    failure: str | None = None
+    found_logs: int = 0
+    found_deposits: int = 0
+    found: tuple[Found, ...] = ()
 
 
 # --- webhooks ----------------------------------------------------------------------------------------------------
@@ -329,7 +365,8 @@ class OperatorTransaction:
 
     `subjects` are the ids of what it is for: payments, a withdrawal, a refund; none for one that only fills a gap among
     the nonces. Several transactions may share a nonce: each replaced the one before, and at most one is ever mined.
-    `ended_at` and `fee_wei`, what a mined one cost, are None until its nonce is final.
+    `ended_at`, `ended_block` (the newest final block by which its end was seen) and `fee_wei`, what a mined one cost,
+    are None until its nonce is final.
     """
 
     id: str
@@ -346,4 +383,5 @@ class OperatorTransaction:
     created_at: int
     sent_at: int | None = None
     ended_at: int | None = None
+    ended_block: int | None = None
     fee_wei: int | None = None

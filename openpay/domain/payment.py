@@ -66,6 +66,10 @@ OPEN = WAITING | {Status.CONFIRMING}
 ENDED = frozenset(Status) - OPEN
 RETRYABLE = frozenset({Status.FAILED, Status.EXPIRED})
 
+LATE_WINDOW_S = 30 * 86_400
+"""How long the address of a payment that ended is watched, for money that comes late: 30 days, in seconds. What comes
+later still is not lost, only not noticed by itself: `openpay reconcile` and `openpay rescan` find it."""
+
 
 def next_status(status: Status, trigger: Trigger) -> Status:
     """The status after `trigger`. Raises `InvariantViolated` for a pair that is not in the table."""
@@ -179,6 +183,14 @@ class Payment:
     def can_be_retried(self) -> bool:
         """Whether its page may offer a new payment for the same order."""
         return self.allow_retry and self.status in RETRYABLE
+
+    @property
+    def watched_until(self) -> int | None:
+        """The last block time at which money to its address is looked for; None while it is open."""
+        if self.status not in ENDED:
+            return None
+        # Not from the end alone: a page may show the address until the deadline, whatever became of the payment.
+        return max(self.deadline, self.ended_at or 0) + LATE_WINDOW_S
 
     def moved(self, trigger: Trigger, **changes: object) -> Payment:
         """This payment after `trigger`, with `changes` to its moving fields. Raises `InvariantViolated`."""

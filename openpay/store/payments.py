@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Row, case, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, case, exists, func, insert, select, update
 
 from openpay.app.records import Page, PaymentFilter, Watched
 from openpay.domain.payment import (
@@ -23,6 +24,8 @@ from openpay.domain.terms import Terms
 from openpay.errors import ConcurrentChange
 from openpay.store.sql import Repository
 from openpay.store.tables import payments
+
+T = TypeVar("T")
 
 _PLAIN_COLUMNS = (
     "id",
@@ -121,6 +124,15 @@ class SqlPayments(Repository):
         )
         return {row.terms_id: row.id for row in await self._connection.execute(query)}
 
+    async def ids_by_address(self, chain_id: int, addresses: Collection[bytes]) -> Mapping[bytes, str]:
+        found: dict[bytes, str] = {}
+        for some in _in_parts(addresses):
+            query = select(payments.c.address, payments.c.id).where(
+                payments.c.address.in_(some), payments.c.chain_id == chain_id
+            )
+            found |= {row.address: row.id for row in await self._connection.execute(query)}
+        return found
+
     async def is_deposit_address(self, chain_id: int, address: bytes) -> bool:
         query = select(payments.c.id).where(payments.c.address == address, payments.c.chain_id == chain_id).limit(1)
         return await self._connection.scalar(query) is not None
@@ -166,19 +178,31 @@ class SqlPayments(Repository):
         return [_payment(row) for row in await self._connection.execute(query)]
 
     async def watched(self, chain_id: int, *, after: int, also: Collection[int]) -> list[Watched]:
-        if len(also) > _MOST_GAPS:
-            after, also = min(after, *(seq - 1 for seq in also)), ()
-        query = (
-            select(
-                payments.c.seq,
-                case((payments.c.chain_id == chain_id, payments.c.address)).label("address"),
-                payments.c.id,
-            )
-            .where(or_(payments.c.seq > after, payments.c.seq.in_(also)))
-            .order_by(payments.c.seq)
+        query = select(payments.c.seq, case((payments.c.chain_id == chain_id, payments.c.address)).label("address"))
+        rows = list(await self._connection.execute(query.where(payments.c.seq > after)))
+        for some in _in_parts(also):
+            rows += await self._connection.execute(query.where(payments.c.seq.in_(some)))
+        return sorted((Watched(seq=row.seq, address=row.address) for row in rows), key=attrgetter("seq"))
+
+    async def newest_numbers(self, limit: int) -> list[int]:
+        newest = await self._connection.scalar(select(func.max(payments.c.seq))) or 0
+        query = select(payments.c.seq).where(payments.c.seq > newest - limit).order_by(payments.c.seq)
+        return list(await self._connection.scalars(query))
+
+    def open_addresses(self, chain_id: int) -> AsyncIterator[Sequence[bytes]]:
+        return self._addresses(payments.c.chain_id == chain_id, payments.c.watched_until.is_(None))
+
+    def ended_addresses(self, chain_id: int, *, first: int, last: int | None = None) -> AsyncIterator[Sequence[bytes]]:
+        until = payments.c.watched_until
+        return self._addresses(
+            payments.c.chain_id == chain_id, until >= first if last is None else until.between(first, last)
         )
-        rows = await self._connection.execute(query)
-        return [Watched(seq=row.seq, address=row.address, payment_id=row.id) for row in rows]
+
+    async def _addresses(self, *condition: ColumnElement[bool]) -> AsyncIterator[Sequence[bytes]]:
+        query = select(payments.c.address).where(*condition).execution_options(yield_per=_ROWS_AT_ONCE)
+        async with self._connection.stream_scalars(query) as addresses:
+            async for some in addresses.partitions():
+                yield some
 
     async def ids_payable_in(self, chain_id: int, token: str) -> list[tuple[str, bytes]]:
         query = select(payments.c.id, payments.c.address, payments.c.offers).where(
@@ -195,10 +219,18 @@ class SqlPayments(Repository):
         return exists().where(entries.c.key == name, entries.c.value == value)
 
 
-_MOST_GAPS = 1_000
-"""Named one by one in a query; PostgreSQL takes 32,767 values in all."""
+_MOST_NAMED = 1_000
+"""Values named one by one in a query; PostgreSQL takes 32,767 in all."""
+
+_ROWS_AT_ONCE = 10_000
+"""Held in memory while a million addresses are read."""
 
 _UNSETTLED = payments.c.settlement_status.in_([SettlementStatus.PENDING.value, SettlementStatus.SUBMITTED.value])
+
+
+def _in_parts(values: Iterable[T]) -> Iterator[list[T]]:
+    every = list(values)
+    return (every[start : start + _MOST_NAMED] for start in range(0, len(every), _MOST_NAMED))
 
 
 def _fixed(payment: Payment) -> dict[str, Any]:
@@ -224,6 +256,7 @@ def _moving(payment: Payment) -> dict[str, Any]:
         "paid_at": payment.paid_at,
         "paid_confirmations": payment.paid_confirmations,
         "ended_at": payment.ended_at,
+        "watched_until": payment.watched_until,
         "failure": payment.failure,
         "reversed_at": payment.reversed_at,
         "settlement_status": None if settlement is None else settlement.status.value,

@@ -99,7 +99,7 @@ async def test_watched_addresses_with_a_gap_left_by_an_open_transaction(postgres
 
     async with world.store.read() as reader:
         (seen,) = await reader.payments.watched(56, after=0, also=())
-    assert seen.payment_id == "quick"
+    assert seen.address == make_payment("quick").address
     gap = range(1, seen.seq)
     assert gap
 
@@ -107,7 +107,7 @@ async def test_watched_addresses_with_a_gap_left_by_an_open_transaction(postgres
     async with world.store.read() as reader:
         assert await reader.payments.watched(56, after=seen.seq, also=()) == []
         (late,) = await reader.payments.watched(56, after=seen.seq, also=gap)
-    assert (late.payment_id, late.address) == ("slow", make_payment("slow").address)
+    assert late.address == make_payment("slow").address
 
 
 async def test_reader_sees_one_moment_however_many_queries_it_makes(world: World) -> None:

@@ -74,7 +74,10 @@ def block(*pairs: tuple[Transaction, Receipt]) -> ProvenBlock:
 
 
 def deposits(*pairs: tuple[Transaction, Receipt]) -> list[tuple[str, str, int]]:
-    found = MATCHER.match(block(*pairs), WATCHED).deposits
+    # As the watcher does it: payments are looked up only for the addresses that come up.
+    named = set(MATCHER.recipients(block(*pairs), WATCHED))
+    found = MATCHER.match(block(*pairs), {address: WATCHED[address] for address in named}).deposits
+    assert found == MATCHER.match(block(*pairs), WATCHED).deposits
     return [(deposit.payment_id, deposit.token, deposit.units) for deposit in found]
 
 
@@ -184,7 +187,8 @@ def call_data(to: bytes) -> bytes:
 def judge(sent: Transaction, *, status: int = 0, payment_id: str = "pay_a") -> str | None:
     at = block((transaction(), receipt()), (sent, receipt(status=status)))
     report = Report(chain_id=56, payment_id=payment_id, tx_hash=at.transaction_hash(1), reported_at=0)
-    attempt = MATCHER.reverted_attempt(at, report, WATCHED)
+    address = next(address for address, owner in WATCHED.items() if owner == payment_id)
+    attempt = MATCHER.reverted_attempt(at, report, address)
     return None if attempt is None else attempt.token
 
 

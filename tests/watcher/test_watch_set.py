@@ -1,17 +1,25 @@
-"""No payment is overlooked, in whatever order transactions commit."""
+"""No payment is overlooked, in whatever order transactions commit; and none is watched for ever."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from openpay.app.merchants import create_merchant
 from openpay.app.records import Watched
+from openpay.domain.payment import LATE_WINDOW_S, OPEN, Payment, Status
 from openpay.store import Store
-from tests.domain.builders import make_payment
-from watcher.watch_set import GAP_PATIENCE_S, WatchSet
+from tests.domain.builders import LIFE_S, START, make_payment
+from watcher.watch_set import GAP_PATIENCE_S, LOOK_BACK, SWEEP_S, WatchSet
+
+ENDED_AT = START + LIFE_S
+LAST = ENDED_AT + LATE_WINDOW_S
+"""The last moment at which a payment that ended at its deadline is watched."""
 
 
 class Rows:
@@ -20,15 +28,33 @@ class Rows:
     def __init__(self) -> None:
         self.committed: dict[int, Watched] = {}
         self.asked: list[tuple[int, list[int]]] = []
+        self.breaks = False
 
     def commit(self, seq: int) -> bytes:
         address = seq.to_bytes(20, "big")
-        self.committed[seq] = Watched(seq=seq, address=address, payment_id=f"pay_{seq}")
+        self.committed[seq] = Watched(seq=seq, address=address)
         return address
 
     async def watched(self, chain_id: int, *, after: int, also: Collection[int]) -> list[Watched]:
         self.asked.append((after, sorted(also)))
         return [row for seq, row in sorted(self.committed.items()) if seq > after or seq in also]
+
+    async def newest_numbers(self, limit: int) -> list[int]:
+        return [seq for seq in sorted(self.committed) if seq > max(self.committed) - limit]
+
+    async def open_addresses(self, chain_id: int) -> AsyncIterator[Sequence[bytes]]:
+        for row in self.committed.values():
+            if row.address is not None:
+                yield [row.address]
+            if self.breaks:
+                raise ConnectionError("the database went away")
+
+    async def ended_addresses(
+        self, chain_id: int, *, first: int, last: int | None = None
+    ) -> AsyncIterator[Sequence[bytes]]:
+        none: list[list[bytes]] = []
+        for page in none:
+            yield page
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Any]:
@@ -39,13 +65,20 @@ def watch_set(rows: Rows, clock: list[float]) -> WatchSet:
     return WatchSet(rows, 56, monotonic=lambda: clock[0])  # type: ignore[arg-type]
 
 
+# --- what is added -------------------------------------------------------------------------------------------------
+
+
 async def test_address_is_known_after_a_refresh() -> None:
     rows = Rows()
     watched = watch_set(rows, [0.0])
-    address = rows.commit(1)
-    assert address not in watched
-    await watched.refresh()
-    assert watched[address] == "pay_1"
+    first = rows.commit(1)
+    assert first not in watched
+    await watched.refresh(at=0)
+    second = rows.commit(2)
+    assert first in watched
+    assert second not in watched
+    await watched.refresh(at=0)
+    assert second in watched
 
 
 async def test_only_new_rows_are_asked_for() -> None:
@@ -53,22 +86,48 @@ async def test_only_new_rows_are_asked_for() -> None:
     watched = watch_set(rows, [0.0])
     for seq in (1, 2, 3):
         rows.commit(seq)
-    await watched.refresh()
-    await watched.refresh()
-    assert rows.asked == [(0, []), (3, [])]
+    await watched.refresh(at=0)
+    await watched.refresh(at=0)
+    rows.commit(4)
+    await watched.refresh(at=0)
+    await watched.refresh(at=0)
+    assert rows.asked == [(3, []), (3, []), (4, [])]
 
 
 async def test_number_that_commits_out_of_order_is_found() -> None:
     rows = Rows()
     watched = watch_set(rows, [0.0])
+    await watched.refresh(at=0)
     rows.commit(1)
     rows.commit(4)
-    await watched.refresh()
+    await watched.refresh(at=0)
     late = rows.commit(2)
-    await watched.refresh()
-    assert watched[late] == "pay_2"
-    await watched.refresh()
+    await watched.refresh(at=0)
+    assert late in watched
+    await watched.refresh(at=0)
     assert rows.asked[-1] == (4, [3])
+
+
+async def test_number_that_was_open_while_the_set_was_loaded_is_found() -> None:
+    rows = Rows()
+    rows.commit(1)
+    rows.commit(3)
+    watched = watch_set(rows, [0.0])
+    await watched.refresh(at=0)
+    late = rows.commit(2)
+    await watched.refresh(at=0)
+    assert late in watched
+
+
+async def test_gaps_far_below_the_newest_number_are_of_no_interest_when_the_set_is_loaded() -> None:
+    rows = Rows()
+    for seq in (1, 5 * LOOK_BACK, 5 * LOOK_BACK + 2):
+        rows.commit(seq)
+    watched = watch_set(rows, [0.0])
+    await watched.refresh(at=0)
+    assert len(watched) == 3
+    await watched.refresh(at=0)
+    assert rows.asked[-1] == (5 * LOOK_BACK + 2, [5 * LOOK_BACK + 1])
 
 
 async def test_number_that_was_rolled_back_is_given_up_after_an_hour() -> None:
@@ -76,10 +135,10 @@ async def test_number_that_was_rolled_back_is_given_up_after_an_hour() -> None:
     watched = watch_set(rows, clock)
     rows.commit(1)
     rows.commit(3)
-    await watched.refresh()
+    await watched.refresh(at=0)
     clock[0] = GAP_PATIENCE_S + 1
-    await watched.refresh()
-    await watched.refresh()
+    await watched.refresh(at=0)
+    await watched.refresh(at=0)
     assert rows.asked[-1] == (3, [])
 
 
@@ -87,34 +146,177 @@ async def test_number_of_another_chain_is_no_gap() -> None:
     """As gaps, those of a busy chain would soon be more than a query can name."""
     rows = Rows()
     watched = watch_set(rows, [0.0])
+    await watched.refresh(at=0)
     rows.commit(1)
-    rows.committed[2] = Watched(seq=2, address=None, payment_id="pay_2")
+    rows.committed[2] = Watched(seq=2, address=None)
     rows.commit(3)
-    await watched.refresh()
-    await watched.refresh()
+    await watched.refresh(at=0)
+    await watched.refresh(at=0)
     assert rows.asked[-1] == (3, [])
     assert len(watched) == 2
 
 
-async def test_only_payments_of_the_chain_are_watched(database_url: str) -> None:
-    store = Store.open(database_url)
-    async with store.write() as uow:
-        merchant = await create_merchant(uow, name="Shop", address=b"\1" * 20, now=0)
-        for number in range(1, 6):
-            chain_id = 56 if number in (1, 5) else 97
-            await uow.payments.add(make_payment(f"pay_{number}", merchant_id=merchant.id, chain_id=chain_id))
-    watched = WatchSet(store, 56, monotonic=lambda: 0.0)
-    await watched.refresh()
-    assert sorted(watched.values()) == ["pay_1", "pay_5"]
-    await store.close()
+async def test_loading_that_broke_off_is_done_again_whole() -> None:
+    rows = Rows()
+    addresses = [rows.commit(seq) for seq in (1, 2, 3)]
+    watched = watch_set(rows, [0.0])
+    rows.breaks = True
+    with pytest.raises(ConnectionError):
+        await watched.refresh(at=0)
+    rows.breaks = False
+    await watched.refresh(at=0)
+    assert all(address in watched for address in addresses)
 
 
-async def test_more_gaps_than_a_query_can_name_are_looked_for_all_the_same(database_url: str) -> None:
-    store = Store.open(database_url)
+# --- on both databases ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    opened = Store.open(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def merchant_id(store: Store) -> str:
     async with store.write() as uow:
-        merchant = await create_merchant(uow, name="Shop", address=b"\1" * 20, now=0)
-        await uow.payments.add(make_payment("pay_1", merchant_id=merchant.id))
+        return (await create_merchant(uow, name="Shop", address=b"\1" * 20, now=0)).id
+
+
+async def add(store: Store, *payments: Payment) -> None:
+    async with store.write() as uow:
+        for payment in payments:
+            await uow.payments.add(payment)
+
+
+def loaded(store: Store) -> WatchSet:
+    """As a new process has it before its first block."""
+    return WatchSet(store, 56, monotonic=lambda: 0.0)
+
+
+async def test_only_payments_of_the_chain_are_watched(store: Store, merchant_id: str) -> None:
+    made = [
+        make_payment(f"pay_{number}", merchant_id=merchant_id, chain_id=56 if number % 4 == 1 else 97)
+        for number in range(1, 11)
+    ]
+    watched = loaded(store)
+    await add(store, *made[:5])
+    await watched.refresh(at=START)
+    await add(store, *made[5:])
+    await watched.refresh(at=START)
+    assert len(watched) == 3
+    assert await watched.payment_ids([payment.address for payment in made]) == {
+        payment.address: payment.id for payment in made if payment.chain_id == 56
+    }
+
+
+async def test_more_gaps_than_a_query_can_name_are_looked_for_all_the_same(store: Store, merchant_id: str) -> None:
+    await add(store, make_payment("pay_1", merchant_id=merchant_id))
     async with store.read() as uow:
         (seen,) = await uow.payments.watched(56, after=10**6, also=range(-40_000, 2))
-    assert seen.payment_id == "pay_1"
-    await store.close()
+    assert seen.address == make_payment("pay_1").address
+
+
+async def test_addresses_come_in_parts_and_all_of_them_come(
+    store: Store, merchant_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openpay.store.payments._ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("openpay.store.payments._MOST_NAMED", 2)
+    made = [make_payment(f"pay_{number}", merchant_id=merchant_id) for number in range(5)]
+    await add(store, *made)
+    async with store.read() as uow:
+        pages = [page async for page in uow.payments.open_addresses(56)]
+        ids = await uow.payments.ids_by_address(56, [payment.address for payment in made])
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert ids == {payment.address: payment.id for payment in made}
+
+
+@pytest.mark.parametrize("status", sorted(set(Status) - OPEN))
+async def test_ended_payment_is_watched_until_its_late_window_is_over(
+    store: Store, merchant_id: str, status: Status
+) -> None:
+    ended = make_payment("ended", merchant_id=merchant_id, status=status, ended_at=ENDED_AT)
+    await add(store, ended)
+    running = loaded(store)
+    await running.refresh(at=ENDED_AT)
+    await running.refresh(at=LAST)
+    assert ended.address in running
+    starting = loaded(store)
+    await starting.refresh(at=LAST)
+    assert ended.address in starting
+
+    await running.refresh(at=LAST + SWEEP_S)
+    assert ended.address not in running
+    starting = loaded(store)
+    await starting.refresh(at=LAST + 1)
+    assert ended.address not in starting
+
+
+@pytest.mark.parametrize("status", sorted(OPEN))
+async def test_open_payment_is_watched_however_old_it_is(store: Store, merchant_id: str, status: Status) -> None:
+    still_open = make_payment("open", merchant_id=merchant_id, status=status)
+    await add(store, still_open)
+    running, starting = loaded(store), loaded(store)
+    await running.refresh(at=START)
+    await running.refresh(at=LAST + 10 * SWEEP_S)
+    await starting.refresh(at=LAST + 10 * SWEEP_S)
+    assert still_open.address in running
+    assert still_open.address in starting
+
+
+async def test_payment_canceled_early_is_watched_for_as_long_as_if_it_had_expired(
+    store: Store, merchant_id: str
+) -> None:
+    """Its page may have shown the address until the deadline."""
+    canceled = make_payment("canceled", merchant_id=merchant_id, status=Status.CANCELED, ended_at=START)
+    await add(store, canceled)
+    watched = loaded(store)
+    await watched.refresh(at=LAST)
+    assert canceled.address in watched
+
+
+async def test_payment_that_ended_later_than_others_is_kept_when_they_go(store: Store, merchant_id: str) -> None:
+    soon, later = (
+        make_payment(name, merchant_id=merchant_id, status=Status.EXPIRED, ended_at=ended_at, deadline=ended_at)
+        for name, ended_at in (("soon", ENDED_AT), ("later", ENDED_AT + SWEEP_S))
+    )
+    await add(store, soon, later)
+    watched = loaded(store)
+    await watched.refresh(at=ENDED_AT)
+    await watched.refresh(at=LAST + SWEEP_S)
+    assert (soon.address in watched, later.address in watched) == (False, True)
+
+
+async def test_payment_that_a_retraction_kept_alive_is_watched_from_its_real_end_on(
+    store: Store, merchant_id: str
+) -> None:
+    """What counts is what is stored when the set is swept, not what was stored when the address came in."""
+    payment = make_payment("pay_1", merchant_id=merchant_id, status=Status.CONFIRMING)
+    await add(store, payment)
+    watched = loaded(store)
+    await watched.refresh(at=START)
+    deadline = ENDED_AT + 10 * SWEEP_S
+    async with store.write() as uow:
+        payment = await uow.payments.save(replace(payment, status=Status.PENDING, deadline=deadline))
+        await uow.payments.save(replace(payment, status=Status.EXPIRED, ended_at=deadline))
+    await watched.refresh(at=LAST + 10 * SWEEP_S)
+    assert payment.address in watched
+    await watched.refresh(at=LAST + 20 * SWEEP_S)
+    assert payment.address not in watched
+
+
+async def test_address_that_was_let_go_is_watched_again_when_blocks_are_read_again(
+    store: Store, merchant_id: str
+) -> None:
+    ended = make_payment("ended", merchant_id=merchant_id, status=Status.EXPIRED, ended_at=ENDED_AT)
+    await add(store, ended)
+    watched = loaded(store)
+    await watched.refresh(at=ENDED_AT)
+    await watched.refresh(at=LAST + SWEEP_S)
+    await watched.refresh(at=LAST + 1)
+    assert ended.address not in watched
+    await watched.refresh(at=LAST)
+    assert ended.address in watched
+    await watched.refresh(at=LAST + SWEEP_S)
+    assert ended.address not in watched
