@@ -5,11 +5,13 @@ Every setting has one meaning and one default here; `openpay doctor` checks them
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -82,6 +84,14 @@ class Settings(BaseSettings):
     allow_insecure_webhooks: bool = False
     """Lets webhooks go to http and loopback targets: for development only."""
 
+    alert_webhook_url: SecretStr | None = None
+    """Where alerts are sent: any http or https URL of yours, private addresses included. It may hold a token."""
+    alert_webhook_secret: SecretStr | None = None
+    """Signs them (Standard Webhooks, `v1`): `whsec_` and 24 to 64 bytes in base64."""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Where /metrics, /livez and /readyz are served by whatever role runs; the API serves them on its own port too."""
+
     @field_validator("live_rpc_urls", "test_rpc_urls", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -95,6 +105,29 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("starts with http:// or https://")
         return None if value is None else value.rstrip("/")
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _url(cls, value: SecretStr | None) -> SecretStr | None:
+        # Its faults must not quote it.
+        if value is not None:
+            parts = urlsplit(value.get_secret_value())
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("is no http:// or https:// URL")
+        return value
+
+    @field_validator("alert_webhook_secret")
+    @classmethod
+    def _webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            prefix, separator, key = value.get_secret_value().partition("_")
+            try:
+                length = len(b64decode(key, validate=True))
+            except ValueError:
+                length = 0
+            if prefix + separator != "whsec_" or not 24 <= length <= 64:
+                raise ValueError("is not whsec_ and 24 to 64 bytes in base64, as from `openssl rand -base64 32`")
+        return value
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

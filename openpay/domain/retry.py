@@ -11,6 +11,13 @@ RETRY_WINDOW_S = 3 * 86_400
 JITTER = 0.2
 """Each wait is stretched by up to this share, so that many failures do not return in one moment."""
 
+NOTICE_DELAYS_S = (5, 15, 60, 300)
+"""Waits after the first failures to tell the operator of an alert,"""
+LATER_NOTICE_DELAY_S = 900
+"""the wait from then on, for ever,"""
+LONGEST_NOTICE_DELAY_S = 3_600
+"""and the longest that the receiver may ask for."""
+
 
 def next_attempt_at(
     *, attempts: int, now: int, first_attempt_at: int, jitter: float, retry_after_s: int = 0
@@ -22,3 +29,9 @@ def next_attempt_at(
     delay = RETRY_DELAYS_S[attempts - 1] if attempts <= len(RETRY_DELAYS_S) else LATER_DELAY_S
     at = now + max(round(delay * (1 + JITTER * jitter)), retry_after_s)
     return at if at <= first_attempt_at + RETRY_WINDOW_S else None
+
+
+def next_notice_at(*, attempts: int, now: int, jitter: float, retry_after_s: int = 0) -> int:
+    """When to tell the operator again after `attempts` >= 1 failed ones. There is no last attempt."""
+    delay = NOTICE_DELAYS_S[attempts - 1] if attempts <= len(NOTICE_DELAYS_S) else LATER_NOTICE_DELAY_S
+    return now + max(round(delay * (1 + JITTER * jitter)), min(retry_after_s, LONGEST_NOTICE_DELAY_S))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from aiohttp.abc import AbstractResolver
 
 from openpay.webhooks.outcome import Reply, retry_after_s
@@ -32,18 +32,25 @@ class Sender:
         self,
         *,
         allow_insecure: bool = False,
+        anywhere: bool = False,
         timeout_s: float = TIMEOUT_S,
         wall_now: Callable[[], float] = time.time,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        self._allow_insecure = allow_insecure
+        """`allow_insecure` lets http and loopback through; `anywhere` every address: for the operator's own URLs."""
+        self._allow_insecure = allow_insecure or anywhere
+        self._anywhere = anywhere
         self._timeout_s = timeout_s
         self._wall_now = wall_now
         self._resolver = resolver
 
     async def __aenter__(self) -> Self:
+        if self._anywhere:
+            connector = TCPConnector(force_close=True)
+        else:
+            connector = safe_connector(allow_loopback=self._allow_insecure, resolver=self._resolver)
         self._session = ClientSession(
-            connector=safe_connector(allow_loopback=self._allow_insecure, resolver=self._resolver),
+            connector=connector,
             timeout=ClientTimeout(total=self._timeout_s, ceil_threshold=math.inf),  # aiohttp would round up
             cookie_jar=DummyCookieJar(),
             auto_decompress=False,  # a small answer could unpack into a large one

@@ -43,13 +43,26 @@ def signed_headers(
     """
     plain = f"{timestamp}.".encode() + body
     identified = f"{event_id}.".encode() + plain
-    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
-    shared = base64.b64encode(hmac.new(key, identified, hashlib.sha256).digest()).decode()
     return {
         "X-OpenPay-Signature": signers[0].sign(plain),
         "X-OpenPay-Timestamp": str(timestamp),
         "OpenPay-Key-Id": signers[0].key_id,
         "webhook-id": event_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join([*(f"v1a,{signer.sign(identified)}" for signer in signers), f"v1,{shared}"]),
+        "webhook-signature": " ".join(
+            [*(f"v1a,{signer.sign(identified)}" for signer in signers), _shared(identified, secret)]
+        ),
     }
+
+
+def identified_headers(body: bytes, *, event_id: str, timestamp: int, secret: str | None) -> Mapping[str, str]:
+    """The headers of Standard Webhooks alone, signed where there is a secret to sign with."""
+    headers = {"webhook-id": event_id, "webhook-timestamp": str(timestamp)}
+    if secret is not None:
+        headers["webhook-signature"] = _shared(f"{event_id}.{timestamp}.".encode() + body, secret)
+    return headers
+
+
+def _shared(content: bytes, secret: str) -> str:
+    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
+    return f"v1,{base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()}"

@@ -36,6 +36,12 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         ("OPENPAY_TRUSTED_PROXIES", "10.0.0.0/8,proxy.example"),
         ("OPENPAY_PUBLIC_URL", "pay.example"),
         ("OPENPAY_ALLOW_INSECURE_WEBHOOKS", "perhaps"),
+        ("OPENPAY_METRICS_PORT", "70000"),
+        ("OPENPAY_ALERT_WEBHOOK_URL", "ftp://pager.example/hook"),
+        ("OPENPAY_ALERT_WEBHOOK_URL", "pager.example"),
+        ("OPENPAY_ALERT_WEBHOOK_SECRET", "c2hvcnQ="),
+        ("OPENPAY_ALERT_WEBHOOK_SECRET", "whsec_c2hvcnQ="),
+        ("OPENPAY_ALERT_WEBHOOK_SECRET", "whsec_not base64"),
     ],
 )
 def test_error_names_the_variable(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
@@ -165,3 +171,11 @@ def test_each_mode_has_its_own_chain() -> None:
         )
     )
     assert {mode: chain.chain_id for mode, chain in chains.items()} == {True: 56, False: 97}
+
+
+@pytest.mark.parametrize("name", ["OPENPAY_ALERT_WEBHOOK_URL", "OPENPAY_ALERT_WEBHOOK_SECRET"])
+def test_error_about_the_alert_webhook_does_not_quote_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "whsec_hunter2")  # a URL may hold a token too
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings()
+    assert "hunter2" not in str(raised.value)

@@ -42,3 +42,14 @@ def test_an_endpoint_may_ask_for_a_longer_wait_and_not_for_a_shorter_one() -> No
 def test_an_endpoint_that_asks_for_more_than_three_days_is_given_up() -> None:
     assert next_attempt_at(attempts=1, now=0, first_attempt_at=0, jitter=0, retry_after_s=3 * DAY) == 3 * DAY
     assert next_attempt_at(attempts=1, now=0, first_attempt_at=0, jitter=0, retry_after_s=3 * DAY + 1) is None
+
+
+def test_operator_is_told_every_quarter_of_an_hour_until_it_is_heard() -> None:
+    waits = [next_notice_at(attempts=attempts, now=0, jitter=0) for attempts in (1, 2, 3, 4, 5, 6, 1_000)]
+    assert waits == [5, 15, 60, 300, 900, 900, 900]
+    assert next_notice_at(attempts=5, now=0, jitter=0.999) == 1_080
+
+
+def test_receiver_of_alerts_may_ask_for_an_hour_at_most() -> None:
+    assert next_notice_at(attempts=1, now=0, jitter=0, retry_after_s=600) == 600
+    assert next_notice_at(attempts=1, now=0, jitter=0, retry_after_s=DAY) == HOUR
