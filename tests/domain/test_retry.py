@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openpay.domain.retry import JITTER, next_attempt_at
+from openpay.domain.retry import JITTER, next_attempt_at, next_notice_at
 
 HOUR, DAY = 3_600, 86_400
 
