@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
-import aiohttp
 import structlog
 
 from openpay.chain import reads
@@ -28,14 +27,15 @@ from openpay.chain.errors import (
     Unreachable,
     WrongChain,
 )
-from openpay.chain.rpc import DEFAULT_TIMEOUT_S, READ_BUFFER_BYTES, Call, Endpoint
+from openpay.chain.http import open_session
+from openpay.chain.rpc import Call, Endpoint
+from openpay.chain.transport import DEFAULT_TIMEOUT_S
 
 T = TypeVar("T")
 Question = Callable[[Endpoint], Awaitable[T]]
 
 FIRST_COOL_DOWN_S = 10.0
 LONGEST_COOL_DOWN_S = 300.0
-CONNECTIONS_PER_HOST = 32
 
 _log = structlog.get_logger(__name__)
 
@@ -249,8 +249,7 @@ async def connect(
     timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> AsyncIterator[Pool]:
     """A pool over `urls` for as long as the context lasts. Connects lazily: a node that is down is no error here."""
-    connector = aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_PER_HOST)
-    async with aiohttp.ClientSession(connector=connector, read_bufsize=READ_BUFFER_BYTES) as session:
+    async with open_session() as session:
         endpoints = [Endpoint(url, session, timeout_s=timeout_s) for url in urls]
         yield Pool(
             endpoints,

@@ -1,11 +1,12 @@
-"""One JSON-RPC endpoint over HTTP: typed answers, timeouts, a size limit, batches, and faults told apart."""
+"""One JSON-RPC endpoint: typed answers, batches, and faults told apart."""
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -15,22 +16,20 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 from yarl import URL
 
-from openpay.chain.errors import BadAnswer, JsonRpcError, Missing, Throttled, TimedOut, Unreachable, Unreadable
+from openpay.chain.errors import BadAnswer, JsonRpcError, Missing, Throttled, Unreadable
+from openpay.chain.http import HttpTransport
+from openpay.chain.transport import (
+    DEFAULT_TIMEOUT_S,
+    IDS_PER_REQUEST,
+    MAX_ANSWER_BYTES,
+    UNREADABLE,
+    Transport,
+    TransportKind,
+    request_of,
+)
+from openpay.chain.websocket import WebSocketTransport
 
 T = TypeVar("T")
-
-DEFAULT_TIMEOUT_S = 10.0
-"""For one whole request, connecting included."""
-MAX_ANSWER_BYTES = 64 * 2**20
-"""Far above the largest block (a 55 M gas block of nothing but logs is about 20 MB of JSON)."""
-READ_BUFFER_BYTES = 2**20
-
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding raises; the last for an answer nested thousands of levels deep."""
-
-IDS_PER_REQUEST = 2**16
-"""Request k (from 0) has the ids k * 2^16 + 1 and following, one for each call: any id tells the request it is of."""
-_FIRST_ID = re.compile(rb'\s*\[?\s*\{(?:\s*"jsonrpc"\s*:\s*"2\.0"\s*,)?\s*"id"\s*:\s*(\d{1,18})\s*[,}]')
 
 _THROTTLED_CODES = frozenset({429, -32005, -32097})
 """-32005 is EIP-1474's "limit exceeded"; the others are what providers send instead."""
@@ -45,6 +44,14 @@ class Call(Generic[T]):
     params: tuple[object, ...] = ()
 
 
+Around = Callable[[int], AbstractAsyncContextManager[None]]
+"""What surrounds an exchange of so many calls with a node: waiting for leave to send, taking the time."""
+
+
+def _nothing(calls: int) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
+
+
 class Endpoint:
     """One node. `name` is its host:port, which is what tells hosts apart and what logs may show."""
 
@@ -56,17 +63,27 @@ class Endpoint:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
-        self._url = URL(url)
-        self._session = session
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._max_answer_bytes = max_answer_bytes
-        self._sequence = itertools.count()
-        self.name = f"{self._url.host}:{self._url.port}"
+        self.url = URL(url)
+        self.name = f"{self.url.host}:{self.url.port}"
+        transport = WebSocketTransport if self.url.scheme in ("ws", "wss") else HttpTransport
+        self._transport: Transport = transport(
+            self.url, session, name=self.name, timeout_s=timeout_s, max_answer_bytes=max_answer_bytes
+        )
+        self._around: Around = _nothing
+        self._numbers = itertools.count()
+
+    @property
+    def transport(self) -> TransportKind:
+        return self._transport.kind
+
+    @property
+    def connections(self) -> int:
+        """How many connections were made so far. What answers on a new one may be another node than before."""
+        return self._transport.connections
 
     async def call(self, call: Call[T]) -> T:
         """Ask once. Raises an `EndpointFault` or `JsonRpcError`; never retries."""
-        first_id = self._take_ids()
-        body = await self._exchange(msgspec.json.encode(_request(call, first_id)), first_id)
+        body = await self._exchange([call], as_batch=False)
         answer: T = decode(body, [call], endpoint=self.name, as_batch=False)[0]
         return answer
 
@@ -88,51 +105,34 @@ class Endpoint:
 
         What it says is looked at by `decode`, here or elsewhere, now or later.
         """
-        first_id = self._take_ids()
-        requests = [_request(call, first_id + index) for index, call in enumerate(calls)]
-        return await self._exchange(msgspec.json.encode(requests), first_id)
+        return await self._exchange(calls, as_batch=True)
 
     def decode(self, body: bytes, calls: Sequence[Call[Any]]) -> list[Any]:
         """The answers in a body that `fetch` brought for the same `calls`. Raises as `batch` does."""
         return decode(body, calls, endpoint=self.name)
 
-    def _take_ids(self) -> int:
-        return next(self._sequence) * IDS_PER_REQUEST + 1
+    async def close(self) -> None:
+        """Let go of connections that are its own."""
+        await self._transport.close()
 
-    async def _exchange(self, request: bytes, first_id: int) -> bytes:
-        body = await self._post(request)
-        answered = request_of(body)
-        if answered is not None and answered != first_id // IDS_PER_REQUEST:
-            raise BadAnswer(self.name, f"answered another request: {body[:80]!r}")
+    def within(self, around: Around) -> Endpoint:
+        """The same endpoint, over the same connections, with `around` entered for each exchange with the node."""
+        other = copy.copy(self)
+        other._around = around
+        return other
+
+    async def _exchange(self, calls: Sequence[Call[Any]], *, as_batch: bool) -> bytes:
+        number = next(self._numbers)
+        requests = [
+            {"jsonrpc": "2.0", "id": request_id, "method": call.method, "params": call.params}
+            for request_id, call in zip(_ids(number, len(calls)), calls, strict=True)
+        ]
+        request = msgspec.json.encode(requests if as_batch else requests[0])
+        async with self._around(len(calls)):
+            body = await self._transport.exchange(request, number)
+        if (answered := request_of(body)) not in (number, None):
+            raise BadAnswer(self.name, f"answered request {answered}, not {number}: {body[:80]!r}")
         return body
-
-    async def _post(self, body: bytes) -> bytes:
-        try:
-            async with self._session.post(
-                self._url,
-                data=body,
-                headers={"content-type": "application/json"},
-                timeout=self._timeout,
-                allow_redirects=False,
-                read_bufsize=READ_BUFFER_BYTES,
-            ) as response:
-                if response.status == 429:
-                    raise Throttled(self.name, retry_after_s=_seconds(response.headers.get("Retry-After")))
-                chunks, size = [], 0
-                async for chunk in response.content.iter_any():
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    if size > self._max_answer_bytes:
-                        raise BadAnswer(self.name, f"the answer is larger than {self._max_answer_bytes} bytes")
-                received = b"".join(chunks)
-                if response.status != 200 and not received.lstrip().startswith((b"{", b"[")):
-                    # Some nodes send JSON-RPC errors with an HTTP error status; anything else is a proxy talking.
-                    raise BadAnswer(self.name, f"HTTP status {response.status}")
-                return received
-        except TimeoutError as error:
-            raise TimedOut(self.name, f"no answer within {self._timeout.total} s") from error
-        except aiohttp.ClientError as error:
-            raise Unreachable(self.name, str(error) or type(error).__name__) from error
 
 
 def decode(body: bytes, calls: Sequence[Call[Any]], *, endpoint: str, as_batch: bool = True) -> list[Any]:
@@ -147,56 +147,36 @@ def decode(body: bytes, calls: Sequence[Call[Any]], *, endpoint: str, as_batch: 
     return [_result(call, answer, endpoint) for call, answer in zip(calls, answers, strict=True)]
 
 
-def request_of(body: bytes) -> int | None:
-    """Which request a body answers, None when that is not to be seen in it.
-
-    Found in the first bytes as nearly every node writes them; otherwise the whole is scanned.
-    """
-    match = _FIRST_ID.match(body)
-    if match is not None:
-        return int(match[1]) // IDS_PER_REQUEST
-    try:
-        rows = msgspec.json.decode(body, type=list[_Id] | _Id)
-    except _UNREADABLE:
-        return None
-    first = (rows[0] if rows else _Id()) if isinstance(rows, list) else rows
-    return first.id // IDS_PER_REQUEST if isinstance(first.id, int) else None
-
-
-def _request(call: Call[Any], request_id: int) -> dict[str, object]:
-    return {"jsonrpc": "2.0", "id": request_id, "method": call.method, "params": call.params}
-
-
 def _decode_at_once(body: bytes, calls: Sequence[Call[Any]], *, as_batch: bool) -> Sequence[_Answer[Any]] | None:
     """The answers, in one pass, when they come as every node sends them; None when they do not."""
     try:
         decoded = _decoder(tuple(call.answer for call in calls), as_batch).decode(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None  # an error, a null, another order, or nonsense: to be found out slowly
     answers: Sequence[_Answer[Any]] = decoded if as_batch else (decoded,)
     first = answers[0].id
-    is_in_order = isinstance(first, int) and [answer.id for answer in answers] == _ids(first, len(calls))
-    return answers if is_in_order else None
+    number = first // IDS_PER_REQUEST if isinstance(first, int) else 0
+    return answers if [answer.id for answer in answers] == _ids(number, len(calls)) else None
 
 
 def _decode_patiently(body: bytes, calls: Sequence[Call[Any]], endpoint: str) -> Sequence[_Answer[Any]]:
     try:
         rows = msgspec.json.decode(body, type=list[_Answer[Raw]] | _Answer[Raw])
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise BadAnswer(endpoint, f"not JSON-RPC: {error}: {body[:80]!r}") from error
     if isinstance(rows, _Answer):
         # One object in place of a batch is an error about all of it.
         rows = [_Answer(id=1 + index, result=rows.result, error=rows.error) for index in range(len(calls))]
     by_id = {row.id: row for row in rows if isinstance(row.id, int)}
     answers: list[_Answer[Any]] = []
-    for call, request_id in zip(calls, _ids(min(by_id, default=1), len(calls)), strict=True):
+    for call, request_id in zip(calls, _ids(min(by_id, default=0) // IDS_PER_REQUEST, len(calls)), strict=True):
         row = by_id.get(request_id)
         if row is None:
             raise BadAnswer(endpoint, f"{call.method} was left out of the batch's answers")
         if isinstance(row.result, Raw) and bytes(row.result) != b"null" and row.error is None:
             try:
                 result = msgspec.json.decode(row.result, type=call.answer)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 raise Unreadable(endpoint, f"{call.method}: {error}: {bytes(row.result)[:80]!r}") from error
             answers.append(_Answer(id=request_id, result=result))
         else:
@@ -204,9 +184,9 @@ def _decode_patiently(body: bytes, calls: Sequence[Call[Any]], endpoint: str) ->
     return answers
 
 
-def _ids(any_id: int, count: int) -> list[int]:
-    """The ids of a whole request of `count` calls, one of which is `any_id`."""
-    first = any_id // IDS_PER_REQUEST * IDS_PER_REQUEST + 1
+def _ids(number: int, count: int) -> list[int]:
+    """The ids of request `number` with `count` calls."""
+    first = number * IDS_PER_REQUEST + 1
     return list(range(first, first + count))
 
 
@@ -221,10 +201,6 @@ def _result(call: Call[T], answer: _Answer[T], endpoint: str) -> T:
     if answer.result is UNSET:
         raise Missing(endpoint, f"{call.method} answered null")
     return answer.result
-
-
-class _Id(Struct, gc=False):
-    id: int | str | None = None
 
 
 class _ErrorObject(Struct, gc=False):
@@ -258,8 +234,3 @@ def _revert_data(data: object) -> bytes:
         except ValueError:
             return b""
     return b""
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """`Retry-After` in its usual form, whole seconds; its other form, a date, counts as none."""
-    return float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None

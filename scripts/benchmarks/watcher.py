@@ -25,8 +25,8 @@ from openpay.app.follow import BlockFacts, commit_blocks
 from openpay.app.records import Block as BlockRow
 from openpay.chain import proofs, trie
 from openpay.chain.blocks import Block, Receipt, read_bytes
+from openpay.chain.http import READ_BUFFER_BYTES
 from openpay.chain.pool import connect
-from openpay.chain.rpc import READ_BUFFER_BYTES
 from openpay.domain.chains import Chain, Token
 from openpay.store import Store
 from openpay.store.migrate import upgrade

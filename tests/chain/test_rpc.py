@@ -13,7 +13,8 @@ from aiohttp import web
 
 from openpay.chain import reads
 from openpay.chain.errors import BadAnswer, EndpointFault, JsonRpcError, Missing, Throttled, TimedOut, Unreachable
-from openpay.chain.rpc import Call, Endpoint, decode, request_of
+from openpay.chain.rpc import Call, Endpoint, decode
+from openpay.chain.transport import request_of
 from tests.chain.fake_node import FakeNode, serve
 from tests.support.process import free_port
 
@@ -118,6 +119,14 @@ async def test_error_beside_a_null_result_is_the_error() -> None:
     assert not caught.value.is_revert
 
 
+async def test_server_error_of_a_proxy_says_that_the_node_behind_it_is_away() -> None:
+    node = FakeNode()
+    node.respond = text("<html>Bad gateway</html>", 502)
+    async with endpoint_of(node) as endpoint:
+        with pytest.raises(Unreachable, match="502"):
+            await endpoint.call(NUMBER)
+
+
 async def test_http_429_is_throttled_with_the_wait_it_names() -> None:
     node = FakeNode()
     node.respond = text("slow down", 429, **{"Retry-After": "7"})
@@ -144,7 +153,7 @@ async def test_node_error_with_http_error_status_is_still_the_node_speaking() ->
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ("<html>Bad gateway</html>", 502),
+        ("<html>Forbidden</html>", 403),
         ("", 200),
         ("nonsense", 200),
         ('{"jsonrpc": "2.0", "id": 1, "result": {"not": "a string"}}', 200),
@@ -235,7 +244,7 @@ async def test_fetched_body_that_answers_another_request_is_a_bad_answer() -> No
     async with endpoint_of(node) as endpoint:
         old = await endpoint.fetch([NUMBER])
         node.respond = lambda question: web.Response(body=old)
-        with pytest.raises(BadAnswer, match="another request"):
+        with pytest.raises(BadAnswer, match="answered request 0, not 1"):
             await endpoint.fetch([NUMBER])
 
 

@@ -1,0 +1,93 @@
+"""Requests to a node over HTTP, one POST each."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import aiohttp
+from aiohttp import TraceConfig, TraceConnectionCreateEndParams
+from yarl import URL
+
+from openpay.chain.errors import BadAnswer, Throttled, TimedOut, Unreachable
+from openpay.chain.transport import TransportKind
+
+READ_BUFFER_BYTES = 2**20
+KEEP_ALIVE_S = 60.0
+"""How long an idle connection is kept: a process that asks now and then need not connect each time."""
+CONNECTIONS_PER_HOST = 32
+
+
+def open_session() -> aiohttp.ClientSession:
+    """A session whose connections are counted by the `HttpTransport`s that use it."""
+    counting = TraceConfig()
+    counting.on_connection_create_end.append(_count)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_PER_HOST, keepalive_timeout=KEEP_ALIVE_S),
+        read_bufsize=READ_BUFFER_BYTES,
+        trace_configs=[counting],
+    )
+
+
+class HttpTransport:
+    """Connections are the session's, reused while the node keeps them open."""
+
+    kind = TransportKind.HTTP
+
+    def __init__(
+        self, url: URL, session: aiohttp.ClientSession, *, name: str, timeout_s: float, max_answer_bytes: int
+    ) -> None:
+        self._url = url
+        self._session = session
+        self._name = name
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._max_answer_bytes = max_answer_bytes
+        self.connections = 0
+
+    async def exchange(self, body: bytes, request_number: int) -> bytes:
+        try:
+            async with self._session.post(
+                self._url,
+                data=body,
+                headers={"content-type": "application/json"},
+                timeout=self._timeout,
+                allow_redirects=False,
+                read_bufsize=READ_BUFFER_BYTES,
+                trace_request_ctx=self,
+            ) as response:
+                if response.status == 429:
+                    raise Throttled(self._name, retry_after_s=seconds(response.headers.get("Retry-After")))
+                received = await self._read(response)
+                if response.status != 200 and not received.lstrip().startswith((b"{", b"[")):
+                    # Some nodes send JSON-RPC errors with an HTTP error status; anything else is a proxy talking.
+                    fault = Unreachable if response.status >= 500 else BadAnswer
+                    raise fault(self._name, f"HTTP status {response.status}")
+                return received
+        except TimeoutError as error:
+            raise TimedOut(self._name, f"no answer within {self._timeout.total} s") from error
+        except aiohttp.ClientError as error:
+            raise Unreachable(self._name, str(error) or type(error).__name__) from error
+
+    async def close(self) -> None:
+        """Nothing to do: the connections are the session's."""
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        chunks, size = [], 0
+        async for chunk in response.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > self._max_answer_bytes:
+                raise BadAnswer(self._name, f"the answer is larger than {self._max_answer_bytes} bytes")
+        return b"".join(chunks)
+
+
+def seconds(retry_after: str | None) -> float | None:
+    """`Retry-After` in its usual form, whole seconds; its other form, a date, counts as none."""
+    return float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
+
+
+async def _count(
+    session: aiohttp.ClientSession, context: SimpleNamespace, params: TraceConnectionCreateEndParams
+) -> None:
+    transport = context.trace_request_ctx
+    if isinstance(transport, HttpTransport):
+        transport.connections += 1

@@ -1,0 +1,192 @@
+"""Requests to a node over one WebSocket: many at a time, connected again when it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Literal
+
+import aiohttp
+import msgspec
+from aiohttp import ClientWebSocketResponse, ClientWSTimeout, WSMsgType
+from msgspec import Struct
+from yarl import URL
+
+from openpay.chain.errors import BadAnswer, EndpointFault, Throttled, TimedOut, Unreachable
+from openpay.chain.http import seconds
+from openpay.chain.transport import UNREADABLE, TransportKind, request_of
+
+HEARTBEAT_S = 10.0
+"""How often a ping is sent; a connection that brings neither its pong nor anything else for half as long is broken."""
+CLOSE_TIMEOUT_S = 1.0
+"""How long the other side may take to say goodbye."""
+
+Socket = ClientWebSocketResponse[Literal[False]]
+"""Messages come as bytes."""
+
+
+class WebSocketTransport:
+    """One connection, made when first needed. Answers are matched to requests by their ids, in whatever order."""
+
+    kind = TransportKind.WEBSOCKET
+
+    def __init__(
+        self,
+        url: URL,
+        session: aiohttp.ClientSession,
+        *,
+        name: str,
+        timeout_s: float,
+        max_answer_bytes: int,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
+        self._url = url
+        self._session = session
+        self._name = name
+        self._timeout_s = timeout_s
+        self._max_answer_bytes = max_answer_bytes
+        self._heartbeat_s = heartbeat_s
+        self._connecting = asyncio.Lock()
+        self._line: _Line | None = None
+        self.connections = 0
+
+    async def exchange(self, body: bytes, request_number: int) -> bytes:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                line = await self._connected()
+                return await line.ask(body, request_number)
+        except TimeoutError as error:
+            raise TimedOut(self._name, f"no answer within {self._timeout_s} s") from error
+
+    async def close(self) -> None:
+        if self._line is not None:
+            await self._line.close()
+
+    async def _connected(self) -> _Line:
+        async with self._connecting:
+            if self._line is None or self._line.is_broken:
+                if self._line is not None:
+                    await self._line.close()
+                    self._line = None
+                socket = await open_socket(
+                    self._session,
+                    self._url,
+                    name=self._name,
+                    max_message_bytes=self._max_answer_bytes,
+                    heartbeat_s=self._heartbeat_s,
+                )
+                self.connections += 1
+                self._line = _Line(socket, self._name)
+            return self._line
+
+
+class _Line:
+    """One connection, with the requests that wait for their answers on it."""
+
+    def __init__(self, socket: Socket, name: str) -> None:
+        self._socket = socket
+        self._name = name
+        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._reader = asyncio.create_task(self._read())
+
+    @property
+    def is_broken(self) -> bool:
+        return self._socket.closed or self._reader.done()
+
+    async def ask(self, body: bytes, request_number: int) -> bytes:
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[request_number] = answer
+        try:
+            await self._send(body)
+            return await answer
+        finally:
+            del self._waiting[request_number]
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # seen, even where sending failed first
+
+    async def close(self) -> None:
+        self._reader.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._reader
+        await self._socket.close()
+
+    async def _send(self, body: bytes) -> None:
+        try:
+            await self._socket.send_frame(body, WSMsgType.TEXT)
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise Unreachable(self._name, f"the connection broke: {error}") from error
+
+    async def _read(self) -> None:
+        fault: EndpointFault = Unreachable(self._name, "the connection broke")
+        try:
+            async for body in messages(self._socket, self._name):
+                self._hand_out(body)
+        except EndpointFault as error:
+            fault = error
+        finally:
+            self._fail_all(fault)
+
+    def _hand_out(self, body: bytes) -> None:
+        number = request_of(body)
+        if number is None and not _is_notification(body):
+            # An error about a request that could not be read, or nonsense: it might be any one's answer.
+            self._fail_all(BadAnswer(self._name, f"an answer without an id: {body[:80]!r}"))
+        elif number is not None and (answer := self._waiting.get(number)) is not None and not answer.done():
+            answer.set_result(body)
+        # Else it comes too late, or was not asked for: nobody waits for it.
+
+    def _fail_all(self, fault: EndpointFault) -> None:
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(fault)
+
+
+async def open_socket(
+    session: aiohttp.ClientSession, url: URL, *, name: str, max_message_bytes: int, heartbeat_s: float
+) -> Socket:
+    """Connect. Raises `Throttled`, `Unreachable`, or `TimeoutError` by the caller's own deadline."""
+    try:
+        return await session.ws_connect(
+            url,
+            heartbeat=heartbeat_s,
+            max_msg_size=max_message_bytes,
+            timeout=ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
+            decode_text=False,
+        )
+    except aiohttp.WSServerHandshakeError as error:
+        if error.status == 429:
+            raise Throttled(
+                name, retry_after_s=seconds(error.headers.get("Retry-After") if error.headers else None)
+            ) from error
+        raise Unreachable(name, f"no WebSocket: HTTP status {error.status}") from error
+    except aiohttp.ClientError as error:
+        raise Unreachable(name, str(error) or type(error).__name__) from error
+
+
+async def messages(socket: Socket, name: str) -> AsyncIterator[bytes]:
+    """What the node sends, until the connection ends.
+
+    Raises `BadAnswer` when the node breaks the rules, of size for one, and `Unreachable` when no pong came.
+    """
+    while True:
+        message = await socket.receive()
+        if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            yield message.data
+        elif message.type is WSMsgType.ERROR:
+            fault = BadAnswer if isinstance(message.data, aiohttp.WebSocketError) else Unreachable
+            raise fault(name, f"the WebSocket broke off: {message.data}")
+        else:
+            return
+
+
+def _is_notification(body: bytes) -> bool:
+    """JSON-RPC 2.0, section 4.1: what names a method and has no id wants no answer and is none."""
+    try:
+        return msgspec.json.decode(body, type=_Notification).method != ""
+    except UNREADABLE:
+        return False
+
+
+class _Notification(Struct, gc=False):
+    method: str = ""
