@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Row, case, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Text, case, exists, func, insert, select, type_coerce, update
 
 from openpay.app.records import Page, PaymentFilter, Watched
 from openpay.domain.payment import (
@@ -190,19 +190,28 @@ class SqlPayments(Repository):
         return list(await self._connection.scalars(query))
 
     def open_addresses(self, chain_id: int) -> AsyncIterator[Sequence[bytes]]:
-        return self._addresses(payments.c.chain_id == chain_id, payments.c.watched_until.is_(None))
+        return self._addresses(chain_id, payments.c.seq, payments.c.watched_until.is_(None))
 
     def ended_addresses(self, chain_id: int, *, first: int, last: int | None = None) -> AsyncIterator[Sequence[bytes]]:
         until = payments.c.watched_until
-        return self._addresses(
-            payments.c.chain_id == chain_id, until >= first if last is None else until.between(first, last)
-        )
+        return self._addresses(chain_id, until, until >= first, *([] if last is None else [until <= last]))
 
-    async def _addresses(self, *condition: ColumnElement[bool]) -> AsyncIterator[Sequence[bytes]]:
-        query = select(payments.c.address).where(*condition).execution_options(yield_per=_ROWS_AT_ONCE)
-        async with self._connection.stream_scalars(query) as addresses:
-            async for some in addresses.partitions():
-                yield some
+    async def _addresses(
+        self, chain_id: int, place: ColumnElement[int], *wanted: ColumnElement[bool]
+    ) -> AsyncIterator[Sequence[bytes]]:
+        """In parts along `place`, each joined into one text: as rows of their own they take six times as long."""
+        conditions = [payments.c.chain_id == chain_id, *wanted]
+        joined = select(func.aggregate_strings(func.substr(type_coerce(payments.c.address, Text), 3), ""))
+        places = select(place).order_by(place).limit(1)
+        first = await self._connection.scalar(places.where(*conditions))
+        while first is not None:
+            after = await self._connection.scalar(places.where(*conditions, place >= first).offset(_ADDRESSES_AT_ONCE))
+            # More of them than fit into one part may share a place.
+            after = None if after is None else max(after, first + 1)
+            part = [place >= first] if after is None else [place >= first, place < after]
+            addresses = bytes.fromhex(await self._connection.scalar(joined.where(*conditions, *part)) or "")
+            yield [addresses[at : at + _ADDRESS_BYTES] for at in range(0, len(addresses), _ADDRESS_BYTES)]
+            first = after
 
     async def ids_payable_in(self, chain_id: int, token: str) -> list[tuple[str, bytes]]:
         query = select(payments.c.id, payments.c.address, payments.c.offers).where(
@@ -222,8 +231,9 @@ class SqlPayments(Repository):
 _MOST_NAMED = 1_000
 """Values named one by one in a query; PostgreSQL takes 32,767 in all."""
 
-_ROWS_AT_ONCE = 10_000
-"""Held in memory while a million addresses are read."""
+_ADDRESSES_AT_ONCE = 20_000
+"""Read together: about 1 MB of text."""
+_ADDRESS_BYTES = 20
 
 _UNSETTLED = payments.c.settlement_status.in_([SettlementStatus.PENDING.value, SettlementStatus.SUBMITTED.value])
 

@@ -221,7 +221,7 @@ async def test_more_gaps_than_a_query_can_name_are_looked_for_all_the_same(store
 async def test_addresses_come_in_parts_and_all_of_them_come(
     store: Store, merchant_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openpay.store.payments._ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("openpay.store.payments._ADDRESSES_AT_ONCE", 2)
     monkeypatch.setattr("openpay.store.payments._MOST_NAMED", 2)
     made = [make_payment(f"pay_{number}", merchant_id=merchant_id) for number in range(5)]
     await add(store, *made)
@@ -230,6 +230,22 @@ async def test_addresses_come_in_parts_and_all_of_them_come(
         ids = await uow.payments.ids_by_address(56, [payment.address for payment in made])
     assert [len(page) for page in pages] == [2, 2, 1]
     assert ids == {payment.address: payment.id for payment in made}
+
+
+async def test_addresses_of_payments_that_ended_together_come_together(
+    store: Store, merchant_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openpay.store.payments._ADDRESSES_AT_ONCE", 2)
+    made = [
+        make_payment(f"pay_{number}", merchant_id=merchant_id, status=Status.EXPIRED, ended_at=ended_at, deadline=START)
+        for number, ended_at in enumerate((START, START + 1, START + 1, START + 1, START + 2, START + 9))
+    ]
+    await add(store, *made)
+    async with store.read() as uow:
+        pages = [
+            page async for page in uow.payments.ended_addresses(56, first=LATE_WINDOW_S, last=START + LATE_WINDOW_S + 2)
+        ]
+    assert sorted(address for page in pages for address in page) == sorted(payment.address for payment in made[:5])
 
 
 @pytest.mark.parametrize("status", sorted(set(Status) - OPEN))
