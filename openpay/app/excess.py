@@ -22,9 +22,11 @@ async def keep_excess(
     logs: Sequence[EscrowLog],
     head: Head,
     tokens: Sequence[Token],
+    reread: bool = False,
 ) -> None:
-    """Store what the chain makes of a payment's excess. `logs`: the escrow's canonical logs of this payment."""
+    """Store what the chain makes of a payment's excess. `logs`: the escrow's canonical logs of this payment. `reread`:
+    even a settlement that was final may be gone."""
     outflows = outflows_of(logs)
-    if any(outflow.name == "Settled" for outflow in outflows):
+    if reread or any(outflow.name == "Settled" for outflow in outflows):
         found = excess_of(payment, deposits=deposits, outflows=outflows, head=head, tokens=tokens)
         await uow.excess.put(payment.id, found)

@@ -6,16 +6,15 @@ follows from blocks up to n is stored. Cursor, deposits, transitions and events 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from openpay.app.excess import keep_excess
-from openpay.app.outbox import tell
+from openpay.app.judging import judge
 from openpay.app.ports import Database, UnitOfWork
-from openpay.app.records import Block, Cursor, EscrowLog
-from openpay.app.refunds import SignedRefunds, head_of, keep_refunds, signed_refunds
-from openpay.domain.assessment import EscrowAnswer, Evidence, SettledLog, advance
+from openpay.app.records import BalanceRound, Block, Cursor, EscrowLog
+from openpay.app.refunds import SignedRefunds, signed_refunds
+from openpay.domain.assessment import EscrowAnswer
 from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit, RevertedAttempt
 from openpay.domain.payment import Payment
@@ -28,6 +27,9 @@ FOLD_EVERY = 32
 EXPIRED_AT_ONCE = 500
 """Payments that one transaction may expire; the next block takes the rest. After a week of downtime there are many."""
 
+REREAD_AT_ONCE = 500
+"""Payments that one transaction judges after a rewind, once the chain was read again; the next block takes the rest."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BlockFacts:
@@ -37,6 +39,10 @@ class BlockFacts:
     deposits: tuple[Deposit, ...] = ()
     escrow_logs: tuple[EscrowLog, ...] = ()
     attempts: tuple[RevertedAttempt, ...] = ()
+    balance_round: BalanceRound | None = None
+    """How far the rounds over all vaults' balances came with this block; None where they made no step."""
+    settled_doubts: tuple[str, ...] = ()
+    """Payments whose balances were doubted, and were looked at in this block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +73,7 @@ async def read_cursor(db: Database, chain_id: int) -> Cursor | None:
 async def questions(db: Database, chain_id: int, *, final_number: int) -> list[Question]:
     """The confirming payments whose transaction is final at `final_number`: they wait for the escrow's word."""
     async with db.read() as uow:
-        payments = [
-            payment
-            for payment_id in await uow.payments.ids_confirming(chain_id)
-            if (payment := await uow.payments.get(payment_id)) is not None
-        ]
+        payments = await uow.payments.confirming(chain_id)
     asked = []
     for payment in payments:
         completion = payment.completion
@@ -120,13 +122,28 @@ async def commit_blocks(
             final_time=None if old is None else old.final_time,
             seen_head=max(seen_head, last.number),
             read_at=wall_now,
+            reread_to=None if old is None else old.reread_to,
         )
         if final_number is not None and (new.final_number is None or final_number > new.final_number):
             new = await _finalize(uow, new, min(final_number, last.number), first=first.number)
+        reread: list[str] = []
+        if new.reread_to is not None and not new.is_rereading:
+            reread = await uow.rewinds.marked(new.chain_id, limit=REREAD_AT_ONCE)
+            await uow.rewinds.unmark(new.chain_id, reread)
+            if len(reread) < REREAD_AT_ONCE:
+                new = replace(new, reread_to=None)
         await uow.chain.move_cursor(old, new)
         waiting, signed = await _touched_by_finality(uow, old, new)
-        changed, told = await _assess(
-            uow, new, news, waiting - news, answers=answers, signed=signed, tokens=tokens, wall_now=wall_now
+        changed, told = await judge(
+            uow,
+            new,
+            news,
+            (waiting | set(reread)) - news,
+            answers=answers,
+            signed=signed,
+            tokens=tokens,
+            wall_now=wall_now,
+            reread=reread,
         )
         return Committed(cursor=new, changed=changed, events=told)
 
@@ -159,7 +176,7 @@ async def undo_head(db: Database, block: Block, *, wall_now: int, tokens: Sequen
         await uow.chain.remove_block(block)
         new = replace(old, number=parent.number, hash=parent.hash, time=parent.time, read_at=wall_now)
         await uow.chain.move_cursor(old, new)
-        changed, told = await _assess(uow, new, news, set(), answers={}, signed={}, tokens=tokens, wall_now=wall_now)
+        changed, told = await judge(uow, new, news, set(), answers={}, signed={}, tokens=tokens, wall_now=wall_now)
         return Committed(cursor=new, changed=changed, events=told)
 
 
@@ -179,6 +196,10 @@ async def _record(uow: UnitOfWork, fact: BlockFacts) -> set[str]:
     """Store a block's facts; the ids of the payments they are about."""
     chain_id = fact.block.chain_id
     await uow.chain.add_block(fact.block)
+    if fact.balance_round is not None:
+        await uow.vault_looks.move_round(fact.balance_round)
+    if fact.settled_doubts:
+        await uow.vault_looks.settle(fact.settled_doubts, at=fact.block.number)
     if not (fact.deposits or fact.escrow_logs or fact.attempts):
         return set()
     await uow.deposits.add(fact.deposits)
@@ -220,77 +241,3 @@ async def _touched_by_finality(uow: UnitOfWork, old: Cursor | None, new: Cursor)
     signed = await signed_refunds(uow, new.chain_id, logs)
     touched |= {log.payment_id for log in logs if log.payment_id is not None} | set(signed)
     return touched, signed
-
-
-async def _assess(
-    uow: UnitOfWork,
-    cursor: Cursor,
-    news: Collection[str],
-    waiting: Collection[str],
-    *,
-    answers: Mapping[str, EscrowAnswer],
-    signed: SignedRefunds,
-    tokens: Sequence[Token],
-    wall_now: int,
-) -> tuple[tuple[Payment, ...], int]:
-    """Judge payments anew from everything the canonical chain says of them; store what changed.
-
-    `news`: payments about which the chain said something new, stored even where no field of theirs changes, because
-    what is shown of them did. `waiting`: those that only time or depth may have moved.
-    """
-    payment_ids = {*news, *waiting}
-    head = head_of(cursor)
-    deposits = await uow.deposits.of(payment_ids)
-    attempts = await uow.attempts.of(payment_ids)
-    logs = await uow.chain.escrow_logs_of(payment_ids)
-    refunds = await uow.refunds.of(payment_ids)
-    changed: list[Payment] = []
-    told = 0
-    for payment in await uow.payments.lock(payment_ids):
-        outcome = advance(
-            payment,
-            Evidence(
-                deposits=deposits.get(payment.id, ()),
-                attempts=attempts.get(payment.id, ()),
-                settled=_settled_log(logs.get(payment.id, ())),
-                escrow_answer=answers.get(payment.id),
-            ),
-            head,
-        )
-        after = outcome.payment
-        refunds_changed, refund_events = await keep_refunds(
-            uow,
-            after,
-            deposits=deposits.get(payment.id, ()),
-            logs=logs.get(payment.id, ()),
-            known=refunds.get(payment.id, ()),
-            signed=signed.get(payment.id, ()),
-            head=head,
-            tokens=tokens,
-        )
-        await keep_excess(
-            uow,
-            after,
-            deposits=deposits.get(payment.id, ()),
-            logs=logs.get(payment.id, ()),
-            head=head,
-            tokens=tokens,
-        )
-        if after != payment or refunds_changed or payment.id in news:
-            after = await uow.payments.save(after)
-            changed.append(after)
-        told += await tell(uow, after, (*outcome.events, *refund_events), wall_now=wall_now)
-    return tuple(changed), told
-
-
-def _settled_log(logs: Sequence[EscrowLog]) -> SettledLog | None:
-    log = next((each for each in logs if each.name == "Settled" and each.token is not None), None)
-    if log is None or log.token is None:
-        return None
-    return SettledLog(
-        token=log.token,
-        units=log.units,
-        tx_hash=log.tx_hash,
-        block_number=log.block_number,
-        block_time=log.block_time,
-    )

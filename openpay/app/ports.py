@@ -12,12 +12,14 @@ from typing import Protocol
 
 from openpay.app.records import (
     ApiKey,
+    BalanceRound,
     Block,
     Cursor,
     Delivery,
     DeliveryAttempt,
     DueDelivery,
     EscrowLog,
+    Extent,
     IdempotentAnswer,
     Merchant,
     OperatorTransaction,
@@ -26,7 +28,9 @@ from openpay.app.records import (
     PriceQuote,
     RefundFilter,
     Report,
+    Rescan,
     SigningKey,
+    Vault,
     Watched,
     WebhookEndpoint,
     Withdrawal,
@@ -109,6 +113,7 @@ class Payments(Protocol):
         """Waiting payments whose deadline is before `final_time`, the longest overdue first."""
 
     async def ids_confirming(self, chain_id: int) -> list[str]: ...
+    async def confirming(self, chain_id: int) -> list[Payment]: ...
 
     async def awaiting_settlement(self, chain_id: int, limit: int) -> list[Payment]:
         """Paid payments without a final `Settled` log and without a transaction on its way, oldest first."""
@@ -128,13 +133,22 @@ class Payments(Protocol):
     def ended_addresses(self, chain_id: int, *, first: int, last: int | None = None) -> AsyncIterator[Sequence[bytes]]:
         """Those of ended payments that are watched until block time `first` or later, and until `last` at most."""
 
-    async def ids_payable_in(self, chain_id: int, token: str) -> list[tuple[str, bytes]]:
-        """Id and deposit address of the open payments that offer `token`."""
+    async def vaults_awaiting_coin(self, chain_id: int) -> list[Vault]:
+        """Those of the open payments that may be paid in the chain's own coin."""
+
+    async def vaults_after(self, round_: BalanceRound | None, chain_id: int, *, at: int, limit: int) -> list[Vault]:
+        """The next `limit` vaults of a round, of all that are watched at block time `at` but those awaiting coin: open
+        ones first, then by the end of their watching. Fewer where the round ends; None starts one."""
+
+    async def vaults(self, payment_ids: Collection[str]) -> list[Vault]: ...
 
 
 class Deposits(Protocol):
     async def add(self, deposits: Sequence[Deposit]) -> None:
         """Store deposits; one that is stored already (same identity) is left as it is."""
+
+    async def reduce(self, deposit: Deposit, units: int) -> None:
+        """Make a stored deposit one of `units`; with none left it goes."""
 
     async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[Deposit]]: ...
 
@@ -158,6 +172,9 @@ class Refunds(Protocol):
     async def awaiting_signature(self, chain_id: int) -> list[Refund]:
         """Those that merchants are to pay from their treasuries, oldest first."""
 
+    async def succeeded_by(self, tx_hashes: Collection[bytes]) -> list[Refund]:
+        """Those that these transactions carried out."""
+
     async def page(self, wanted: RefundFilter) -> Page[Refund]: ...
 
 
@@ -170,6 +187,20 @@ class ExcessMoney(Protocol):
     async def get(self, excess_id: str) -> Excess | None: ...
     async def of_chain(self, chain_id: int, *, limit: int, after: str | None = None) -> list[Excess]:
         """The longest waiting first; `after`: those behind this id."""
+
+
+class VaultLooks(Protocol):
+    """Which vaults' balances are to be looked at, beyond those that are looked at with every block."""
+
+    async def round_(self, chain_id: int) -> BalanceRound | None:
+        """Where the rounds over all vaults stand; None before the first."""
+
+    async def move_round(self, round_: BalanceRound) -> None: ...
+    async def doubted(self, chain_id: int) -> list[Vault]:
+        """Those whose money was in a block that was taken back: it may have come again in another."""
+
+    async def settle(self, payment_ids: Collection[str], *, at: int) -> None:
+        """These were looked at in block `at`. Doubts about money that was in a later block remain."""
 
 
 class Attempts(Protocol):
@@ -214,11 +245,48 @@ class ChainRecord(Protocol):
 
     async def escrow_logs_of(self, payment_ids: Collection[str]) -> Mapping[str, list[EscrowLog]]: ...
 
+    async def escrow_logs_of_transactions(self, chain_id: int, tx_hashes: Collection[bytes]) -> list[EscrowLog]: ...
+
     async def withdrawn_log(self, chain_id: int, tx_hash: bytes) -> EscrowLog | None:
         """The `Withdrawn` log of one of our transactions, once its block was read."""
 
     async def remove_escrow_logs(self, block_hash: bytes) -> list[str]:
         """Take back the logs of an undone block; returns the ids of the payments they named."""
+
+
+class Rewinds(Protocol):
+    """Taking back what was recorded of blocks that were final."""
+
+    async def newest_place(self, chain_id: int, at_or_below: int) -> tuple[int, bytes] | None:
+        """Number and hash of the newest block up to a height that anything on record names; None where nothing does."""
+
+    async def extent(self, chain_id: int, above: int) -> Extent:
+        """How much is on record of the blocks above a height."""
+
+    async def take_back(self, chain_id: int, above: int) -> list[str]:
+        """Remove deposits, attempts, escrow logs and blocks above a height, and open again what ended in those blocks:
+        reports, the operator's transactions, withdrawals. Returns the ids of the payments concerned."""
+
+    async def continue_from(self, block: Block) -> None:
+        """Make `block` the newest one on record."""
+
+    async def mark(self, chain_id: int, payment_ids: Collection[str]) -> None:
+        """Payments to judge once the chain was read again."""
+
+    async def marked(self, chain_id: int, *, limit: int) -> list[str]: ...
+    async def unmark(self, chain_id: int, payment_ids: Collection[str]) -> None: ...
+
+
+class Rescans(Protocol):
+    """Requests to read blocks once more."""
+
+    async def add(self, chain_id: int, first: int, last: int, *, now: int) -> Rescan: ...
+    async def get(self, rescan_id: int) -> Rescan | None: ...
+    async def next_open(self, chain_id: int) -> Rescan | None:
+        """The oldest that is not done."""
+
+    async def save(self, rescan: Rescan, *, read_from: int) -> bool:
+        """Store how far it is. False, and nothing stored, when it is done, or its next block is not `read_from`."""
 
 
 class Events(Protocol):
@@ -318,7 +386,7 @@ class Operations(Protocol):
         """A node took it. Repetitions keep the first time."""
 
     async def end_transaction(self, transaction: OperatorTransaction) -> None:
-        """Store `status`, `ended_at` and `fee_wei`."""
+        """Store `status`, `ended_at`, `ended_block` and `fee_wei`."""
 
     async def open_transactions(self, chain_id: int, *, lock: bool = False) -> list[OperatorTransaction]:
         """Those whose nonce is not final, by nonce and then in the order of signing.
@@ -387,6 +455,10 @@ class UnitOfWork(Protocol):
     @property
     def chain(self) -> ChainRecord: ...
     @property
+    def rewinds(self) -> Rewinds: ...
+    @property
+    def rescans(self) -> Rescans: ...
+    @property
     def events(self) -> Events: ...
     @property
     def webhooks(self) -> Webhooks: ...
@@ -398,6 +470,8 @@ class UnitOfWork(Protocol):
     def operations(self) -> Operations: ...
     @property
     def alerts(self) -> Alerts: ...
+    @property
+    def vault_looks(self) -> VaultLooks: ...
 
 
 class Database(Protocol):

@@ -14,6 +14,9 @@ from openpay.domain.refunds import RefundPolicy, RefundStatus
 
 T = TypeVar("T")
 
+NEAR_HEAD = 64
+"""Blocks. Nodes keep the state of 128, so this far below the head balances can be read."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Page(Generic[T]):
@@ -128,6 +131,15 @@ class Cursor:
     read_at: int
     reread_to: int | None = None
 
+    @property
+    def is_rereading(self) -> bool:
+        """Whether what is missing on record may be about to come. Up to `reread_to` all must be final again; and the
+        head near, where balances can be read that show what no log does."""
+        if self.reread_to is None:
+            return False
+        is_final = self.final_number is not None and self.final_number >= self.reread_to
+        return not is_final or self.seen_head - self.number > NEAR_HEAD
+
 
 @dataclass(frozen=True, kw_only=True)
 class EscrowLog:
@@ -162,6 +174,28 @@ class Watched:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Vault:
+    """A payment's deposit address as a place whose balance is looked at. `seq` and `watched_until` as in the payment's
+    row: the order of the rounds is open ones first, then by the end of their watching. `ended_at` None while open."""
+
+    seq: int
+    payment_id: str
+    address: bytes
+    ended_at: int | None
+    watched_until: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalanceRound:
+    """How far the rounds over a chain's vaults came: the last one looked at, and the block time of that look."""
+
+    chain_id: int
+    watched_until: int | None
+    seq: int
+    looked_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """A transaction that the wallet on the checkout page says it sent for a payment."""
 
@@ -179,6 +213,19 @@ class PriceQuote:
     price: int
     decimals: int
     updated_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """How much a rewind takes back. `payments` are those that any of it concerns, `paid` how many of them are paid;
+    `transactions` are the operator's, which are followed anew."""
+
+    deposits: int
+    escrow_logs: int
+    attempts: int
+    payments: int
+    paid: int
+    transactions: int
 
 
 @dataclass(frozen=True, kw_only=True)

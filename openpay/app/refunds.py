@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from openpay.app.outbox import tell
 from openpay.app.ports import UnitOfWork
-from openpay.app.records import Cursor, EscrowLog
+from openpay.app.records import Cursor, EscrowLog, TransactionStatus
 from openpay.domain.assessment import Head
 from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit
 from openpay.domain.events import Draft, EventType
 from openpay.domain.ledger import OUT_OF_VAULT
 from openpay.domain.payment import Payment
-from openpay.domain.refunding import Outflow, RefundRules, assess_refunds, logged, reason_for
+from openpay.domain.refunding import Outflow, RefundRules, assess_refunds, logged, read_again, reason_for
 from openpay.domain.refunds import Refund, RefundStatus
 from openpay.errors import InvariantViolated
 
@@ -24,8 +24,13 @@ SignedRefunds = Mapping[str, Sequence[tuple[Refund, EscrowLog]]]
 
 async def signed_refunds(uow: UnitOfWork, chain_id: int, logs: Iterable[EscrowLog]) -> SignedRefunds:
     """The refunds from treasuries that newly final `logs` carried out: same merchant, token, amount and address, asked
-    for before; one for each log, the oldest first."""
+    for before; one for each log, the oldest first. A log that is read again is still the one that it was."""
     withdrawn = [log for log in logs if log.name == "Withdrawn"]
+    named = {
+        (refund.tx_hash, refund.token, refund.units, refund.destination)
+        for refund in await uow.refunds.succeeded_by({log.tx_hash for log in withdrawn})
+    }
+    withdrawn = [log for log in withdrawn if (log.tx_hash, log.token, log.units, log.receiver) not in named]
     if not withdrawn:
         return {}
     open_ = await uow.refunds.awaiting_signature(chain_id)
@@ -56,19 +61,28 @@ async def keep_refunds(
     signed: Sequence[tuple[Refund, EscrowLog]],
     head: Head,
     tokens: Sequence[Token],
+    reread: bool = False,
 ) -> tuple[bool, tuple[Draft, ...]]:
     """Store what the chain makes of a payment's refunds: whether any changed, and the events that say so.
 
-    `logs`: the escrow's canonical logs of this payment.
+    `logs`: the escrow's canonical logs of this payment. While the chain is being read again after a rewind nothing is
+    decided but what the merchant's own signature carried out; the payment is marked, and comes again with `reread`.
     """
     outflows = outflows_of(logs)
     concerned = known or any(each.name == "Refunded" for each in outflows)
     if not concerned and all(reason_for(payment, deposit) is None for deposit in deposits):
         return False, ()
+    if head.is_rereading:
+        await uow.rewinds.mark(payment.chain_id, [payment.id])
+        carried_out = [logged(refund, _receipt(log)) for refund, log in signed]
+        await uow.refunds.put(carried_out)
+        return bool(carried_out), tuple(_completed(refund) for refund in carried_out)
     merchant = await uow.merchants.get(payment.merchant_id)
     if merchant is None:
         raise InvariantViolated(f"{payment.id} belongs to no merchant: {payment.merchant_id}")
     done = {refund.id: logged(refund, _receipt(log)) for refund, log in signed}
+    if reread:
+        done |= {refund.id: refund for refund in await _read_again(uow, payment, known)}
     refunds = assess_refunds(
         payment,
         deposits=deposits,
@@ -82,6 +96,21 @@ async def keep_refunds(
     changed = [refund for refund in refunds if before.get(refund.id) != refund]
     await uow.refunds.put(changed)
     return bool(changed), tuple(_completed(refund) for refund in changed if refund.status is RefundStatus.SUCCEEDED)
+
+
+async def _read_again(uow: UnitOfWork, payment: Payment, known: Sequence[Refund]) -> tuple[Refund, ...]:
+    """What became of the refunds that had succeeded before a rewind."""
+    named = {refund.tx_hash for refund in known if refund.status is RefundStatus.SUCCEEDED} - {None}
+    if not named:
+        return ()
+    logs = await uow.chain.escrow_logs_of_transactions(payment.chain_id, {each for each in named if each is not None})
+    theirs = [log for log in logs if log.token is not None and log.name in ("Refunded", "Withdrawn")]
+    transactions = [each for refund in known for each in await uow.operations.transactions_of(refund.id)]
+    return read_again(
+        known,
+        [_receipt(log) for log in theirs if log.payment_id in (None, payment.id)],
+        followed={each.tx_hash for each in transactions if each.status is TransactionStatus.SIGNED},
+    )
 
 
 async def refresh_refunds(
@@ -114,6 +143,7 @@ def head_of(cursor: Cursor) -> Head:
         tip_time=cursor.tip_time,
         final_number=cursor.final_number,
         final_time=cursor.final_time,
+        is_rereading=cursor.is_rereading,
     )
 
 

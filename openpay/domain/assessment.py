@@ -34,6 +34,8 @@ class Head:
     `final_number`: at or below the chain's own finalized block, at least the required confirmations deep, and its
     hash reported by a second host where two are configured. None before the first such block.
     `tip_time`: `time`, but while a branch is being undone still the time of that branch's newest block.
+    `is_rereading`: final blocks were taken back by hand, and the chain is being read again from below them. What is
+    missing on record may be about to come: nothing that was final is called gone.
     """
 
     number: int
@@ -41,6 +43,7 @@ class Head:
     tip_time: int
     final_number: int | None
     final_time: int | None
+    is_rereading: bool = False
 
     def is_final(self, block_number: int) -> bool:
         return self.final_number is not None and block_number <= self.final_number
@@ -151,6 +154,9 @@ def advance(payment: Payment, evidence: Evidence, head: Head) -> Outcome:
     while (step := _step(payment, evidence, head)) is not None:
         payment, draft = step
         events.append(replace(draft, moment=payment))
+    if payment.status is Status.PAID:
+        # Its transfer may have moved to another block: that changes where the payment is found, not that it is paid.
+        payment = replace(payment, completion=_rests_on(payment, evidence) or payment.completion)
     payment = replace(payment, settlement=_settlement(payment, evidence, head))
     events.extend(_reports(payment, evidence))
     return Outcome(payment=payment, events=tuple(events))
@@ -162,7 +168,7 @@ def _step(payment: Payment, evidence: Evidence, head: Head) -> tuple[Payment, Dr
         return _step_waiting(payment, evidence, head)
     if payment.status is Status.CONFIRMING:
         return _step_confirming(payment, evidence, head)
-    if payment.status is Status.PAID and payment.reversed_at is None and not _still_rests(payment, evidence):
+    if payment.status is Status.PAID and _is_reversed(payment, evidence, head):
         return replace(payment, reversed_at=head.time), Draft(type=EventType.REVERSED)
     return None
 
@@ -231,12 +237,7 @@ def _completion(payment: Payment, evidence: Evidence) -> Completion | None:
     """What a confirming payment may rest on: the completing deposit, else the earliest reported revert."""
     deposit = completing_deposit(payment, evidence.deposits)
     if deposit is not None:
-        return Completion(
-            token=deposit.token,
-            tx_hash=deposit.tx_hash,
-            block_number=deposit.block_number,
-            block_hash=deposit.block_hash,
-        )
+        return _completed_by(deposit)
     after = -1 if payment.retracted_at is None else payment.retracted_at
     attempts = [a for a in evidence.attempts if after < a.block_time <= payment.deadline]
     if not attempts:
@@ -256,14 +257,36 @@ def _counts(payment: Payment, deposit: Deposit) -> bool:
     return payment.offer(deposit.token) is not None and not is_late(payment, deposit)
 
 
-def _still_rests(payment: Payment, evidence: Evidence) -> bool:
-    """Whether a paid payment still has the money it was paid by: what came up to the completing block suffices."""
+def _is_reversed(payment: Payment, evidence: Evidence, head: Head) -> bool:
+    """Whether it shows only now that a paid payment lost its money for good."""
+    return payment.reversed_at is None and not head.is_rereading and _rests_on(payment, evidence) is None
+
+
+def _rests_on(payment: Payment, evidence: Evidence) -> Completion | None:
+    """What a paid payment rests on now; None when the money it was paid by is gone.
+
+    Up to its completing block enough must have come; or its completing transfer is in another block, and enough has
+    come in all. Other money that came later is excess, and hides nothing.
+    """
     completion = payment.completion
     if completion is None:
-        return False
-    return (
-        completing_deposit(payment, [d for d in evidence.deposits if d.block_number <= completion.block_number])
-        is not None
+        return None
+    deposits = evidence.deposits
+    by_then = completing_deposit(payment, [d for d in deposits if d.block_number <= completion.block_number])
+    moved = completion.tx_hash is None or any(d.tx_hash == completion.tx_hash for d in deposits)
+    deposit = completing_deposit(payment, deposits) if by_then is None and moved else by_then
+    if deposit is None:
+        return None
+    stands = any((d.block_hash, d.tx_hash) == (completion.block_hash, completion.tx_hash) for d in deposits)
+    return completion if stands else _completed_by(deposit)
+
+
+def _completed_by(deposit: Deposit) -> Completion:
+    return Completion(
+        token=deposit.token,
+        tx_hash=deposit.tx_hash,
+        block_number=deposit.block_number,
+        block_hash=deposit.block_hash,
     )
 
 
@@ -276,7 +299,9 @@ def _settlement(payment: Payment, evidence: Evidence, head: Head) -> Settlement 
         return Settlement(
             status=SettlementStatus.SETTLED, tx_hash=log.tx_hash, units=log.units, settled_at=log.block_time
         )
-    if payment.settlement is None or payment.settlement.status is SettlementStatus.SETTLED:
+    if payment.settlement is None:
+        return Settlement(status=SettlementStatus.PENDING)
+    if payment.settlement.status is SettlementStatus.SETTLED and not head.is_rereading:
         return Settlement(status=SettlementStatus.PENDING)
     return payment.settlement
 

@@ -7,7 +7,7 @@ accumulated: the same record gives the same refunds, whether a block was read fo
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from openpay.domain.assessment import Head, is_late
@@ -25,6 +25,9 @@ from openpay.domain.refunds import (
     RefundReason,
     RefundStatus,
     RefundTrigger,
+    undone,
+    unmined,
+    unsigned,
 )
 
 DEFAULT_WINDOW_S = 3_600
@@ -308,7 +311,7 @@ def logged(refund: Refund, log: Outflow) -> Refund:
 def _direct(payment: Payment, log: Outflow) -> Refund:
     """A refund that the merchant made by itself, at the escrow: nothing here asked for it."""
     return Refund(
-        id=derived_id("ref", f"{payment.id}:{log.tx_hash.hex()}:{log.log_index}"),
+        id=_direct_id(payment.id, log.tx_hash, log.log_index),
         payment_id=payment.id,
         merchant_id=payment.merchant_id,
         livemode=payment.livemode,
@@ -328,6 +331,51 @@ def _direct(payment: Payment, log: Outflow) -> Refund:
         log_index=log.log_index,
         completed_at=log.block_time,
     )
+
+
+def _direct_id(payment_id: str, tx_hash: bytes, log_index: int) -> str:
+    return derived_id("ref", f"{payment_id}:{tx_hash.hex()}:{log_index}")
+
+
+def read_again(
+    refunds: Sequence[Refund], logs: Sequence[Outflow], *, followed: Collection[bytes]
+) -> tuple[Refund, ...]:
+    """Refunds that had succeeded, as they stand once the chain was read again after a rewind: those that changed.
+
+    `logs` are all that the transactions named by them left on the chain, out of vault or treasury; `followed` the
+    hashes of our transactions whose end is not known. A log that moved keeps its refund. Where it is gone, our own
+    transaction may yet be mined, once; so nothing is sent in its place before its end is known.
+    """
+    left = list(logs)
+    changed = []
+    succeeded = [refund for refund in refunds if refund.status is RefundStatus.SUCCEEDED]
+    for refund in sorted(succeeded, key=lambda each: not any(_names(each, log) for log in logs)):
+        same = [log for log in left if _is_of(refund, log)]
+        if same:
+            log = next((log for log in same if _names(refund, log)), same[0])
+            left.remove(log)
+            after = replace(refund, log_index=log.log_index, completed_at=log.block_time)
+        elif refund.tx_hash in followed:
+            after = unmined(refund)
+        elif refund.mode is RefundMode.MERCHANT_SIGNATURE and not _is_direct(refund):
+            after = unsigned(refund)
+        else:
+            after = undone(refund)
+        if after != refund:
+            changed.append(after)
+    return tuple(changed)
+
+
+def _is_of(refund: Refund, log: Outflow) -> bool:
+    named = (refund.tx_hash, refund.token, refund.units, refund.destination)
+    return named == (log.tx_hash, log.token, log.units, log.to)
+
+
+def _is_direct(refund: Refund) -> bool:
+    """Whether the merchant made it at the escrow without asking for it here."""
+    if refund.tx_hash is None or refund.log_index is None:
+        return False
+    return refund.id == _direct_id(refund.payment_id, refund.tx_hash, refund.log_index)
 
 
 def _gone(refund: Refund) -> Refund:

@@ -10,7 +10,7 @@ from openpay.errors import InvariantViolated
 
 
 class RefundStatus(StrEnum):
-    """Where a refund is in its life. Only `succeeded` is an end for ever."""
+    """Where a refund is in its life. `succeeded` is the end, unless somebody rewinds what was final."""
 
     AWAITING_CLAIM = "awaiting_claim"
     """Nobody has said where to. Exits: requested, scheduled, dust, succeeded, canceled."""
@@ -21,7 +21,8 @@ class RefundStatus(StrEnum):
     SUBMITTED = "submitted"
     """Our transaction is on its way. Exits: submitted, scheduled, succeeded."""
     SUCCEEDED = "succeeded"
-    """End: the escrow's log of it is final."""
+    """End: the escrow's log of it is final. Exits only where that log is on no chain any more after a rewind:
+    submitted, requires_signature, canceled."""
     FAILED = "failed"
     """The transfer to that address reverts. Another may be named. Exits: requested, scheduled, succeeded, canceled."""
     DUST = "dust"
@@ -48,6 +49,8 @@ class RefundTrigger(StrEnum):
     GONE = "its deposit was reorganised away, or its money left the vault by another way"
     RETURNED = "its money is in the vault again"
     WITHDRAWN = "the merchant does not want to sign it any more"
+    UNMINED = "after a rewind no block holds our transaction any more"
+    UNSIGNED = "after a rewind no block holds the merchant's transaction any more"
 
 
 _S, _T = RefundStatus, RefundTrigger
@@ -85,6 +88,9 @@ TRANSITIONS: Mapping[tuple[RefundStatus, RefundTrigger], RefundStatus] = {
     (_S.DUST, _T.GONE): _S.CANCELED,
     (_S.FAILED, _T.GONE): _S.CANCELED,
     (_S.CANCELED, _T.RETURNED): _S.AWAITING_CLAIM,
+    (_S.SUCCEEDED, _T.UNMINED): _S.SUBMITTED,
+    (_S.SUCCEEDED, _T.UNSIGNED): _S.REQUIRES_SIGNATURE,
+    (_S.SUCCEEDED, _T.GONE): _S.CANCELED,
 }
 
 UNSENT = frozenset({_S.AWAITING_CLAIM, _S.REQUESTED, _S.SCHEDULED, _S.DUST, _S.FAILED})
@@ -214,6 +220,23 @@ def sent(refund: Refund, tx_hash: bytes) -> Refund:
 def without_effect(refund: Refund) -> Refund:
     """Its transaction reverted, or will never be mined: it goes out again, if it still can."""
     return refund.moved(RefundTrigger.WITHOUT_EFFECT, tx_hash=None)
+
+
+def unmined(refund: Refund) -> Refund:
+    """After a rewind: its transaction, one of ours, is in no block any more, and is followed again."""
+    return refund.moved(RefundTrigger.UNMINED, log_index=None, completed_at=None)
+
+
+def unsigned(refund: Refund) -> Refund:
+    """After a rewind: the merchant's transaction from the treasury is in no block any more."""
+    return refund.moved(RefundTrigger.UNSIGNED, tx_hash=None, log_index=None, completed_at=None)
+
+
+def undone(refund: Refund) -> Refund:
+    """After a rewind: what somebody else sent out of the vault is in no block any more. What is owed begins anew."""
+    return refund.moved(
+        RefundTrigger.GONE, destination=None, named_by=None, tx_hash=None, log_index=None, completed_at=None
+    )
 
 
 def refused(refund: Refund, failure: str) -> Refund:

@@ -55,11 +55,12 @@ def fate_of(nonce: int, sighting: Sighting) -> Fate:
 
 def ended(slot: Slot, sighting: Sighting, *, now: int) -> list[OperatorTransaction]:
     """All that was signed for a nonce, with its end recorded: at most one was mined, and only that one cost gas."""
+    over = [replace(each, ended_at=now, ended_block=sighting.final_number) for each in slot.attempts]
     return [
-        replace(each, status=TransactionStatus.MINED, ended_at=now, fee_wei=_gas_paid(each, sighting) * each.gas_price)
+        replace(each, status=TransactionStatus.MINED, fee_wei=_gas_paid(each, sighting) * each.gas_price)
         if sighting.mined is not None and each.id == sighting.mined.id
-        else replace(each, status=TransactionStatus.DROPPED, ended_at=now)
-        for each in slot.attempts
+        else replace(each, status=TransactionStatus.DROPPED)
+        for each in over
     ]
 
 

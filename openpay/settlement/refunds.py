@@ -57,7 +57,7 @@ class Refunds:
         refunds = [
             refund
             for refund in await uow.refunds.due(self._chain.chain_id, cursor.time, limit=limit)
-            if await _is_final(uow, refund, cursor)
+            if await _is_final(uow, refund, cursor) and not await _is_under_way(uow, refund)
         ]
         self._prepared = {refund.id: refund for refund in refunds}
         return [await self._work(uow, refund) for refund in refunds]
@@ -132,6 +132,12 @@ async def _is_final(uow: UnitOfWork, refund: Refund, cursor: Cursor) -> bool:
     ]
     final = -1 if cursor.final_number is None else cursor.final_number
     return bool(sources) and all(deposit.block_number <= final for deposit in sources)
+
+
+async def _is_under_way(uow: UnitOfWork, refund: Refund) -> bool:
+    """Whether a transaction for it may yet be mined. One that had ended may be open again after a rewind."""
+    transactions = await uow.operations.transactions_of(refund.id)
+    return any(each.status is TransactionStatus.SIGNED for each in transactions)
 
 
 async def _load(uow: UnitOfWork, refund_id: str) -> tuple[Refund, Payment]:

@@ -149,6 +149,8 @@ class Settler:
         async with self._db.read() as uow:
             cursor = await uow.chain.cursor(self._chain.chain_id)
             slots = slots_of(await uow.operations.open_transactions(self._chain.chain_id))
+        if self._is_rereading(cursor):
+            return False
         waiting = await self._tracker.follow(slots, cursor)
         bundles = await self._bundles()
         if cursor is None or not (waiting or bundles):
@@ -160,6 +162,13 @@ class Settler:
         if self._knows_too_little(account, cursor):
             return bool(waiting)
         return await self._start_all(bundles, await self._round(account, waiting)) or bool(waiting)
+
+    def _is_rereading(self, cursor: Cursor | None) -> bool:
+        """Whether a rewind took back what the record knew of our transactions, and not all is read again: nothing is
+        sent, and no end recorded, until the refunds and settlements concerned were judged."""
+        holds = cursor is not None and cursor.reread_to is not None
+        self._hold("the chain is being read again after a rewind: doing nothing until then", holds)
+        return holds
 
     def _knows_too_little(self, account: Account, cursor: Cursor) -> bool:
         """Whether the database is far behind the chain, as one restored from a backup is.

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, Table, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Table, and_, delete, func, insert, select, update
 
 from openpay.app.records import Block, Cursor, EscrowLog, Report
 from openpay.domain.deposit import Deposit, RevertedAttempt, Source
@@ -18,6 +18,7 @@ from openpay.store.tables import (
     blocks,
     cursors,
     deposits,
+    doubted_balances,
     escrow_logs,
     reports,
     reverted_attempts,
@@ -44,6 +45,18 @@ class SqlDeposits(_OfBlocks):
     async def add(self, deposits_: Sequence[Deposit]) -> None:
         await self._insert_new(deposits, [asdict(d) | {"source": d.source.value} for d in deposits_])
 
+    async def reduce(self, deposit: Deposit, units: int) -> None:
+        place = and_(
+            deposits.c.payment_id == deposit.payment_id,
+            deposits.c.block_hash == deposit.block_hash,
+            deposits.c.source == deposit.source.value,
+            deposits.c.position == deposit.position,
+        )
+        if units:
+            await self._connection.execute(update(deposits).where(place).values(units=units))
+        else:
+            await self._connection.execute(delete(deposits).where(place))
+
     async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[Deposit]]:
         found: dict[str, list[Deposit]] = defaultdict(list)
         for row in await self._of(deposits, payment_ids):
@@ -52,7 +65,21 @@ class SqlDeposits(_OfBlocks):
         return found
 
     async def remove_block(self, block_hash: bytes) -> list[str]:
+        await self.doubt(deposits.c.block_hash == block_hash)
         return await self._remove(deposits, block_hash)
+
+    async def doubt(self, condition: ColumnElement[bool]) -> None:
+        """Have the vaults looked at whose deposits that no log shows are about to be taken back."""
+        place = deposits.c.payment_id, func.max(deposits.c.block_number).label("block_number")
+        unlogged = select(*place).where(condition, deposits.c.source == Source.INTERNAL.value)
+        for row in list(await self._connection.execute(unlogged.group_by(deposits.c.payment_id))):
+            known = doubted_balances.c.payment_id == row.payment_id
+            await self._insert_new(doubted_balances, [dict(row._mapping)])
+            await self._connection.execute(
+                update(doubted_balances)
+                .where(known, doubted_balances.c.block_number < row.block_number)
+                .values(block_number=row.block_number)
+            )
 
 
 class SqlAttempts(_OfBlocks):
@@ -176,6 +203,14 @@ class SqlChainRecord(_OfBlocks):
         for row in await self._of(escrow_logs, payment_ids):
             found[row.payment_id].append(EscrowLog(**row._mapping))
         return found
+
+    async def escrow_logs_of_transactions(self, chain_id: int, tx_hashes: Collection[bytes]) -> list[EscrowLog]:
+        query = (
+            select(escrow_logs)
+            .where(escrow_logs.c.chain_id == chain_id, escrow_logs.c.tx_hash.in_(tx_hashes))
+            .order_by(escrow_logs.c.block_number, escrow_logs.c.log_index)
+        )
+        return [EscrowLog(**row._mapping) for row in await self._connection.execute(query)]
 
     async def withdrawn_log(self, chain_id: int, tx_hash: bytes) -> EscrowLog | None:
         query = select(escrow_logs).where(

@@ -124,7 +124,7 @@ class SqlOperations(Repository):
         await self._connection.execute(
             update(operator_transactions)
             .where(operator_transactions.c.id == transaction.id)
-            .values({name: row[name] for name in ("status", "ended_at", "fee_wei")})
+            .values({name: row[name] for name in ("status", "ended_at", "ended_block", "fee_wei")})
         )
 
     async def open_transactions(self, chain_id: int, *, lock: bool = False) -> list[OperatorTransaction]:

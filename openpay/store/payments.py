@@ -7,9 +7,23 @@ from dataclasses import asdict, replace
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Row, Text, case, exists, func, insert, select, type_coerce, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Text,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
-from openpay.app.records import Page, PaymentFilter, Watched
+from openpay.app.records import BalanceRound, Page, PaymentFilter, Vault, Watched
 from openpay.domain.payment import (
     WAITING,
     Completion,
@@ -156,6 +170,10 @@ class SqlPayments(Repository):
         )
         return list(await self._connection.scalars(query))
 
+    async def confirming(self, chain_id: int) -> list[Payment]:
+        query = select(payments).where(payments.c.chain_id == chain_id, payments.c.status == Status.CONFIRMING.value)
+        return [_payment(row) for row in await self._connection.execute(query)]
+
     async def awaiting_settlement(self, chain_id: int, limit: int) -> list[Payment]:
         pending = payments.c.settlement_status == SettlementStatus.PENDING.value
         query = select(payments).where(payments.c.chain_id == chain_id, pending).order_by(payments.c.seq).limit(limit)
@@ -213,13 +231,38 @@ class SqlPayments(Repository):
             yield [addresses[at : at + _ADDRESS_BYTES] for at in range(0, len(addresses), _ADDRESS_BYTES)]
             first = after
 
-    async def ids_payable_in(self, chain_id: int, token: str) -> list[tuple[str, bytes]]:
-        query = select(payments.c.id, payments.c.address, payments.c.offers).where(
-            payments.c.chain_id == chain_id,
-            payments.c.status.in_([Status.INITIATED.value, Status.PENDING.value, Status.CONFIRMING.value]),
+    async def vaults_awaiting_coin(self, chain_id: int) -> list[Vault]:
+        return await self._vaults(_of_chain(chain_id), payments.c.offers_coin, payments.c.watched_until.is_(None))
+
+    async def vaults_after(self, round_: BalanceRound | None, chain_id: int, *, at: int, limit: int) -> list[Vault]:
+        until, seq = payments.c.watched_until, payments.c.seq
+        found: list[Vault] = []
+        if round_ is None or round_.watched_until is None:
+            passed = [] if round_ is None else [seq > round_.seq]
+            found = await self._vaults(
+                _of_chain(chain_id), until.is_(None), not_(payments.c.offers_coin), *passed, limit=limit
+            )
+            passed = [until >= at]
+        else:
+            # A round that fell behind goes on with what is watched still.
+            beyond = or_(until > round_.watched_until, and_(until == round_.watched_until, seq > round_.seq))
+            passed = [until >= max(at, round_.watched_until), beyond]
+        if len(found) < limit:
+            found += await self._vaults(_of_chain(chain_id), *passed, limit=limit - len(found))
+        return found
+
+    async def vaults(self, payment_ids: Collection[str]) -> list[Vault]:
+        return await self._vaults(payments.c.id.in_(payment_ids)) if payment_ids else []
+
+    async def _vaults(self, *condition: ColumnElement[bool], limit: int | None = None) -> list[Vault]:
+        row = payments.c
+        query = (
+            select(row.seq, row.id.label("payment_id"), row.address, row.ended_at, row.watched_until)
+            .where(*condition)
+            .order_by(row.watched_until, row.seq)
+            .limit(limit)
         )
-        rows = await self._connection.execute(query)
-        return [(row.id, row.address) for row in rows if any(offer["token"] == token for offer in row.offers)]
+        return [Vault(**each._mapping) for each in await self._connection.execute(query)]
 
     def _metadata_has(self, name: str, value: str) -> ColumnElement[bool]:
         """Names are compared as values, never written into a JSON path: they may hold quotes and dots."""
@@ -238,6 +281,10 @@ _ADDRESS_BYTES = 20
 _UNSETTLED = payments.c.settlement_status.in_([SettlementStatus.PENDING.value, SettlementStatus.SUBMITTED.value])
 
 
+def _of_chain(chain_id: int) -> ColumnElement[bool]:
+    return payments.c.chain_id == chain_id
+
+
 def _in_parts(values: Iterable[T]) -> Iterator[list[T]]:
     every = list(values)
     return (every[start : start + _MOST_NAMED] for start in range(0, len(every), _MOST_NAMED))
@@ -247,6 +294,7 @@ def _fixed(payment: Payment) -> dict[str, Any]:
     return {
         **{name: getattr(payment, name) for name in _PLAIN_COLUMNS},
         "offers": [_offer_json(offer) for offer in payment.offers],
+        "offers_coin": any(offer.contract is None for offer in payment.offers),
         "unavailable_tokens": list(payment.unavailable_tokens),
         "terms": _terms_json(payment.terms),
         "terms_id": payment.terms.id(),

@@ -60,6 +60,14 @@ class SqlRefunds(Repository):
         )
         return [_refund(row) for row in await self._connection.execute(query)]
 
+    async def succeeded_by(self, tx_hashes: Collection[bytes]) -> list[Refund]:
+        if not tx_hashes:
+            return []
+        query = select(refunds).where(
+            refunds.c.tx_hash.in_(tx_hashes), refunds.c.status == RefundStatus.SUCCEEDED.value
+        )
+        return [_refund(row) for row in await self._connection.execute(query)]
+
     async def page(self, wanted: RefundFilter) -> Page[Refund]:
         statuses = [status.value for status in wanted.statuses]
         rows, has_more = await self._newest_first(

@@ -23,6 +23,9 @@ from openpay.store.operations import SqlOperations
 from openpay.store.outbox import SqlEvents, SqlWebhooks
 from openpay.store.payments import SqlPayments
 from openpay.store.refunds import SqlRefunds
+from openpay.store.rescans import SqlRescans
+from openpay.store.rewinds import SqlRewinds
+from openpay.store.vault_looks import SqlVaultLooks
 
 _TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03", "08000", "08003", "08006"})
 """PostgreSQL: serialization failure, deadlock, too many connections, shutdown, starting up, connection lost."""
@@ -64,6 +67,18 @@ class SqlUnitOfWork:
     @cached_property
     def chain(self) -> SqlChainRecord:
         return SqlChainRecord(self.connection)
+
+    @cached_property
+    def rewinds(self) -> SqlRewinds:
+        return SqlRewinds(self.connection)
+
+    @cached_property
+    def rescans(self) -> SqlRescans:
+        return SqlRescans(self.connection)
+
+    @cached_property
+    def vault_looks(self) -> SqlVaultLooks:
+        return SqlVaultLooks(self.connection)
 
     @cached_property
     def events(self) -> SqlEvents:

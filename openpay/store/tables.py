@@ -83,6 +83,8 @@ payments = Table(
     Column("chain_id", BigInteger, nullable=False),
     Column("amount_usd", BigInteger, nullable=False),
     Column("offers", JSON, nullable=False),
+    # Whether one of them is in the chain's own coin.
+    Column("offers_coin", Boolean, nullable=False),
     Column("unavailable_tokens", JSON, nullable=False),
     Column("terms", JSON, nullable=False),
     Column("terms_id", Hex, nullable=False),
@@ -123,6 +125,7 @@ payments = Table(
     Index("ix_payments_address", "address"),
     # With the address, so that a million of them are loaded without touching the rows.
     Index("ix_payments_watched", "chain_id", "watched_until", "seq", "address"),
+    Index("ix_payments_coin", "chain_id", "offers_coin", "watched_until"),
 )
 
 deposits = Table(
@@ -199,6 +202,24 @@ block_ranges = Table(
     Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
     Column("first", BigInteger, nullable=False),
     Column("last", BigInteger, nullable=False),
+)
+
+balance_rounds = Table(
+    "balance_rounds",
+    metadata,
+    # The place of the rounds over all vaults' balances: the last vault looked at, and the block time of that look.
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("watched_until", BigInteger),
+    Column("seq", BigInteger, nullable=False),
+    Column("looked_at", BigInteger, nullable=False),
+)
+
+doubted_balances = Table(
+    "doubted_balances",
+    metadata,
+    # Vaults to look at with every block up to this number: one that was taken back had money in it that no log shows.
+    Column("payment_id", Id, ForeignKey("payments.id"), primary_key=True),
+    Column("block_number", BigInteger, nullable=False),
 )
 
 escrow_logs = Table(

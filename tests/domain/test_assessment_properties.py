@@ -176,7 +176,8 @@ def test_ends_are_final_whatever_comes_after(story: Story, other: Story, data: s
         return
     numbers = data.draw(st.lists(st.integers(0, BLOCKS - 1), max_size=5))
     after = other.read(ended, numbers)
-    assert replace(after, reversed_at=ended.reversed_at, settlement=ended.settlement) == ended
+    moved = {"reversed_at": ended.reversed_at, "settlement": ended.settlement, "completion": ended.completion}
+    assert replace(after, **moved) == ended
     if ended.status is not Status.PAID:
         assert after == ended
 

@@ -56,7 +56,11 @@ DESIGNED = {
         RefundTrigger.WITHOUT_EFFECT: "scheduled",
         RefundTrigger.LOGGED: "succeeded",
     },
-    "succeeded": {},
+    "succeeded": {
+        RefundTrigger.UNMINED: "submitted",
+        RefundTrigger.UNSIGNED: "requires_signature",
+        RefundTrigger.GONE: "canceled",
+    },
     "failed": {
         RefundTrigger.NAMED: "requested",
         RefundTrigger.CLAIMED: "scheduled",

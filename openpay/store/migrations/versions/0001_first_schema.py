@@ -43,6 +43,14 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "balance_rounds",
+        sa.Column("chain_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("watched_until", sa.BigInteger(), nullable=True),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("looked_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("chain_id", name=op.f("pk_balance_rounds")),
+    )
+    op.create_table(
         "block_ranges",
         sa.Column("chain_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("first", sa.BigInteger(), nullable=False),
@@ -245,6 +253,7 @@ def upgrade() -> None:
         sa.Column("chain_id", sa.BigInteger(), nullable=False),
         sa.Column("amount_usd", sa.BigInteger(), nullable=False),
         sa.Column("offers", sa.JSON(), nullable=False),
+        sa.Column("offers_coin", sa.Boolean(), nullable=False),
         sa.Column("unavailable_tokens", sa.JSON(), nullable=False),
         sa.Column("terms", sa.JSON(), nullable=False),
         sa.Column("terms_id", Hex(), nullable=False),
@@ -283,6 +292,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("payments", schema=None) as batch_op:
         batch_op.create_index("ix_payments_address", ["address"], unique=False)
+        batch_op.create_index("ix_payments_coin", ["chain_id", "offers_coin", "watched_until"], unique=False)
         batch_op.create_index("ix_payments_list", ["merchant_id", "livemode", "seq"], unique=False)
         batch_op.create_index(batch_op.f("ix_payments_retry_of"), ["retry_of"], unique=False)
         batch_op.create_index("ix_payments_settlement", ["chain_id", "settlement_status"], unique=False)
@@ -404,6 +414,12 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_deposits_block_hash"), ["block_hash"], unique=False)
 
     op.create_table(
+        "doubted_balances",
+        sa.Column("payment_id", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name=op.f("fk_doubted_balances_payment_id")),
+        sa.PrimaryKeyConstraint("payment_id", name=op.f("pk_doubted_balances")),
+    )
+    op.create_table(
         "excess",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -523,6 +539,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_excess_list")
 
     op.drop_table("excess")
+    op.drop_table("doubted_balances")
     with op.batch_alter_table("deposits", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_deposits_block_hash"))
 
@@ -550,6 +567,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_payments_settlement")
         batch_op.drop_index(batch_op.f("ix_payments_retry_of"))
         batch_op.drop_index("ix_payments_list")
+        batch_op.drop_index("ix_payments_coin")
         batch_op.drop_index("ix_payments_address")
 
     op.drop_table("payments")
@@ -594,6 +612,7 @@ def downgrade() -> None:
     op.drop_table("cursors")
     op.drop_table("blocks")
     op.drop_table("block_ranges")
+    op.drop_table("balance_rounds")
     with op.batch_alter_table("alerts", schema=None) as batch_op:
         batch_op.drop_index(
             "uq_alerts_open", sqlite_where=sa.text("cleared_at IS NULL"), postgresql_where=sa.text("cleared_at IS NULL")

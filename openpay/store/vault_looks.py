@@ -1,0 +1,43 @@
+"""Whose balances are to be looked at, in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict
+
+from sqlalchemy import delete, select, update
+
+from openpay.app.records import BalanceRound, Vault
+from openpay.store.sql import Repository
+from openpay.store.tables import balance_rounds, doubted_balances, payments
+
+
+class SqlVaultLooks(Repository):
+    async def round_(self, chain_id: int) -> BalanceRound | None:
+        query = select(balance_rounds).where(balance_rounds.c.chain_id == chain_id)
+        row = (await self._connection.execute(query)).first()
+        return None if row is None else BalanceRound(**row._mapping)
+
+    async def move_round(self, round_: BalanceRound) -> None:
+        if await self._insert_new(balance_rounds, [asdict(round_)]):
+            return
+        await self._connection.execute(
+            update(balance_rounds).where(balance_rounds.c.chain_id == round_.chain_id).values(asdict(round_))
+        )
+
+    async def doubted(self, chain_id: int) -> list[Vault]:
+        row = payments.c
+        query = (
+            select(row.seq, row.id.label("payment_id"), row.address, row.ended_at, row.watched_until)
+            .join(doubted_balances, doubted_balances.c.payment_id == row.id)
+            .where(row.chain_id == chain_id)
+            .order_by(row.seq)
+        )
+        return [Vault(**each._mapping) for each in await self._connection.execute(query)]
+
+    async def settle(self, payment_ids: Collection[str], *, at: int) -> None:
+        await self._connection.execute(
+            delete(doubted_balances).where(
+                doubted_balances.c.payment_id.in_(payment_ids), doubted_balances.c.block_number <= at
+            )
+        )
