@@ -8,8 +8,9 @@ from dataclasses import replace
 from openpay.app.follow import BlockFacts
 from openpay.app.ports import Database
 from openpay.app.records import Block
+from openpay.chain.fallback import learn_outcomes
 from openpay.chain.pool import Pool
-from openpay.chain.proofs import ProvenBlock
+from openpay.chain.proofs import Basis, ProvenBlock
 from openpay.domain.chains import Chain
 from watcher.internal import InternalTransfers
 from watcher.matching import Matcher
@@ -27,6 +28,7 @@ class FactFinder:
     def __init__(self, chain: Chain, pool: Pool, db: Database, watched: WatchSet) -> None:
         self._chain_id = chain.chain_id
         self._matcher = Matcher(chain)
+        self._pool = pool
         self._watched = watched
         self._internal = InternalTransfers(chain, pool, db)
         self._reports = ReportedTransactions(chain.chain_id, pool, db, self._matcher)
@@ -42,7 +44,7 @@ class FactFinder:
         await self._watched.refresh(at=blocks[0].timestamp)
         paid = {address for block in blocks for address in self._matcher.recipients(block, self._watched)}
         payments = await self._watched.payment_ids(paid)
-        facts = [self._match(block, payments) for block in blocks]
+        facts = [self._match(await self._with_outcomes(block, payments), payments) for block in blocks]
         newest = facts[-1]
         if head - newest.block.number <= STATE_DEPTH:
             internal = await self._internal.find(
@@ -55,6 +57,13 @@ class FactFinder:
             attempts = await self._reports.look_up(record, wall_now=wall_now)
             newest = replace(newest, attempts=tuple(attempts))
         return [*facts[:-1], newest]
+
+    async def _with_outcomes(self, block: ProvenBlock, payments: Mapping[bytes, str]) -> ProvenBlock:
+        """`block` such that it can be matched: where its receipts are not known, hosts are asked about the few
+        transactions whose outcome decides about money."""
+        if block.basis is Basis.PROVEN:
+            return block
+        return await learn_outcomes(self._pool, block, self._matcher.native_transfers(block, payments))
 
     def _match(self, proven: ProvenBlock, payments: Mapping[bytes, str]) -> BlockFacts:
         matches = self._matcher.match(proven, payments)

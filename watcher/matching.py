@@ -20,7 +20,6 @@ from openpay.domain.keccak import keccak
 
 TRANSFER_TOPIC = keccak(b"Transfer(address,address,uint256)")
 TRANSFER_SELECTOR = keccak(b"transfer(address,uint256)")[:4]
-_SUCCESS = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +71,22 @@ class Matcher:
                 position += 1
         return Matches(deposits=tuple(deposits), escrow_logs=tuple(escrow_logs))
 
-    def _native(self, block: ProvenBlock, watched: Mapping[bytes, str]) -> Iterator[Deposit]:
-        token = self._tokens.get(None)
-        if token is None:
+    def native_transfers(self, block: ProvenBlock, watched: Container[bytes]) -> Iterator[int]:
+        """The indices of the transactions that send the chain's own coin to an address in `watched`, or try to."""
+        if None not in self._tokens:
             return
         for index, transaction in enumerate(block.transactions):
-            if transaction.to is None or (to := read_bytes(transaction.to)) not in watched:
-                continue
-            units = read_quantity(transaction.value)
-            if units > 0 and _succeeded(block, index):
-                yield self._deposit(block, watched[to], token, units, Source.TRANSACTION, index, transaction=index)
+            is_to_us = transaction.to is not None and read_bytes(transaction.to) in watched
+            if is_to_us and read_quantity(transaction.value) > 0:
+                yield index
+
+    def _native(self, block: ProvenBlock, watched: Mapping[bytes, str]) -> Iterator[Deposit]:
+        for index in self.native_transfers(block, watched):
+            transaction = block.transactions[index]
+            if transaction.to is not None and block.succeeded(index):
+                payment_id, units = watched[read_bytes(transaction.to)], read_quantity(transaction.value)
+                token = self._tokens[None]
+                yield self._deposit(block, payment_id, token, units, Source.TRANSACTION, index, transaction=index)
 
     def _transfer(
         self, block: ProvenBlock, watched: Mapping[bytes, str], index: int, position: int, log: Log
@@ -117,7 +122,7 @@ class Matcher:
             position=position,
             tx_hash=block.transaction_hash(transaction),
             sender=sender,
-            sender_nonce=read_quantity(block.transactions[transaction].nonce),
+            sender_nonce=block.sender_nonce(transaction),
             payer=payer if payer is not None else sender,
             block_number=block.number,
             block_hash=block.hash,
@@ -145,39 +150,36 @@ class Matcher:
             block_time=block.timestamp,
         )
 
-    def reverted_attempt(self, block: ProvenBlock, report: Report, address: bytes) -> RevertedAttempt | None:
-        """The reported transaction, if it is in `block`, failed, and was a transfer to the deposit `address` of the
-        payment it was reported for.
+    def reverted_attempt(
+        self, block: ProvenBlock, index: int, report: Report, address: bytes
+    ) -> RevertedAttempt | None:
+        """The reported transaction, which is `index` in `block`, if it failed and was a transfer to the deposit
+        `address` of the payment it was reported for.
 
         A page's word is checked: whoever knows its address can report any transaction, but not make it one for this
         payment.
         """
-        for index, transaction in enumerate(block.transactions):
-            if _succeeded(block, index) or block.transaction_hash(index) != report.tx_hash or transaction.to is None:
-                continue
-            to, call = read_bytes(transaction.to), read_bytes(transaction.input)
-            token = self._tokens.get(to)
-            if token is None:
-                receiver, token = to, self._tokens.get(None)
-            else:
-                receiver = call[16:36] if call[:4] == TRANSFER_SELECTOR and len(call) == 68 else b""
-            if token is None or receiver != address:
-                return None
-            return RevertedAttempt(
-                payment_id=report.payment_id,
-                token=token.symbol,
-                tx_hash=report.tx_hash,
-                block_number=block.number,
-                block_hash=block.hash,
-                block_time=block.timestamp,
-            )
-        return None
+        transaction = block.transactions[index]
+        if block.succeeded(index) or transaction.to is None:
+            return None
+        to, call = read_bytes(transaction.to), read_bytes(transaction.input)
+        token = self._tokens.get(to)
+        if token is None:
+            receiver, token = to, self._tokens.get(None)
+        else:
+            receiver = call[16:36] if call[:4] == TRANSFER_SELECTOR and len(call) == 68 else b""
+        if token is None or receiver != address:
+            return None
+        return RevertedAttempt(
+            payment_id=report.payment_id,
+            token=token.symbol,
+            tx_hash=report.tx_hash,
+            block_number=block.number,
+            block_hash=block.hash,
+            block_time=block.timestamp,
+        )
 
 
-def contains(block: ProvenBlock, tx_hash: bytes) -> bool:
-    """Whether a transaction with this hash is in the block."""
-    return any(block.transaction_hash(index) == tx_hash for index in range(len(block.transactions)))
-
-
-def _succeeded(block: ProvenBlock, index: int) -> bool:
-    return read_quantity(block.receipts[index].status) == _SUCCESS
+def index_of(block: ProvenBlock, tx_hash: bytes) -> int | None:
+    """Where in the block the transaction with this hash is; None if it is not in it."""
+    return next((index for index in range(len(block.transactions)) if block.transaction_hash(index) == tx_hash), None)

@@ -11,11 +11,12 @@ from openpay.app.ports import Database
 from openpay.app.records import Report
 from openpay.chain import reads
 from openpay.chain.blocks import read_bytes, read_quantity
-from openpay.chain.fetch import fetch_proven_block
+from openpay.chain.fallback import learn_outcomes
+from openpay.chain.fetch import fetch_block
 from openpay.chain.pool import Pool
 from openpay.domain.deposit import RevertedAttempt
-from openpay.errors import InvariantViolated
-from watcher.matching import Matcher, contains
+from openpay.errors import ChainUnavailable, InvariantViolated
+from watcher.matching import Matcher, index_of
 from watcher.record import Record
 
 REPORT_LIFE_S = 86_400
@@ -46,7 +47,6 @@ class ReportedTransactions:
         """The reported transactions that are found reverted in a block on record.
 
         Reports whose transaction succeeded in a final block, was meant for something else, or never came are closed.
-        Raises `ChainUnavailable`.
         """
         async with self._db.read() as uow:
             reports = await uow.attempts.open_reports(self._chain_id)
@@ -78,11 +78,26 @@ class ReportedTransactions:
         return [report for report in reports if (report.payment_id, report.tx_hash) in turn]
 
     async def _judge(self, report: Report, record: Record) -> tuple[RevertedAttempt | None, bool]:
-        """The attempt that a report turned out to be, and whether there is nothing more to learn about it."""
+        """The attempt that a report turned out to be, and whether there is nothing more to learn about it.
+
+        What no node can tell, of a block that they let go of long ago for example, must not hold up the chain: anybody
+        may report such a transaction.
+        """
+        try:
+            return await self._look_at(report, record)
+        except ChainUnavailable as error:
+            _log.warning("reported transaction not looked up", tx_hash=report.tx_hash.hex(), reason=str(error))
+            self._rest(report)
+            return None, False
+
+    def _rest(self, report: Report) -> None:
+        key = (report.payment_id, report.tx_hash)
+        self._rests_until[key] = self._round + min(self._asked[key], LONGEST_REST)
+
+    async def _look_at(self, report: Report, record: Record) -> tuple[RevertedAttempt | None, bool]:
         receipt = await self._pool.find(reads.transaction_receipt(report.tx_hash))
         if receipt is None:
-            key = (report.payment_id, report.tx_hash)
-            self._rests_until[key] = self._round + min(self._asked[key], LONGEST_REST)
+            self._rest(report)
             return None, False
         number, block_hash = read_quantity(receipt.block_number), read_bytes(receipt.block_hash)
         if number > record.tip.number:
@@ -93,11 +108,14 @@ class ReportedTransactions:
                 return None, False
         elif record.hash_at(number) != block_hash:
             return None, False
-        block = await fetch_proven_block(self._pool, block_hash)
+        block = await fetch_block(self._pool, block_hash)
         async with self._db.read() as uow:
             payment = await uow.payments.get(report.payment_id)
         if payment is None:
             raise InvariantViolated(f"a transaction was reported for {report.payment_id}, which is no payment")
-        attempt = self._matcher.reverted_attempt(block, report, payment.address)
-        is_final = number <= record.floor
-        return attempt, attempt is None and is_final and contains(block, report.tx_hash)
+        index = index_of(block, report.tx_hash)
+        if index is None:
+            return None, False
+        block = await learn_outcomes(self._pool, block, [index])
+        attempt = self._matcher.reverted_attempt(block, index, report, payment.address)
+        return attempt, attempt is None and number <= record.floor

@@ -21,6 +21,7 @@ HexCount = Annotated[str, Meta(pattern=r"\A0x[0-9a-fA-F]{1,15}\Z")]
 HexTime = Annotated[str, Meta(pattern=r"\A0x[0-9a-fA-F]{1,9}\Z")]
 """Unix seconds below 2^36, the year 4147, so that every date made from them can be written."""
 HexBytes = Annotated[str, Meta(pattern=r"\A0x([0-9a-fA-F]{2})*\Z")]
+HexAddress = Annotated[str, Meta(pattern=r"\A0x[0-9a-fA-F]{40}\Z")]
 HexWord = Annotated[str, Meta(pattern=r"\A0x[0-9a-fA-F]{64}\Z")]
 
 

@@ -6,12 +6,17 @@ Each encoding is injective: the lengths of all fixed-size fields are checked, so
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from openpay.chain.blocks import AccessListItem, Authorization, Header, Log, Receipt, Transaction, read_quantity
 from openpay.chain.rlp_hex import address, data, list_of, quantity, word
 
 _TYPE_PREFIX = {"0x0": "", "0x1": "01", "0x2": "02", "0x3": "03", "0x4": "04"}
+KNOWN_TYPES = frozenset(_TYPE_PREFIX)
+"""The transaction types whose fields are understood."""
+_LATER_TYPE = re.compile(r"0x[1-9a-f]|0x[1-7][0-9a-f]", re.ASCII)
+"""EIP-2718: up to 0x7f."""
 
 
 def header(h: Header) -> str:
@@ -46,7 +51,8 @@ def header(h: Header) -> str:
 
 
 def receipt(r: Receipt) -> str:
-    """EIP-2718: the type's byte, then status, gas used so far, bloom and logs."""
+    """EIP-2718: the type's byte, then status, gas used so far, bloom and logs - so far for every type there was, so
+    that receipts of a type which is not known yet may well prove."""
     logs: list[str] = []
     for log in r.logs:
         if len(log.topics) == 3:
@@ -59,7 +65,7 @@ def receipt(r: Receipt) -> str:
     if len(r.logs_bloom) != 514:
         raise ValueError(f"not a bloom filter of 256 bytes: {r.logs_bloom[:80]}")
     body = f"{quantity(r.status)}{quantity(r.cumulative_gas_used)}b90100{r.logs_bloom[2:]}{list_of(''.join(logs))}"
-    return _type_prefix(r.type) + list_of(body)
+    return _receipt_type_prefix(r.type) + list_of(body)
 
 
 def _log(log: Log) -> str:
@@ -119,3 +125,11 @@ def _type_prefix(transaction_type: str) -> str:
         return _TYPE_PREFIX[transaction_type]
     except KeyError:
         raise ValueError(f"unknown transaction type {transaction_type[:20]}") from None
+
+
+def _receipt_type_prefix(receipt_type: str) -> str:
+    if receipt_type in _TYPE_PREFIX:
+        return _TYPE_PREFIX[receipt_type]
+    if _LATER_TYPE.fullmatch(receipt_type) is None:
+        raise ValueError(f"not a receipt type: {receipt_type[:20]}")
+    return quantity(receipt_type)

@@ -7,6 +7,7 @@ decides anything about money.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -86,6 +87,11 @@ class NoEndpointAnswered(ChainUnavailable):
         """Whether some endpoint did answer, with `null`."""
         return any(isinstance(fault, Missing) for fault in self.faults.values())
 
+    @property
+    def is_outage(self) -> bool:
+        """Whether nothing was heard at all, as opposed to an answer that is of no use."""
+        return not any(isinstance(fault, ProofFailed | Unreadable | Missing) for fault in self.faults.values())
+
 
 class Part(StrEnum):
     """What of a block can be agreed between hosts where it cannot be proven."""
@@ -122,3 +128,16 @@ class JsonRpcError(ChainUnavailable):
     def is_revert(self) -> bool:
         """True when the contract itself refused: the same on every honest node at that block."""
         return self.code == 3 or bool(self.data) or "revert" in self.message.lower()
+
+    @property
+    def is_not_offered(self) -> bool:
+        """True when the node does not have the method at all, whatever it is asked with it."""
+        return self.code == METHOD_NOT_FOUND or _NOT_OFFERED.search(self.message) is not None
+
+
+METHOD_NOT_FOUND = -32601
+_NOT_OFFERED = re.compile(
+    r"\b(unsupported|unknown|disabled) method\b|\bmethod\b.{0,60}\b(not|isn't|unavailable|unsupported|disabled)\b",
+    re.IGNORECASE,
+)
+"""How providers say it who use another code."""

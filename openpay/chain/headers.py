@@ -51,7 +51,7 @@ async def newest_heads(pool: Pool, *, has_finalized_tag: bool) -> NewestHeads:
         finalized = sorted((read_quantity(heads[1].number) for heads in said if len(heads) > 1), reverse=True)
         return NewestHeads(latest=latest, finalized=finalized[:2][-1] if finalized else None)
 
-    return await _proven_or_agreed(pool, ask, agree)
+    return await proven_or_agreed(pool, ask, agree)
 
 
 async def header_by_hash(pool: Pool, block_hash: bytes) -> Header:
@@ -62,7 +62,7 @@ async def header_by_hash(pool: Pool, block_hash: bytes) -> Header:
         prove_header(header, block_hash=block_hash, endpoint=endpoint.name)
         return header
 
-    return await _proven_or_agreed(pool, ask, lambda: agreed_header(pool, block_hash))
+    return await proven_or_agreed(pool, ask, lambda: agreed_header(pool, block_hash))
 
 
 async def hashes_at(pool: Pool, numbers: range) -> list[bytes]:
@@ -85,7 +85,7 @@ async def hashes_at(pool: Pool, numbers: range) -> list[bytes]:
         what = f"the hashes of blocks {numbers[0]} to {numbers[-1]}"
         return agreed(await pool.ask_hosts(claims), _list_difference, part=Part.HEADER, what=what)
 
-    return await _proven_or_agreed(pool, ask, agree)
+    return await proven_or_agreed(pool, ask, agree)
 
 
 async def agreed_header(pool: Pool, block_hash: bytes) -> Header:
@@ -112,9 +112,7 @@ def read_header(served: Json, block_hash: bytes, endpoint: Endpoint) -> Header:
     return header
 
 
-async def _proven_or_agreed(
-    pool: Pool, ask: Callable[[Endpoint], Awaitable[T]], agree: Callable[[], Awaitable[T]]
-) -> T:
+async def proven_or_agreed(pool: Pool, ask: Callable[[Endpoint], Awaitable[T]], agree: Callable[[], Awaitable[T]]) -> T:
     """What one endpoint can prove, else what hosts agree on - asked only when some endpoint did serve an answer."""
     is_served = False
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from openpay.chain.blocks import Block, Header, HexBytes, HexCount, HexQuantity, HexWord, Receipt
+from openpay.chain.blocks import Block, Header, HexAddress, HexBytes, HexCount, HexQuantity, HexWord, Receipt
 from openpay.chain.rpc import Call
 
 Tag = Literal["latest", "pending", "safe", "finalized", "earliest"]
@@ -32,6 +32,24 @@ class KnownTransaction(Struct, frozen=True, gc=False, rename="camel"):
     nonce: HexCount
     block_hash: HexWord | None = None
     block_number: HexCount | None = None
+
+
+class ListedTransactions(Struct, frozen=True, gc=False):
+    """A block that names its transactions only."""
+
+    hash: HexWord
+    transactions: tuple[HexWord, ...]
+
+
+class ServedLog(Struct, frozen=True, gc=False, rename="camel"):
+    """A log beside its place in the block. Nothing proves it."""
+
+    address: HexAddress
+    topics: tuple[HexWord, ...]
+    data: HexBytes
+    block_hash: HexWord
+    transaction_index: HexCount
+    log_index: HexCount
 
 
 def chain_id() -> Call[str]:
@@ -57,9 +75,24 @@ def served_header(block_hash: bytes) -> Call[dict[str, object]]:
     return Call(dict[str, object], "eth_getBlockByHash", (hex_text(block_hash), False))
 
 
+def served_block(block_hash: bytes) -> Call[dict[str, object]]:
+    """Like `block`, with every field that the node serves."""
+    return Call(dict[str, object], "eth_getBlockByHash", (hex_text(block_hash), True))
+
+
 def block(block_hash: bytes) -> Call[Block]:
     """The header with all transactions. Asked by hash: a lagging node answers a number with another block."""
     return Call(Block, "eth_getBlockByHash", (hex_text(block_hash), True))
+
+
+def transaction_hashes(block_hash: bytes) -> Call[ListedTransactions]:
+    """The hashes of a block's transactions, as the node lists them."""
+    return Call(ListedTransactions, "eth_getBlockByHash", (hex_text(block_hash), False))
+
+
+def logs(block_hash: bytes) -> Call[tuple[ServedLog, ...]]:
+    """The logs of one block. Asked by hash: a lagging node answers a range with none, a hash with an error."""
+    return Call(tuple[ServedLog, ...], "eth_getLogs", ({"blockHash": hex_text(block_hash)},))
 
 
 def receipts(block_hash: bytes) -> Call[tuple[Receipt, ...]]:

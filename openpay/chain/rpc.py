@@ -18,6 +18,7 @@ from yarl import URL
 
 from openpay.chain.errors import BadAnswer, JsonRpcError, Missing, Throttled, Unreadable
 from openpay.chain.http import HttpTransport
+from openpay.chain.offers import Offers
 from openpay.chain.transport import (
     DEFAULT_TIMEOUT_S,
     IDS_PER_REQUEST,
@@ -69,6 +70,7 @@ class Endpoint:
         self._transport: Transport = transport(
             self.url, session, name=self.name, timeout_s=timeout_s, max_answer_bytes=max_answer_bytes
         )
+        self.offers = Offers()
         self._around: Around = _nothing
         self._numbers = itertools.count()
 

@@ -188,7 +188,7 @@ def judge(sent: Transaction, *, status: int = 0, payment_id: str = "pay_a") -> s
     at = block((transaction(), receipt()), (sent, receipt(status=status)))
     report = Report(chain_id=56, payment_id=payment_id, tx_hash=at.transaction_hash(1), reported_at=0)
     address = next(address for address, owner in WATCHED.items() if owner == payment_id)
-    attempt = MATCHER.reverted_attempt(at, report, address)
+    attempt = MATCHER.reverted_attempt(at, 1, report, address)
     return None if attempt is None else attempt.token
 
 
