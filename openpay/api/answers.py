@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from openpay.domain.alerts import AlertKind, Severity
 from openpay.domain.payment import SettlementStatus, Status
 from openpay.domain.refunds import NamedBy, RefundMode, RefundReason, RefundStatus
 
@@ -28,6 +29,10 @@ RefundStatusName = Annotated[
 SettlementName = Annotated[
     SettlementStatus, WithJsonSchema({"type": "string", "enum": [status.value for status in SettlementStatus]})
 ]
+
+
+AlertKindName = Annotated[AlertKind, WithJsonSchema({"type": "string", "enum": [kind.value for kind in AlertKind]})]
+SeverityName = Annotated[Severity, WithJsonSchema({"type": "string", "enum": [each.value for each in Severity]})]
 
 
 class Shape(BaseModel):
@@ -345,6 +350,30 @@ class LiveShape(Shape):
     status: Literal["live"]
 
 
+class NodeShape(Shape):
+    """A node as this server has found it."""
+
+    host: Annotated[str, Field(description="host:port")]
+    state: str
+    latency_ms: int | None
+
+
+class AlertShape(Shape):
+    """Something is wrong, and a person should look."""
+
+    id: str
+    kind: AlertKindName
+    severity: SeverityName
+    chain_id: int
+    subject: Annotated[
+        str, Field(description="What alerts of one kind are told apart by, such as a host; may be empty")
+    ]
+    detail: str
+    runbook: Annotated[str, Field(description="Where to read what to do")]
+    raised_at: Time
+    seen_at: Annotated[Time, Field(description="When it was last seen, to within half a minute")]
+
+
 class ChainShape(Shape):
     """How far one chain has been read."""
 
@@ -353,12 +382,15 @@ class ChainShape(Shape):
     modes: list[Literal["live", "test"]]
     block: Annotated[int | None, Field(description="null: nothing was read yet")]
     head: int | None
-    lag_blocks: int | None
+    final_block: int | None
+    lag_blocks: Annotated[int | None, Field(description="blocks known of and not read")]
+    lag_s: Annotated[int | None, Field(description="how old the view of the chain is")]
     read_at: Time | None
     covered_from: int | None
     price_age_s: Annotated[
         dict[str, int | None], Field(description="by token, of the price a payment would get now; null: there is none")
     ]
+    endpoints: list[NodeShape]
 
 
 class ReadyShape(Shape):
@@ -367,6 +399,7 @@ class ReadyShape(Shape):
     status: Literal["ready", "unavailable"]
     database: Literal["up", "down"]
     chains: list[ChainShape]
+    alerts: Annotated[list[AlertShape], Field(description="those that are not over")]
     warnings: list[str]
 
 

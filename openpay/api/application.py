@@ -15,18 +15,18 @@ from openpay.api import docs_page, openapi
 from openpay.api.authentication import Authenticator
 from openpay.api.deps import ApiDeps
 from openpay.api.endpoint import endpoint
-from openpay.api.monitoring import ApiMetrics, live, ready
+from openpay.api.monitoring import RequestMetrics
 from openpay.api.routes import PREFIX, ROUTES
 from openpay.app import webhooks
 from openpay.errors import NotFound
 from openpay.http import new_application
+from openpay.http.monitoring import add_probes
 
 
 def build_app(deps: ApiDeps) -> web.Application:
     """The API at `/`. The checkout page is added to it as a sub-application."""
     app = new_application(deps.http, limited_by_key=f"{PREFIX}/")
-    metrics = ApiMetrics(deps.registry)
-    app.middlewares.insert(0, metrics.middleware())
+    app.middlewares.insert(0, RequestMetrics(deps.registry).middleware())
     authenticator = Authenticator(deps.db)
     for route in ROUTES:
         handler = endpoint(route, deps, authenticator)
@@ -36,9 +36,7 @@ def build_app(deps: ApiDeps) -> web.Application:
     described = openapi.document(public_url=deps.public_url, version=version("openpay"))
     app.router.add_get("/openapi.json", _constant(json.dumps(described, indent=1), "application/json"))
     app.router.add_get("/docs", _docs(docs_page.page(described)))
-    app.router.add_get("/livez", live)
-    app.router.add_get("/readyz", ready(deps))
-    app.router.add_get("/metrics", metrics.handler(deps))
+    add_probes(app, deps.monitored)
     app.router.add_get("/jwks/{merchant_id}.json", _jwks(deps))
     return app
 

@@ -16,6 +16,7 @@ from openpay.app.signals import Signals
 from openpay.domain.chains import Chain
 from openpay.errors import Forbidden
 from openpay.http import HttpSettings
+from openpay.http.monitoring import EndpointStanding, Monitored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class ApiDeps:
     `clock` is the time of payments (in `openpay dev` the local chain's), `wall_clock` the server's own: it schedules
     deliveries and dates keys. `chains` maps live mode (True) and test mode (False) to the chain each is bound to.
     `public_url` is how the world reaches this server, without a trailing slash. `allow_insecure_webhooks` accepts http
-    and loopback targets. `warnings` is asked by `/readyz` for what an operator should mend.
+    and loopback targets. `warnings` is asked by `/readyz` for what an operator should mend, `endpoints` for the nodes.
     """
 
     db: Database
@@ -41,6 +42,20 @@ class ApiDeps:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     allow_insecure_webhooks: bool = False
     warnings: Callable[[], Sequence[str]] = tuple
+    endpoints: Callable[[], Mapping[int, Sequence[EndpointStanding]]] = dict
+
+    @property
+    def monitored(self) -> Monitored:
+        return Monitored(
+            db=self.db,
+            chains=self.chains,
+            clock=self.clock,
+            wall_clock=self.wall_clock,
+            quotes=self.payments.quotes,
+            registry=self.registry,
+            warnings=self.warnings,
+            endpoints=self.endpoints,
+        )
 
     @property
     def refunds(self) -> RefundService:

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 import openpay.errors
 from openpay.api import ApiDeps, build_app
+from openpay.api.monitoring import RequestMetrics
 from openpay.app.ports import UnitOfWork
 from openpay.app.sealing import Sealer
 from openpay.errors import CallerError, FatalError, OpenPayError, RateLimited, RetryableError
@@ -400,7 +401,5 @@ async def test_docs_page_loads_nothing_from_anywhere(shop: Shop) -> None:
 
 def test_registry_is_the_applications_own() -> None:
     """Two applications in one process do not collide."""
-    from openpay.api.monitoring import ApiMetrics
-
-    ApiMetrics(CollectorRegistry())
-    ApiMetrics(CollectorRegistry())
+    RequestMetrics(CollectorRegistry())
+    RequestMetrics(CollectorRegistry())
