@@ -1,64 +1,160 @@
-"""Reading many blocks fast: fetched and proven in parallel, handed out strictly in order."""
+"""Reading many blocks fast: fetched and proven in parallel, handed out strictly in order, in bounded memory."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
-from itertools import islice
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
 
-from openpay.chain.fetch import fetch_proven_block
+from openpay.chain.bodies import body_calls, read_body
+from openpay.chain.digest import DigestedBlock
+from openpay.chain.errors import Throttled, TimedOut
+from openpay.chain.fetch import fetch_block_with
 from openpay.chain.headers import hashes_at
 from openpay.chain.pool import Pool
 from openpay.chain.proofs import ProvenBlock
+from openpay.chain.provers import Provers
+from openpay.chain.rpc import Endpoint
+from watcher.flight import FIRST, Flight
+
+ReadBlock = ProvenBlock | DigestedBlock
 
 HASHES_PER_REQUEST = 50
-BLOCKS_IN_FLIGHT = 4
-"""Enough to keep a processor busy over loopback; over the network about 30 blocks a second, as many as public nodes
-allow and 15 times what the chain makes."""
+READ_AHEAD_BYTES = 32 * 2**20
+"""How much of blocks may be here, or on its way, before it is handed out."""
+_USUAL_BYTES = 2**20
+_REMEMBERED = 32
+"""Blocks, of which the largest tells what the next one may take."""
 
 
-async def read_blocks(
-    pool: Pool, first: int, last: int, *, in_flight: int = BLOCKS_IN_FLIGHT
-) -> AsyncGenerator[ProvenBlock]:
-    """The blocks `first` to `last`, both included, in order, each proven, up to `in_flight` of them being fetched.
+@dataclass(eq=False, kw_only=True)
+class _Ahead:
+    """A block on its way. `size` is that of its body, 0 until it has come."""
 
-    Heights are turned into hashes first, and blocks asked for by hash: a lagging node answers a hash with an error and
-    a height with another block. Whether neighbours link is for the caller to check: heights come from nodes whose
-    chain may change while this runs. Raises `ChainUnavailable`; close the iterator to stop the fetching.
+    task: asyncio.Task[ReadBlock] = field(init=False)
+    size: int = 0
+
+
+class Backfill:
+    """Reads ranges of blocks from the pool, with as many in flight as is worth it and fits.
+
+    With `provers` blocks are digested, without they are read whole. One range at a time; what it learns about speed and
+    sizes is kept from one range to the next. `clock` is monotonic seconds.
     """
-    fetching: deque[_Fetch] = deque()
+
+    def __init__(
+        self,
+        pool: Pool,
+        provers: Provers | None = None,
+        *,
+        flight: Flight | None = None,
+        budget_bytes: int = READ_AHEAD_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pool = pool
+        self._provers = provers
+        self._flight = flight or Flight()
+        self._budget_bytes = budget_bytes
+        self._clock = clock
+        self._sizes: deque[int] = deque([_USUAL_BYTES], maxlen=_REMEMBERED)
+        self._troubled = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many blocks are fetched at once at present, as far as memory allows."""
+        return self._flight.size
+
+    async def blocks(self, first: int, last: int) -> AsyncGenerator[ReadBlock]:
+        """The blocks `first` to `last`, both included, in order, each proven (or agreed on by hosts, where that is all
+        that can be had).
+
+        Heights are turned into hashes first, and blocks asked for by hash: a lagging node answers a hash with an error
+        and a height with another block. Whether neighbours link is for the caller to check: heights come from nodes
+        whose chain may change while this runs. Raises `ChainUnavailable`; close the iterator to stop the fetching.
+        """
+        ahead: deque[_Ahead] = deque()
+        handed_out, began_at = 0, self._clock()
+        try:
+            async with aclosing(_hashes(self._pool, first, last)) as hashes:
+                async for block_hash in hashes:
+                    while not self._has_room(ahead):
+                        yield await ahead[0].task
+                        ahead.popleft()
+                        handed_out += 1
+                        if handed_out == self._flight.window:
+                            now = self._clock()
+                            self._adapt(handed_out / max(now - began_at, 1e-6))
+                            handed_out, began_at = 0, now
+                    ahead.append(self._start(block_hash))
+            while ahead:
+                yield await ahead[0].task
+                ahead.popleft()
+        finally:
+            for each in ahead:
+                each.task.cancel()
+            await asyncio.gather(*(each.task for each in ahead), return_exceptions=True)
+
+    def _has_room(self, ahead: deque[_Ahead]) -> bool:
+        """Whether one more may be fetched. With nothing on its way one always may, however large it turns out."""
+        if not ahead:
+            return True
+        expected = max(self._sizes)
+        taken = sum(each.size or expected for each in ahead)
+        return len(ahead) < self._flight.size and taken + expected <= self._budget_bytes
+
+    def _start(self, block_hash: bytes) -> _Ahead:
+        ahead = _Ahead()
+        ahead.task = asyncio.create_task(self._fetch(block_hash, ahead))
+        return ahead
+
+    async def _fetch(self, block_hash: bytes, ahead: _Ahead) -> ReadBlock:
+        async def ask(endpoint: Endpoint) -> ReadBlock:
+            try:
+                body = await endpoint.fetch(body_calls(block_hash))
+            except (Throttled, TimedOut):
+                self._troubled = True
+                raise
+            ahead.size = len(body)
+            if self._provers is not None:
+                digest = await self._provers.digest(body, block_hash)
+                if digest is not None:
+                    return DigestedBlock(hash=block_hash, digest=digest, body=body, endpoint=endpoint.name)
+            # What may be wrong is found out here, inside the question: the endpoint that served it answers for it.
+            return read_body(body, block_hash=block_hash, endpoint=endpoint.name)
+
+        block = await fetch_block_with(self._pool, block_hash, ask)
+        self._sizes.append(ahead.size)
+        return block
+
+    def _adapt(self, rate: float) -> None:
+        self._flight = self._flight.after(rate=rate, troubled=self._troubled)
+        self._troubled = False
+
+
+async def read_blocks(pool: Pool, first: int, last: int, *, in_flight: int = FIRST) -> AsyncGenerator[ReadBlock]:
+    """Like `Backfill.blocks`, for once: all of every block, with `in_flight` of them to begin with."""
+    backfill = Backfill(pool, flight=Flight(size=in_flight))
+    async with aclosing(backfill.blocks(first, last)) as blocks:
+        async for block in blocks:
+            yield block
+
+
+async def _hashes(pool: Pool, first: int, last: int) -> AsyncGenerator[bytes]:
+    """The hashes of a range in order; the next ones are on their way while the present ones are used."""
+    ranges = deque(
+        range(start, min(start + HASHES_PER_REQUEST, last + 1)) for start in range(first, last + 1, HASHES_PER_REQUEST)
+    )
+    upcoming = asyncio.create_task(hashes_at(pool, ranges.popleft())) if ranges else None
     try:
-        async for block_hash in _hashes(pool, first, last):
-            fetching.append(_Fetch(pool, block_hash))
-            if len(fetching) >= in_flight:
-                yield await _next(fetching)
-        while fetching:
-            yield await _next(fetching)
+        while upcoming is not None:
+            hashes = await upcoming
+            upcoming = asyncio.create_task(hashes_at(pool, ranges.popleft())) if ranges else None
+            for block_hash in hashes:
+                yield block_hash
     finally:
-        for each in fetching:
-            each.task.cancel()
-        await asyncio.gather(*(each.task for each in fetching), return_exceptions=True)
-
-
-class _Fetch:
-    """A block on its way. Once its answer is here it waits, as bytes, until it is its `turn` to be decoded."""
-
-    def __init__(self, pool: Pool, block_hash: bytes) -> None:
-        self.turn = asyncio.Event()
-        self.task = asyncio.create_task(fetch_proven_block(pool, block_hash, turn=self.turn))
-
-
-async def _next(fetching: deque[_Fetch]) -> ProvenBlock:
-    """The oldest fetch's block. The one after it is decoded too, while the caller is busy with this one; more of them
-    decoded at once would push each other out of the processor's cache."""
-    for each in islice(fetching, 2):
-        each.turn.set()
-    return await fetching.popleft().task
-
-
-async def _hashes(pool: Pool, first: int, last: int) -> AsyncIterator[bytes]:
-    for start in range(first, last + 1, HASHES_PER_REQUEST):
-        numbers = range(start, min(start + HASHES_PER_REQUEST, last + 1))
-        for block_hash in await hashes_at(pool, numbers):
-            yield block_hash
+        if upcoming is not None:
+            upcoming.cancel()
+            await asyncio.gather(upcoming, return_exceptions=True)

@@ -1,0 +1,146 @@
+"""Being far behind: how blocks are read then, how many share a transaction, and what is said about it.
+
+Near the head a block is read whole, and committed alone. Further behind than `FAR_BEHIND`, blocks are digested, those
+that are final share transactions, and over a long gap other processes do the proving. The step between the two is
+none: the same loop reads the same blocks in the same order, each from where the last one was committed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from openpay.chain.digest import Concerns, DigestedBlock
+from openpay.chain.pool import Pool
+from openpay.chain.provers import Provers
+from openpay.domain.chains import Chain
+from watcher.backfill import Backfill, ReadBlock
+from watcher.progress import Progress, duration
+
+FAR_BEHIND = 64
+"""Blocks. Further behind than this, final blocks share a transaction."""
+LONG_GAP = 500
+"""Blocks that are worth starting processes for: about two seconds of proving."""
+BLOCKS_PER_TRANSACTION = 50
+BYTES_PER_TRANSACTION = 32 * 2**20
+SECONDS_PER_TRANSACTION = 2.0
+"""Where blocks come slowly, what was read is kept, and seen, at least this often."""
+WHOLE_BLOCK_BYTES = 4 * 2**20
+"""What a block takes that was read whole: several times its body."""
+BLOCKS_PER_STEP = 100
+"""How much is read before the head, and whether to stop, are looked at again: this, or what takes `STEP_S`."""
+MOST_BLOCKS_PER_STEP = 2_000
+STEP_S = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """Consecutive blocks that are to be committed in one transaction. `clock` is monotonic seconds."""
+
+    clock: Callable[[], float]
+    blocks: list[ReadBlock] = field(default_factory=list)
+    size: int = 0
+    began_at: float = 0.0
+
+    def add(self, block: ReadBlock) -> None:
+        if not self.blocks:
+            self.began_at = self.clock()
+        self.blocks.append(block)
+        self.size += len(block.body) if isinstance(block, DigestedBlock) else WHOLE_BLOCK_BYTES
+
+    @property
+    def is_full(self) -> bool:
+        """Whether to commit: by number, by bytes, or by the time that the first one has been waiting."""
+        return (
+            len(self.blocks) >= BLOCKS_PER_TRANSACTION
+            or self.size >= BYTES_PER_TRANSACTION
+            or self.clock() - self.began_at >= SECONDS_PER_TRANSACTION
+        )
+
+
+class CatchUp:
+    """What a follower knows about being behind. `processes`: how many may prove blocks over a long gap; 0 for none.
+
+    `clock` is monotonic seconds.
+    """
+
+    def __init__(
+        self, chain: Chain, pool: Pool, *, processes: int = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._chain = chain
+        self._processes = processes
+        self._clock = clock
+        self._provers = Provers(Concerns.of(chain))
+        self._near = Backfill(pool, clock=clock)
+        self._far = Backfill(pool, self._provers, clock=clock)
+        self._progress: Progress | None = None
+        self._step_from, self._step_at = 0, clock()
+        """Where and when the present step began."""
+        self._rate = 0.0
+        """Blocks a second in the step before."""
+
+    async def begin_step(self, tip: int, head: int) -> None:
+        """Get ready to read on from block `tip`, `head` being the chain's newest; say so when that changes how."""
+        now = self._clock()
+        if tip > self._step_from:
+            self._rate = (tip - self._step_from) / max(now - self._step_at, 1e-3)
+        self._step_from, self._step_at = tip, now
+        if head - tip > FAR_BEHIND and self._progress is None:
+            self._progress = Progress.begin(tip, now)
+            _log.info("catching up", chain_id=self._chain.chain_id, block=tip, blocks_left=head - tip)
+        if head - tip > LONG_GAP:
+            await self._provers.start(self._processes)
+        elif head - tip <= FAR_BEHIND:
+            await self._provers.close()
+            if self._progress is not None:
+                self._tell_end(self._progress, tip, now)
+                self._progress = None
+
+    def last_of_step(self, first: int, last: int) -> int:
+        """Where a step that begins at `first` ends, on its way to `last`."""
+        blocks = max(BLOCKS_PER_STEP, min(MOST_BLOCKS_PER_STEP, round(self._rate * STEP_S)))
+        return min(last, first + blocks - 1)
+
+    def blocks(self, first: int, last: int) -> AsyncGenerator[ReadBlock]:
+        """The blocks `first` to `last`, as `Backfill.blocks` hands them out."""
+        return (self._near if self._progress is None else self._far).blocks(first, last)
+
+    def batch(self) -> Batch:
+        return Batch(clock=self._clock)
+
+    def committed(self, number: int, head: int) -> None:
+        """Block `number` is committed: say how far that is, when it is time to."""
+        now = self._clock()
+        if self._progress is None or not self._progress.is_due(now):
+            return
+        report = self._progress.report(number, now, head=head, block_interval_s=self._chain.block_interval_s)
+        self._progress = self._progress.at(number, now)
+        _log.info(
+            "catching up",
+            chain_id=self._chain.chain_id,
+            block=number,
+            blocks_left=report.blocks_left,
+            blocks_per_s=round(report.blocks_per_s, 1),
+            time_left=report.time_left,
+            in_flight=self._far.in_flight,
+        )
+
+    async def close(self) -> None:
+        """End the processes. May be called twice; what is read afterwards is proven in this process."""
+        await self._provers.close()
+
+    def _tell_end(self, progress: Progress, tip: int, now: float) -> None:
+        seconds, blocks = now - progress.began_at, tip - progress.first
+        _log.info(
+            "caught up, following now",
+            chain_id=self._chain.chain_id,
+            block=tip,
+            blocks=blocks,
+            took=duration(seconds),
+            blocks_per_s=round(blocks / max(seconds, 1e-3), 1),
+        )
