@@ -416,6 +416,7 @@ def upgrade() -> None:
     op.create_table(
         "doubted_balances",
         sa.Column("payment_id", sa.String(length=40), nullable=False),
+        sa.Column("block_number", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name=op.f("fk_doubted_balances_payment_id")),
         sa.PrimaryKeyConstraint("payment_id", name=op.f("pk_doubted_balances")),
     )
