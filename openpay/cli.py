@@ -200,6 +200,33 @@ def recover(
         raise typer.Exit(1)
 
 
+ChainName = Annotated[
+    str | None, typer.Option("--chain", help="live, test or a chain id, where two chains are configured.")
+]
+# A negative block is a wrong number, not an unknown option.
+_NUMBERS = {"ignore_unknown_options": True}
+
+
+@app.command(context_settings=_NUMBERS)
+def rewind(
+    block: Annotated[int, typer.Argument(min=0, help="The newest block that stays on record.")],
+    chain: ChainName = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+) -> None:
+    """After a reorg below finality: take back what was recorded above BLOCK. The watcher must be stopped.
+
+    Shows what it would do, and asks. Two hosts have to agree on BLOCK, where two are configured.
+    """
+    from openpay.bootstrap.rewinding import RewindOptions, rewind_chain
+
+    log_to_stderr("critical")
+    options = RewindOptions(
+        target=block, chain=chain, yes=yes, confirm=lambda question: typer.confirm(question, err=True)
+    )
+    if not run_with_settings(lambda settings: rewind_chain(settings, options, echo=typer.echo)):
+        raise typer.Exit(1)
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")

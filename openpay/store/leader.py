@@ -38,12 +38,7 @@ async def leadership(url: str, role: str, stop: asyncio.Event) -> AsyncIterator[
     Yields the event that ends the term: it is set when `stop` is, and when the lock was lost. Stand for election again
     then. It is set from the beginning when `stop` came first.
     """
-    target = async_url(url)
-    lock: _Lock
-    if target.get_backend_name() == "postgresql":
-        lock = _AdvisoryLock(url, role)
-    else:
-        lock = _FileLock(Path(f"{target.database}.{role.replace(':', '-')}.lock"))
+    lock = _lock(url, role)
     over = asyncio.Event()
     try:
         await _wait_for(lock, role, stop)
@@ -58,6 +53,26 @@ async def leadership(url: str, role: str, stop: asyncio.Event) -> AsyncIterator[
                 await watching
     finally:
         await lock.release()
+
+
+@asynccontextmanager
+async def without_leader(url: str, role: str) -> AsyncIterator[bool]:
+    """Keep everybody from leading `role` inside the block, without waiting: False where somebody leads already.
+
+    The lock's loss inside the block is not noticed; the cursor's compare-and-swap protects what is written.
+    """
+    lock = _lock(url, role)
+    try:
+        yield await lock.acquire()
+    finally:
+        await lock.release()
+
+
+def _lock(url: str, role: str) -> _Lock:
+    target = async_url(url)
+    if target.get_backend_name() == "postgresql":
+        return _AdvisoryLock(url, role)
+    return _FileLock(Path(f"{target.database}.{role.replace(':', '-')}.lock"))
 
 
 class _Lock(Protocol):

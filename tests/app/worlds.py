@@ -153,12 +153,13 @@ class World:
         final: int | None = None,
         answers: Mapping[str, EscrowAnswer] | None = None,
         db: Database | None = None,
+        seen_head: int = 0,
     ) -> Committed:
         committed = await commit_blocks(
             self.store if db is None else db,
             [facts],
             final_number=final,
-            seen_head=facts.block.number,
+            seen_head=max(seen_head, facts.block.number),
             answers=answers or {},
             wall_now=self.clock.seconds,
         )

@@ -1,0 +1,150 @@
+"""`openpay rewind`: the way back when the chain no longer contains blocks that were recorded as final."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from openpay.app.clock import SystemClock
+from openpay.app.ports import Database
+from openpay.app.records import Block
+from openpay.app.rewind import Position, older_place, rewind, survey
+from openpay.bootstrap.installation import configured_chains, open_pools
+from openpay.chain.blocks import read_bytes, read_quantity
+from openpay.chain.headers import hashes_at, header_by_hash
+from openpay.chain.pool import Pool
+from openpay.config import Settings
+from openpay.domain.chains import Chain
+from openpay.domain.time import format_time
+from openpay.errors import ChainUnavailable, Conflict, Invalid
+from openpay.store import Store, schema
+from openpay.store.leader import without_leader
+
+Echo = Callable[[str], None]
+
+PLACES_TRIED = 40
+"""How many recorded blocks are held against the chain to name one that it contains."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewindOptions:
+    """`chain` as `chosen_chain` takes it; `confirm` asks a person, and is not asked with `yes`."""
+
+    target: int
+    chain: str | None
+    yes: bool
+    confirm: Callable[[str], bool]
+
+
+def chosen_chain(chains: Mapping[bool, Chain], name: str | None) -> Chain:
+    """The configured chain that is meant by `live`, `test` or a chain id; without a name the only one there is. Raises
+    `Invalid`."""
+    by_id = {chain.chain_id: chain for chain in chains.values()}
+    if name is None:
+        if len(by_id) == 1:
+            return next(iter(by_id.values()))
+        raise Invalid("two chains are configured: say which with --chain live or --chain test", code="chain_missing")
+    by_name = {("live" if mode else "test"): chain for mode, chain in chains.items()}
+    by_name |= {str(chain_id): chain for chain_id, chain in by_id.items()}
+    if name not in by_name:
+        raise Invalid(f"--chain {name} is not configured: there is {', '.join(by_name)}", code="chain_unknown")
+    return by_name[name]
+
+
+async def rewind_chain(settings: Settings, options: RewindOptions, *, echo: Echo) -> bool:
+    """Show what a rewind means and, if it is wanted, do it; whether it was done.
+
+    Raises `Conflict` while a watcher runs, `Invalid` where a rewind to this block makes no sense, `ChainUnavailable`
+    where the hosts do not agree on it.
+    """
+    chains = configured_chains(settings)
+    chain = chosen_chain(chains, options.chain)
+    await schema.check(settings.database_url)
+    async with AsyncExitStack() as stack:
+        pools = await open_pools(settings, chains, stack)
+        store = Store.open(settings.database_url)
+        stack.push_async_callback(store.close)
+        position = await survey(store, chain.chain_id, options.target)
+        if not await stack.enter_async_context(without_leader(settings.database_url, f"watcher:{chain.chain_id}")):
+            raise Conflict(
+                f"a watcher of chain {chain.chain_id} is running: stop it first, it would read on while its record is "
+                "taken back",
+                code="watcher_running",
+            )
+        block = await vouched_block(pools[chain.chain_id], store, chain, position)
+        for line in describe(position, block):
+            echo(line)
+        if not options.yes and not options.confirm("Take this back?"):
+            echo("Nothing was changed.")
+            return False
+        cursor = await rewind(store, position, block, wall_now=SystemClock().now(), tokens=chain.tokens)
+        echo(f"Chain {chain.chain_id} is at block {cursor.number} again. Start the watcher: it reads on from there.")
+        echo("No refund or settlement is sent until it is past the height where the record stood.")
+        return True
+
+
+async def vouched_block(pool: Pool, db: Database, chain: Chain, position: Position) -> Block:
+    """The chain's block at the target, on which the hosts agree, and which follows from what is left on record."""
+    (block_hash,) = await hashes_at(pool, range(position.target, position.target + 1))
+    agreement = await pool.second_host(position.target, block_hash)
+    if not agreement.confirmed:
+        raise ChainUnavailable(
+            f"hosts do not agree that block {position.target} is final with hash 0x{block_hash.hex()} ({agreement}): "
+            "compare the nodes, and leave out the one that is wrong"
+        )
+    if position.place is not None and not await _contains(pool, position.place, (position.target, block_hash)):
+        raise Invalid(
+            f"block {position.place[0]} is on record with hash 0x{position.place[1].hex()}, and is not on the chain: "
+            f"rewind further, {await _advice(pool, db, chain, position.place)}",
+            code="rewind_too_short",
+        )
+    header = await header_by_hash(pool, block_hash)
+    return Block(
+        chain_id=chain.chain_id,
+        number=position.target,
+        hash=block_hash,
+        parent_hash=read_bytes(header.parent_hash),
+        time=read_quantity(header.timestamp),
+    )
+
+
+async def _contains(pool: Pool, place: tuple[int, bytes], known: tuple[int, bytes] | None = None) -> bool:
+    """Whether hosts agree that the chain has this block. Raises `ChainUnavailable` where they say neither yes nor no.
+
+    `known`: a block that they agreed on already.
+    """
+    if known is not None and place[0] == known[0]:
+        return place == known
+    agreement = await pool.second_host(*place)
+    if not agreement.confirmed and not agreement.contradicted:
+        raise ChainUnavailable(f"not enough hosts say which block is at {place[0]} ({agreement})")
+    return agreement.confirmed
+
+
+async def _advice(pool: Pool, db: Database, chain: Chain, wrong: tuple[int, bytes]) -> str:
+    """To where a rewind would be far enough."""
+    below = wrong[0]
+    for _ in range(PLACES_TRIED):
+        place = await older_place(db, chain.chain_id, below)
+        if place is None:
+            return f"to any block below {below}"
+        if await _contains(pool, place):
+            return f"to block {place[0]} or above it, but below {below}"
+        below = place[0]
+    return f"below block {below}"
+
+
+def describe(position: Position, block: Block) -> list[str]:
+    """What is there, and what would be left of it."""
+    cursor, extent = position.cursor, position.extent
+    final = "none final yet" if cursor.final_number is None else f"final up to {cursor.final_number:,}"
+    return [
+        f"chain {cursor.chain_id} was read up to block {cursor.number:,} ({final}).",
+        f"Block {block.number:,} of {format_time(block.time)} has hash 0x{block.hash.hex()}; the hosts agree on it.",
+        f"Taken back: {cursor.number - block.number:,} blocks with {extent.deposits:,} deposits, "
+        f"{extent.escrow_logs:,} logs of the escrow and {extent.attempts:,} failed attempts, of {extent.payments:,} "
+        f"payments ({extent.paid:,} of them paid).",
+        f"Followed again: {extent.transactions:,} transactions of the operator.",
+        "Payments that ended stay ended. A paid one whose money does not come again is told as payment.reversed.",
+    ]
