@@ -8,18 +8,17 @@ from dataclasses import replace
 from openpay.app.follow import BlockFacts
 from openpay.app.ports import Database
 from openpay.app.records import Block
+from openpay.chain.digest import DigestedBlock
 from openpay.chain.fallback import learn_outcomes
 from openpay.chain.pool import Pool
 from openpay.chain.proofs import Basis, ProvenBlock
 from openpay.domain.chains import Chain
+from watcher.backfill import ReadBlock
 from watcher.internal import InternalTransfers
 from watcher.matching import Matcher
 from watcher.record import Record
 from watcher.reports import ReportedTransactions
 from watcher.watch_set import WatchSet
-
-STATE_DEPTH = 100
-"""Blocks below the head whose balances are asked for. Nodes keep the state of 128."""
 
 
 class FactFinder:
@@ -34,7 +33,7 @@ class FactFinder:
         self._reports = ReportedTransactions(chain.chain_id, pool, db, self._matcher)
 
     async def find(
-        self, blocks: Sequence[ProvenBlock], record: Record | None, *, head: int, wall_now: int
+        self, blocks: Sequence[ReadBlock], record: Record | None, *, head: int, wall_now: int
     ) -> list[BlockFacts]:
         """The facts of consecutive blocks, `head` being the chain's own newest.
 
@@ -42,21 +41,42 @@ class FactFinder:
         payment that was committed before its block was fetched is overlooked.
         """
         await self._watched.refresh(at=blocks[0].timestamp)
-        paid = {address for block in blocks for address in self._matcher.recipients(block, self._watched)}
+        opened = [self._open(block) for block in blocks]
+        whole = [block for block in opened if isinstance(block, ProvenBlock)]
+        paid = {address for block in whole for address in self._matcher.recipients(block, self._watched)}
         payments = await self._watched.payment_ids(paid)
-        facts = [self._match(await self._with_outcomes(block, payments), payments) for block in blocks]
+        facts = [await self._facts(block, payments) for block in opened]
         newest = facts[-1]
-        if head - newest.block.number <= STATE_DEPTH:
-            internal = await self._internal.find(
-                newest.block,
-                [deposit for each in facts for deposit in each.deposits],
-                [log for each in facts for log in each.escrow_logs],
-            )
-            newest = replace(newest, deposits=(*newest.deposits, *internal))
+        internal = await self._internal.find(facts, head=head)
+        newest = replace(
+            newest,
+            deposits=(*newest.deposits, *internal.deposits),
+            balance_round=internal.balance_round,
+            settled_doubts=internal.settled_doubts,
+        )
         if record is not None:
             attempts = await self._reports.look_up(record, wall_now=wall_now)
             newest = replace(newest, attempts=tuple(attempts))
         return [*facts[:-1], newest]
+
+    def _open(self, block: ReadBlock) -> ReadBlock:
+        """`block` whole, unless its digest shows that it is of no concern."""
+        if isinstance(block, DigestedBlock) and block.digest.may_concern(self._watched):
+            return block.open()
+        return block
+
+    async def _facts(self, read: ReadBlock, payments: Mapping[bytes, str]) -> BlockFacts:
+        block = Block(
+            chain_id=self._chain_id,
+            number=read.number,
+            hash=read.hash,
+            parent_hash=read.parent_hash,
+            time=read.timestamp,
+        )
+        if isinstance(read, DigestedBlock):
+            return BlockFacts(block=block)
+        matches = self._matcher.match(await self._with_outcomes(read, payments), payments)
+        return BlockFacts(block=block, deposits=matches.deposits, escrow_logs=matches.escrow_logs)
 
     async def _with_outcomes(self, block: ProvenBlock, payments: Mapping[bytes, str]) -> ProvenBlock:
         """`block` such that it can be matched: where its receipts are not known, hosts are asked about the few
@@ -64,14 +84,3 @@ class FactFinder:
         if block.basis is Basis.PROVEN:
             return block
         return await learn_outcomes(self._pool, block, self._matcher.native_transfers(block, payments))
-
-    def _match(self, proven: ProvenBlock, payments: Mapping[bytes, str]) -> BlockFacts:
-        matches = self._matcher.match(proven, payments)
-        block = Block(
-            chain_id=self._chain_id,
-            number=proven.number,
-            hash=proven.hash,
-            parent_hash=proven.parent_hash,
-            time=proven.timestamp,
-        )
-        return BlockFacts(block=block, deposits=matches.deposits, escrow_logs=matches.escrow_logs)

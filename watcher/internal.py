@@ -1,160 +1,328 @@
 """BNB that arrives from inside a contract (many exchanges and smart wallets send it so) and leaves no log.
 
-A vault's balance says what the logs cannot: everything that ever came in is what is still there plus what the escrow
-moved out. What came in and is neither a plain transaction nor recorded before arrived from inside a contract.
+A vault's balance says what the logs cannot (`watcher.inflows` says how). Balances are looked at in the newest of the
+blocks that are committed together:
 
-Invariant: for every address and block read, internal deposits on record = balance + outflows - direct deposits, all up
-to and including that block. It is computed anew from these sums each time, so reading a block twice adds nothing.
+- with every commit, those of open payments that may be paid in BNB;
+- every `STEP_S` seconds of block time the next `ADDRESSES_PER_CALL` of all others that are watched, open ones that
+  accept no BNB and ended ones alike, round and round; and then all are asked of every host, so that a host which hides
+  money hides it for seconds only;
+- those that an escrow log says were emptied, and those whose money was in a block that was taken back.
+
+Where more is found than is on record, older blocks are looked at until it is known when the money came, each look being
+sure: proven by a node against the block's state root, or said by two hosts. A payment that has ended is looked at in
+blocks after its end only: what is found then came too late to count, whenever it was sent.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
+from openpay.app.follow import BlockFacts
 from openpay.app.ports import Database, UnitOfWork
-from openpay.app.records import Block, EscrowLog
-from openpay.chain import reads
-from openpay.chain.artifacts import load_artifact
-from openpay.chain.blocks import read_bytes
-from openpay.chain.errors import BadAnswer
+from openpay.app.records import BalanceRound, EscrowLog, Vault
+from openpay.chain.fetch import fetch_block
 from openpay.chain.pool import Pool
-from openpay.chain.rpc import Endpoint
+from openpay.chain.traces import InnerTransfer, inner_transfers
 from openpay.domain.chains import Chain
 from openpay.domain.deposit import Deposit, Source
 from openpay.errors import ChainUnavailable
+from watcher.balances import ADDRESSES_PER_CALL, Balances, Past, Place
+from watcher.inflows import VaultRecord, next_look, outflow, rises
 
-ADDRESSES_PER_CALL = 700
-"""A node treats the answer as new contract code, at most 24,576 bytes: 766 balances."""
-_WORD = 32
-_OUTFLOWS = frozenset({"Settled", "Swept", "Refunded", "Rescued"})
-"""Escrow events that move money out of a payment's vault."""
+STEP_S = 10
+"""Of block time, between two steps of the rounds: one request a host, whatever the number of vaults."""
+STATE_DEPTH = 100
+"""Blocks below the head in which the rounds make steps. Nodes keep the state of 128."""
+LOOK_BACK = 128
+"""Blocks that are looked at to date money, besides those that are committed together."""
+MOST_LOOKS = 64
+"""At older blocks, in one search: it holds up the commit."""
+MOST_AT_ONCE = 200
+"""Vaults whose money is dated in one search. With more, the next block's search goes on."""
+TRACE_S = 2.0
+"""Seconds that naming the transactions may take: it holds up the commit, and decides nothing."""
+_IDS_PER_QUERY = 1_000
 
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The internal deposits of a commit, how far its step of the rounds came, and the doubts that it settles."""
+
+    deposits: tuple[Deposit, ...] = ()
+    balance_round: BalanceRound | None = None
+    settled_doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """The vaults to look at, by payment id. `every_host`: a step of the rounds is due, which leads to `round_`."""
+
+    vaults: Mapping[str, Vault]
+    suspects: frozenset[str]
+    """Those whose sums are compared even where nothing lies in them."""
+    doubted: frozenset[str]
+    every_host: bool
+    round_: BalanceRound | None
+
+
 class InternalTransfers:
-    """Finds BNB that no log shows, for the open payments of a chain that accept BNB."""
+    """Finds BNB that no log shows, for all watched payments of a chain."""
 
     def __init__(self, chain: Chain, pool: Pool, db: Database) -> None:
-        self._chain = chain
+        self._chain_id = chain.chain_id
         self._pool = pool
         self._db = db
-        self._token = chain.token_at(None)
+        token = chain.token_at(None)
+        self._symbol = "" if token is None else token.symbol
+        """Of the chain's own coin; empty where that is not listed."""
+        self._balances = Balances(pool)
+        self._next_step_at: int | None = None
+        """Block time. Only to spare questions: what was looked at is in the database."""
+        self._is_blind = False
 
-    async def find(self, block: Block, deposits: Sequence[Deposit], escrow_logs: Sequence[EscrowLog]) -> list[Deposit]:
-        """The internal deposits seen at `block`, each dated there.
+    async def find(self, facts: Sequence[BlockFacts], *, head: int) -> Found:
+        """What the balances in the newest of consecutive blocks say, beyond what is on record and in `facts`.
 
-        `deposits` and `escrow_logs` are those found but not committed yet, up to and including `block`. A node that no
-        longer has the block's state is no reason to stop: a later block's balance shows the same money.
+        `head` is the height of the chain's own newest block. A node that no longer has a block's state is no reason to
+        stop: a later block's balances show the same money.
         """
-        if self._token is None:
-            return []
+        if not self._symbol:
+            return Found()
+        newest = facts[-1].block
         async with self._db.read() as uow:
-            payable = dict(await uow.payments.ids_payable_in(self._chain.chain_id, self._token.symbol))
-            if not payable:
-                return []
+            wanted = await self._wanted(uow, facts, head=head)
+        if not wanted.vaults:
+            return Found()
+        read = self._balances.highest if wanted.every_host else self._balances.read
         try:
-            balances = await self._balances(block, payable)
-            async with self._db.read() as uow:
-                unexplained = await self._unexplained(uow, balances, deposits, escrow_logs)
-            return [
-                self._deposit(block, payment_id, units)
-                for payment_id, units in unexplained.items()
-                if await self._confirmed(block, payable[payment_id], balances[payment_id])
-            ]
+            balances = await read([vault.address for vault in wanted.vaults.values()], newest.hash)
         except ChainUnavailable as error:
-            _log.warning("balances not read", block=block.number, reason=str(error))
-            return []
-
-    async def _balances(self, block: Block, payable: Mapping[str, bytes]) -> dict[str, int]:
-        """Wei by payment id, in as few calls as possible."""
-        ids, addresses = list(payable), list(payable.values())
-        balances: list[int] = []
-        for start in range(0, len(ids), ADDRESSES_PER_CALL):
-            balances += await self._pool.ask(
-                partial(read_balances, addresses=addresses[start : start + ADDRESSES_PER_CALL], block_hash=block.hash)
-            )
-        return dict(zip(ids, balances, strict=True))
-
-    async def _unexplained(
-        self,
-        uow: UnitOfWork,
-        balances: Mapping[str, int],
-        deposits: Iterable[Deposit],
-        escrow_logs: Sequence[EscrowLog],
-    ) -> dict[str, int]:
-        """Units by payment id that came in and are not on record. Most vaults are empty, and ask for nothing."""
-        terms = await uow.payments.ids_by_terms(
-            self._chain.chain_id, {log.terms_id for log in escrow_logs if log.terms_id is not None}
+            if not self._is_blind:
+                _log.warning("balances not read", block=newest.number, reason=str(error))
+            self._is_blind = True
+            return Found()
+        self._is_blind = False
+        async with self._db.read() as uow:
+            by_id = dict(zip(wanted.vaults, balances, strict=True))
+            records = await self._records(uow, wanted, by_id, facts)
+        shown = [
+            payment_id
+            for payment_id, balance in zip(wanted.vaults, balances, strict=True)
+            if payment_id in records
+            and records[payment_id].came_in(balance, at=newest.number) > records[payment_id].level
+        ]
+        search = _Search([wanted.vaults[each] for each in shown[:MOST_AT_ONCE]], records, self._balances)
+        past = Past(self._pool, [each.block for each in facts])
+        oldest = min(facts[0].block.number, newest.number - LOOK_BACK)
+        await search.run(past, newest=newest.number, oldest=max(0, oldest))
+        deposits = [deposit async for deposit in self._deposits(search, past)]
+        return Found(
+            deposits=tuple(deposits),
+            balance_round=wanted.round_ if len(shown) <= MOST_AT_ONCE else None,
+            settled_doubts=tuple(sorted(wanted.doubted - (set(shown) - search.sure))),
         )
-        moved_out: dict[str, int] = defaultdict(int)
-        for log in escrow_logs:
-            payment_id = terms.get(log.terms_id) if log.terms_id is not None else None
-            if payment_id is not None and payment_id in balances:
-                moved_out[payment_id] += self._outflow(log)
-        suspects = [payment_id for payment_id, balance in balances.items() if balance or payment_id in moved_out]
-        if not suspects:
-            return {}
-        recorded, logs = await uow.deposits.of(suspects), await uow.chain.escrow_logs_of(suspects)
-        fresh: dict[str, list[Deposit]] = defaultdict(list)
-        for deposit in deposits:
-            fresh[deposit.payment_id].append(deposit)
-        unexplained = {}
-        for payment_id in suspects:
-            came_in = sum(
-                deposit.units
-                for deposit in (*recorded.get(payment_id, ()), *fresh[payment_id])
-                if self._token is not None and deposit.token == self._token.symbol
+
+    async def _wanted(self, uow: UnitOfWork, facts: Sequence[BlockFacts], *, head: int) -> _Wanted:
+        newest = facts[-1].block
+        vaults = await uow.payments.vaults_awaiting_coin(self._chain_id)
+        doubted = await uow.vault_looks.doubted(self._chain_id)
+        emptied = {
+            log.terms_id
+            for fact in facts
+            for log in fact.escrow_logs
+            if log.terms_id is not None and self._outflow(log) > 0
+        }
+        if emptied:
+            doubtful = await uow.payments.ids_by_terms(self._chain_id, emptied)
+            vaults += await uow.payments.vaults(list(doubtful.values()))
+        suspects = [*doubted, *(vault for vault in vaults if emptied and vault.payment_id in doubtful.values())]
+        is_due = head - newest.number <= STATE_DEPTH and newest.time >= (self._next_step_at or 0)
+        round_ = None
+        if is_due:
+            last = await uow.vault_looks.round_(self._chain_id)
+            is_due = last is None or not last.looked_at <= newest.time < last.looked_at + STEP_S
+        if is_due:
+            self._next_step_at = newest.time + STEP_S
+            limit = ADDRESSES_PER_CALL
+            step = await uow.payments.vaults_after(last, self._chain_id, at=newest.time, limit=limit)
+            suspects += step
+            if step:
+                round_ = _moved(self._chain_id, step, is_whole=len(step) < limit, at=newest.time)
+        return _Wanted(
+            vaults={vault.payment_id: vault for vault in (*vaults, *suspects)},
+            suspects=frozenset(vault.payment_id for vault in suspects),
+            doubted=frozenset(vault.payment_id for vault in doubted),
+            every_host=is_due,
+            round_=round_,
+        )
+
+    async def _records(
+        self, uow: UnitOfWork, wanted: _Wanted, balances: Mapping[str, int], facts: Sequence[BlockFacts]
+    ) -> dict[str, VaultRecord]:
+        """What is on record of the vaults that may hold more. Most are empty and never held anything."""
+        ids = [payment_id for payment_id, balance in balances.items() if balance or payment_id in wanted.suspects]
+        deposits: dict[str, list[Deposit]] = defaultdict(list)
+        logs: dict[str, list[EscrowLog]] = defaultdict(list)
+        for start in range(0, len(ids), _IDS_PER_QUERY):
+            part = ids[start : start + _IDS_PER_QUERY]
+            deposits.update(await uow.deposits.of(part))
+            logs.update(await uow.chain.escrow_logs_of(part))
+        terms = {log.terms_id for fact in facts for log in fact.escrow_logs if log.terms_id is not None}
+        of_terms = await uow.payments.ids_by_terms(self._chain_id, terms)
+        for fact in facts:
+            for deposit in fact.deposits:
+                deposits[deposit.payment_id].append(deposit)
+            for log in fact.escrow_logs:
+                if log.terms_id is not None and log.terms_id in of_terms:
+                    logs[of_terms[log.terms_id]].append(log)
+        return {
+            payment_id: VaultRecord(
+                token=self._symbol, deposits=tuple(deposits[payment_id]), logs=tuple(logs[payment_id])
             )
-            went_out = moved_out[payment_id] + sum(self._outflow(log) for log in logs.get(payment_id, ()))
-            if balances[payment_id] + went_out > came_in:
-                unexplained[payment_id] = balances[payment_id] + went_out - came_in
-        return unexplained
+            for payment_id in ids
+        }
 
     def _outflow(self, log: EscrowLog) -> int:
-        is_native = self._token is not None and log.token == self._token.symbol
-        return log.units if is_native and log.name in _OUTFLOWS else 0
+        return outflow(log, self._symbol)
 
-    async def _confirmed(self, block: Block, address: bytes, balance: int) -> bool:
-        """Whether two hosts report this balance at this block (one, where only one is configured)."""
-        words = await self._pool.ask_hosts(partial(read_balances, addresses=[address], block_hash=block.hash))
-        confirmed = sum(word == [balance] for word in words.values()) >= min(2, len(words))
-        if not confirmed:
-            _log.warning("balance not confirmed by a second host", block=block.number, address=address.hex())
-        return confirmed
+    async def _deposits(self, search: _Search, past: Past) -> AsyncIterator[Deposit]:
+        found = search.found()
+        by_block: dict[int, list[tuple[Vault, int]]] = defaultdict(list)
+        for vault, number, units in found:
+            by_block[number].append((vault, units))
+        for number, arrivals in sorted(by_block.items()):
+            place = await past.at(number)
+            named = await self._named(place, [vault.address for vault, _ in arrivals])
+            for vault, units in arrivals:
+                first = search.records[vault.payment_id].internal_in(place.hash)
+                transfers = named.get(vault.address, [])
+                if sum(each.wei for each in transfers) != units:
+                    transfers = [_Named(wei=units)]
+                for position, each in enumerate(transfers, start=first):
+                    yield self._deposit(vault, place, position, each)
 
-    def _deposit(self, block: Block, payment_id: str, units: int) -> Deposit:
+    def _deposit(self, vault: Vault, place: Place, position: int, transfer: _Named) -> Deposit:
         return Deposit(
-            payment_id=payment_id,
-            token=self._token.symbol if self._token is not None else "",
-            units=units,
+            payment_id=vault.payment_id,
+            token=self._symbol,
+            units=transfer.wei,
             source=Source.INTERNAL,
-            position=0,
-            tx_hash=None,
-            sender=None,
+            position=position,
+            tx_hash=transfer.tx_hash,
+            sender=transfer.sender,
             sender_nonce=None,
             payer=None,
-            block_number=block.number,
-            block_hash=block.hash,
-            block_time=block.time,
+            block_number=place.number,
+            block_hash=place.hash,
+            block_time=place.time,
         )
 
+    async def _named(self, place: Place, addresses: Sequence[bytes]) -> dict[bytes, list[_Named]]:
+        """The transactions that a trace names, with their senders, which signatures prove; by address."""
+        wanted = frozenset(addresses)
+        named: dict[bytes, list[_Named]] = defaultdict(list)
+        try:
+            async with asyncio.timeout(TRACE_S):
+                transfers: list[InnerTransfer] = await self._pool.ask(
+                    partial(inner_transfers, block_hash=place.hash, number=place.number, to=wanted)
+                )
+                block = await fetch_block(self._pool, place.hash) if transfers else None
+        except (ChainUnavailable, TimeoutError):
+            return {}
+        for each in transfers:
+            if block is None or not each.index < len(block.transactions):
+                return {}
+            named[each.to].append(
+                _Named(wei=each.wei, tx_hash=block.transaction_hash(each.index), sender=block.sender(each.index))
+            )
+        return named
 
-async def read_balances(endpoint: Endpoint, *, addresses: Sequence[bytes], block_hash: bytes) -> list[int]:
-    """Wei of each address at a block, in one `eth_call` without a contract. Raises `BadAnswer` for another length."""
-    data = load_artifact("BalanceReader").bytecode + _encode_addresses(addresses)
-    answer = read_bytes(await endpoint.call(reads.eth_call(to=None, data=data, at=block_hash)))
-    words = [int.from_bytes(answer[at : at + _WORD], "big") for at in range(0, len(answer), _WORD)]
-    if len(answer) % _WORD or words[:2] != [_WORD, len(addresses)] or len(words) != len(addresses) + 2:
-        raise BadAnswer(endpoint.name, f"{len(answer)} bytes instead of {len(addresses)} balances")
-    return words[2:]
+
+@dataclass(frozen=True, kw_only=True)
+class _Named:
+    """`wei` that came in, and the transaction that moved it and who signed it, where that is known."""
+
+    wei: int
+    tx_hash: bytes | None = None
+    sender: bytes | None = None
 
 
-def _encode_addresses(addresses: Sequence[bytes]) -> bytes:
-    """`abi.encode(address[])`: offset, length, then a word each."""
-    head = _WORD.to_bytes(_WORD, "big") + len(addresses).to_bytes(_WORD, "big")
-    return head + b"".join(address.rjust(_WORD, b"\0") for address in addresses)
+class _Search:
+    """Looks for the blocks in which money came, for several vaults at once."""
+
+    def __init__(self, vaults: Iterable[Vault], records: Mapping[str, VaultRecord], balances: Balances) -> None:
+        self._vaults = {vault.payment_id: vault for vault in vaults}
+        self.records = records
+        self._balances = balances
+        self._seen: dict[str, dict[int, int]] = {payment_id: {} for payment_id in self._vaults}
+        self._oldest: dict[str, int] = {}
+        """By payment: blocks below cannot be looked at, or are not to be."""
+
+    @property
+    def sure(self) -> set[str]:
+        """Payments whose balance in the newest block is sure."""
+        return {payment_id for payment_id, seen in self._seen.items() if seen}
+
+    async def run(self, past: Past, *, newest: int, oldest: int) -> None:
+        """Look at the newest block, then at older ones until the money is dated."""
+        self._oldest = dict.fromkeys(self._vaults, oldest)
+        number: int | None = newest
+        for _ in range(MOST_LOOKS):
+            if number is None or not self._vaults:
+                return
+            await self._look(past, number)
+            number = next((wanted for each in self.sure if (wanted := self._next_look(each)) is not None), None)
+
+    def found(self) -> list[tuple[Vault, int, int]]:
+        """The vaults, each with the number of the block that first shows money, and its units."""
+        return [
+            (vault, rise.number, rise.units)
+            for payment_id, vault in self._vaults.items()
+            for rise in rises(self._level(payment_id), self._seen[payment_id])
+        ]
+
+    async def _look(self, past: Past, number: int) -> None:
+        vaults = [vault for vault in self._vaults.values() if number >= self._oldest[vault.payment_id]]
+        balances: Mapping[bytes, int] = {}
+        try:
+            place = await past.at(number)
+            vaults = [vault for vault in vaults if not _is_before_end(vault, place)]
+            balances = await self._balances.sure([vault.address for vault in vaults], place)
+        except ChainUnavailable as error:
+            _log.info("no sure balances", block=number, reason=str(error))
+        for payment_id, vault in self._vaults.items():
+            if vault in vaults and vault.address in balances:
+                record = self.records[payment_id]
+                self._seen[payment_id][number] = record.came_in(balances[vault.address], at=number)
+            else:
+                self._oldest[payment_id] = max(self._oldest[payment_id], number + 1)
+
+    def _next_look(self, payment_id: str) -> int | None:
+        return next_look(self._level(payment_id), self._seen[payment_id], oldest=self._oldest[payment_id])
+
+    def _level(self, payment_id: str) -> int:
+        return self.records[payment_id].level
+
+
+def _is_before_end(vault: Vault, place: Place) -> bool:
+    return vault.ended_at is not None and place.time <= vault.ended_at
+
+
+def _moved(chain_id: int, step: Sequence[Vault], *, is_whole: bool, at: int) -> BalanceRound:
+    """Where a round stands after `step`; at its start again where that was the last one (`is_whole`)."""
+    last = step[-1]
+    return BalanceRound(
+        chain_id=chain_id,
+        watched_until=None if is_whole else last.watched_until,
+        seq=0 if is_whole else last.seq,
+        looked_at=at,
+    )

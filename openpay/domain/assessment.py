@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from openpay.domain.deposit import Deposit, RevertedAttempt
+from openpay.domain.deposit import Deposit, RevertedAttempt, Source
 from openpay.domain.events import Draft, EventType
 from openpay.domain.payment import (
     ENDED,
@@ -284,7 +284,8 @@ def _rests_on(payment: Payment, evidence: Evidence) -> Completion | None:
 def _completed_by(deposit: Deposit) -> Completion:
     return Completion(
         token=deposit.token,
-        tx_hash=deposit.tx_hash,
+        # Which transaction moved money inside a contract is one node's word, and may be another's tomorrow.
+        tx_hash=None if deposit.source is Source.INTERNAL else deposit.tx_hash,
         block_number=deposit.block_number,
         block_hash=deposit.block_hash,
     )

@@ -14,7 +14,8 @@ class Source(StrEnum):
     TRANSACTION = "transaction"
     """BNB sent by the transaction itself; `position` is the transaction's index in the block."""
     INTERNAL = "internal"
-    """BNB sent from inside a contract, found by a balance read; `position` is 0 and `tx_hash` usually None."""
+    """BNB sent from inside a contract, found by a balance read; `position` counts those of one payment and block.
+    `tx_hash`, and `sender` with it, only where a trace names them: for showing, proven by nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,8 @@ class Deposit:
 
     Identity: (payment, block hash, source, position), so that two logs of one transaction stay two deposits, and the
     same transaction in another branch is another deposit. `sender` is the account that signed the transaction, proven
-    from its signature, or None where no transaction is known; `sender_nonce` that transaction's nonce.
+    from its signature, or None where no transaction is known; `sender_nonce` that transaction's nonce, None for
+    internal transfers.
     """
 
     payment_id: str

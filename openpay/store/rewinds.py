@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, s
 
 from openpay.app.records import Block, Extent, TransactionStatus, WithdrawalStatus
 from openpay.domain.payment import Status
+from openpay.store.chain import SqlDeposits
 from openpay.store.sql import Repository
 from openpay.store.tables import (
     block_ranges,
@@ -69,6 +70,7 @@ class SqlRewinds(Repository):
         ):
             ids |= set(await self._connection.scalars(select(table.c.payment_id).where(condition).distinct()))
         await self._open_again(chain_id, above)
+        await SqlDeposits(self._connection).doubt(_deposits_above(chain_id, above))
         await self._connection.execute(delete(deposits).where(_deposits_above(chain_id, above)))
         await self._connection.execute(delete(escrow_logs).where(_logs_above(chain_id, above)))
         await self._connection.execute(delete(reverted_attempts).where(_attempts_above(chain_id, above)))
