@@ -15,8 +15,8 @@ the chain for `INHERITED_S` is over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -95,10 +95,7 @@ class Alarms:
         self._standing: dict[Key, _Standing] = {}
         self._dirty: set[Key] = set()
         self._took_over_at: dict[int, int] = {}
-        self._unread: set[int] = set()
-        """Chains whose open alerts of earlier processes are still to be read."""
         self._lags_since: dict[int, int] = {}
-        self._views_read = False
         self._forgot_at: int | None = None
         self._wake = asyncio.Event()
 
@@ -116,21 +113,19 @@ class Alarms:
         if chain_id in self._took_over_at:
             self._clear(Key(kind, chain_id, subject))
 
-    @asynccontextmanager
-    async def watching(self, chain_id: int) -> AsyncIterator[None]:
+    @contextmanager
+    def watching(self, chain_id: int) -> Iterator[None]:
         """While this process watches the chain, and its word about it counts."""
         for key, standing in self._standing.items():
             # From an earlier term of ours: others may have watched since.
-            standing.inherited |= key.chain_id == chain_id and key.kind is not AlertKind.VIEW_LAGS
+            standing.inherited |= key.chain_id == chain_id
         self._took_over_at[chain_id] = self._wall.now()
-        self._unread.add(chain_id)
         self._wake.set()
         try:
             yield
         finally:
             # What stands is left to the next who watches; what the database did not hear of yet is still written.
             del self._took_over_at[chain_id]
-            self._unread.discard(chain_id)
 
     def stopped(self, chain_id: int, why: str) -> None:
         """The watcher of a chain ended for good, and will not say so itself."""
@@ -222,36 +217,34 @@ class Alarms:
         return await record_raised(uow, key, standing.detail, at=standing.raised_at, now=now, notify=self._notify)
 
     async def _look(self) -> None:
-        """Read what else there is to know: what was inherited, what of that is over, and how old the views are."""
-        unread = set(self._unread)
-        inherited = {key for key, standing in self._standing.items() if standing.inherited}
+        """Read how things stand: what others left or ended, what of that is over, and how old the views are."""
         async with self._db.read() as uow:
             cursors = {chain_id: await uow.chain.cursor(chain_id) for chain_id in self._chains}
-            open_now = await uow.alerts.open() if unread or not self._views_read else []
-        for alert in open_now:
-            key = Key(alert.kind, alert.chain_id, alert.subject)
-            is_view = alert.kind is AlertKind.VIEW_LAGS and not self._views_read
-            if (is_view or alert.chain_id in unread) and key not in self._standing and key not in self._dirty:
+            recorded = {Key(alert.kind, alert.chain_id, alert.subject): alert for alert in await uow.alerts.open()}
+        for key, standing in list(self._standing.items()):
+            if key not in recorded and key not in self._dirty and standing.written_at is not None:
+                del self._standing[key]  # ended elsewhere
+        for key, alert in recorded.items():
+            if key not in self._standing and key not in self._dirty and self._is_ours(key):
                 self._standing[key] = _Standing(
                     detail=alert.detail,
                     raised_at=alert.raised_at,
                     seen_at=alert.seen_at,
                     written_at=self._wall.now(),
-                    inherited=alert.kind is not AlertKind.VIEW_LAGS,
+                    inherited=True,
                 )
-        self._unread -= unread
-        self._views_read = True
-        for key in inherited:
+        for key in [key for key, standing in self._standing.items() if standing.inherited]:
             cursor, took_over_at = cursors.get(key.chain_id), self._took_over_at.get(key.chain_id)
-            standing = self._standing.get(key)
-            if standing is None or not standing.inherited or cursor is None or took_over_at is None:
-                continue
-            if cursor.read_at >= took_over_at + INHERITED_S:
+            if cursor is not None and took_over_at is not None and cursor.read_at >= took_over_at + INHERITED_S:
                 self._clear(key)
         for chain_id, cursor in cursors.items():
             if cursor is not None:
                 behind_s = lag_s(cursor, self._chains[chain_id], now=self._clock.now(), wall_now=self._wall.now())
                 self._judge_view(chain_id, behind_s)
+
+    def _is_ours(self, key: Key) -> bool:
+        """Whether this process may end it. The views' age is the same for all."""
+        return key.chain_id in (self._chains if key.kind is AlertKind.VIEW_LAGS else self._took_over_at)
 
     def _judge_view(self, chain_id: int, behind_s: int) -> None:
         chain, now = self._chains[chain_id], self._wall.now()

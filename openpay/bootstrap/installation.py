@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from prometheus_client import CollectorRegistry
+
+from openpay.app.alerts import Alarms
 from openpay.app.clock import SystemClock
 from openpay.app.payments import PaymentService
 from openpay.app.ports import Clock
@@ -24,6 +28,9 @@ from openpay.domain.address import parse_address, to_checksum
 from openpay.domain.chains import Chain
 from openpay.errors import ConfigurationError, Invalid
 from openpay.store import Store
+
+if TYPE_CHECKING:
+    from watcher.metrics import WatcherMetrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +50,21 @@ class Installation:
     signals: Signals
     clock: Clock
     wall: Clock
+    alarms: Alarms
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    """What this process counts."""
 
     @cached_property
     def sealer(self) -> Sealer:
         """Made when first used: only the API and the webhooks need the passphrase. Raises `ConfigurationError`."""
         return Sealer(self.settings.require_secret())
+
+    @cached_property
+    def watcher_metrics(self) -> WatcherMetrics:
+        """Made when first used: only the watcher counts there."""
+        from watcher.metrics import WatcherMetrics
+
+        return WatcherMetrics(self.registry)
 
     @property
     def each_chain(self) -> list[Chain]:
@@ -173,9 +190,18 @@ async def installed(
     operator = operator_address(settings)
     clock = clock or SystemClock()
     wall = SystemClock()
+    signals = Signals()
     async with AsyncExitStack() as stack:
         store = Store.open(settings.database_url)
         stack.push_async_callback(store.close)
+        alarms = Alarms(
+            store,
+            list(chains.values()),
+            clock=clock,
+            wall=wall,
+            signals=signals,
+            notify=settings.alert_webhook_url is not None,
+        )
         if pools is None:
             pools = await open_pools(settings, chains, stack)
         by_id = {chain.chain_id: chain for chain in chains.values()}
@@ -195,9 +221,10 @@ async def installed(
             payments=PaymentService(
                 chains=chains, operators=dict.fromkeys(by_id, operator), quotes=quotes, clock=clock, wall=wall
             ),
-            signals=Signals(),
+            signals=signals,
             clock=clock,
             wall=wall,
+            alarms=alarms,
         )
 
 

@@ -18,6 +18,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from openpay.app.schedules import run_schedules
 from openpay.bootstrap.installation import Installation, operator_signer
+from openpay.bootstrap.monitoring import alerting, endpoint_standings, serve_monitoring
 from openpay.bootstrap.role import Role
 from openpay.chain.escrow import TreasuryBalances
 from openpay.config import Settings
@@ -65,6 +66,8 @@ def build_web(installation: Installation) -> web.Application:
             ),
             allow_insecure_webhooks=settings.allow_insecure_webhooks,
             warnings=installation.warnings,
+            registry=installation.registry,
+            endpoints=lambda: endpoint_standings(installation),
         )
     )
     page = checkout_web.build_app(
@@ -96,25 +99,33 @@ async def run(
     if wanted & {Role.API, Role.WEBHOOKS}:
         # Deriving the key takes a quarter of a second by design: now, rather than in the first request.
         await asyncio.to_thread(installation.sealer.seal, b"", "start")
-    async with asyncio.TaskGroup() as tasks:
+    async with alerting(installation), asyncio.TaskGroup() as tasks:
 
-        async def until_failure(work: Awaitable[None]) -> None:
+        async def until_failure(part: str, work: Awaitable[None]) -> None:
             try:
                 await work
-            except BaseException:
+            except BaseException as error:
                 stop.set()
+                if isinstance(error, Exception) and Role.WATCHER in wanted:
+                    for chain in installation.each_chain:  # all parts of a process end together
+                        installation.alarms.stopped(chain.chain_id, f"the {part} failed for good: {error}")
                 raise
 
+        def start(part: str, work: Awaitable[None]) -> None:
+            tasks.create_task(until_failure(part, work), name=part)
+
+        if installation.settings.metrics_port is not None:
+            start("monitoring", serve_monitoring(installation, stop))
         if Role.API in wanted:
             await installation.quotes.refresh()
-            tasks.create_task(until_failure(_serve(installation, stop, on_listening)))
+            start("api", _serve(installation, stop, on_listening))
         if Role.WEBHOOKS in wanted:
-            tasks.create_task(until_failure(_dispatch(installation, stop)))
+            start("webhooks", _dispatch(installation, stop))
         for chain in installation.each_chain:
             if Role.WATCHER in wanted:
-                tasks.create_task(until_failure(_lead(installation, f"watcher:{chain.chain_id}", _watch, chain, stop)))
+                start("watcher", _lead(installation, f"watcher:{chain.chain_id}", _watch, chain, stop))
             if Role.SETTLER in wanted:
-                tasks.create_task(until_failure(_lead(installation, f"settler:{chain.chain_id}", _settle, chain, stop)))
+                start("settler", _lead(installation, f"settler:{chain.chain_id}", _settle, chain, stop))
         scheduler.start()
         try:
             await stop.wait()
@@ -157,8 +168,11 @@ async def _watch(installation: Installation, chain: Chain, stop: asyncio.Event) 
         installation.escrows[chain.chain_id],
         signals=installation.signals,
         wall=installation.wall,
+        alarm=installation.alarms,
+        metrics=installation.watcher_metrics.of(chain.chain_id),
     )
-    await watcher.run(stop)
+    with installation.alarms.watching(chain.chain_id):
+        await watcher.run(stop)
 
 
 async def _settle(installation: Installation, chain: Chain, stop: asyncio.Event) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -14,7 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openpay.app.alerts import INHERITED_S, LAGS_AFTER_S, LAGS_SEEN_S, REFRESH_S, Alarms, Key, tell_untold
+from openpay.app.alerts import (
+    INHERITED_S,
+    LAGS_AFTER_S,
+    LAGS_SEEN_S,
+    REFRESH_S,
+    Alarms,
+    Key,
+    record_cleared,
+    tell_untold,
+)
 from openpay.app.ports import Database
 from openpay.app.signals import Signals
 from openpay.domain.alerts import Alert, AlertKind, Notice
@@ -72,11 +81,19 @@ def office(world: World) -> Office:
     return Office(world)
 
 
+@contextmanager
+def watching_now(office: Office) -> Iterator[Alarms]:
+    """A process that watches the chain."""
+    alarms = office.process()
+    with alarms.watching(CHAIN.chain_id):
+        yield alarms
+
+
 @asynccontextmanager
 async def watching(office: Office, **options: object) -> AsyncIterator[Alarms]:
     """A process that watches the chain, and ends without a word."""
     alarms = office.process(**options)  # type: ignore[arg-type]
-    async with alarms.watching(CHAIN.chain_id):
+    with alarms.watching(CHAIN.chain_id):
         await alarms.keep()
         yield alarms
 
@@ -240,10 +257,10 @@ async def test_inherited_alert_is_over_once_the_chain_was_followed_without_it(of
 
 async def test_alert_of_an_earlier_term_of_the_same_process_is_inherited_too(office: Office) -> None:
     alarms = office.process()
-    async with alarms.watching(56):
+    with alarms.watching(56):
         alarms.raise_(STALLED, 56, detail="no news")
         await alarms.keep()
-    async with alarms.watching(56):
+    with alarms.watching(56):
         office.wall.seconds = START + INHERITED_S
         await office.read_block(1)
         await alarms.keep()
@@ -270,7 +287,7 @@ async def test_what_a_database_that_is_away_did_not_hear_is_recorded_later(offic
     away = Away()
     async with AsyncExitStack() as stack:
         alarms = office.process(db=away)  # type: ignore[arg-type]
-        await stack.enter_async_context(alarms.watching(56))
+        stack.enter_context(alarms.watching(56))
         alarms.raise_(STALLED, 56, detail="no news")
         with pytest.raises(DatabaseBusy):
             await alarms.keep()
@@ -279,6 +296,32 @@ async def test_what_a_database_that_is_away_did_not_hear_is_recorded_later(offic
         await alarms.keep()
     (alert,) = await office.alerts()
     assert alert.raised_at == START
+
+
+async def test_alert_that_a_failing_second_process_raised_is_over_for_the_one_that_watches(office: Office) -> None:
+    with watching_now(office) as alarms:
+        await alarms.keep()
+        second = office.process()
+        second.stopped(56, "the api failed for good: the port is taken")
+        await second.keep()
+        assert await office.standing() == [AlertKind.WATCHER_STOPPED]
+        await alarms.keep()
+        alarms.clear(AlertKind.WATCHER_STOPPED, 56)  # as it does with every step
+        await alarms.keep()
+    assert await office.standing() == []
+
+
+async def test_alert_that_was_ended_elsewhere_can_be_raised_anew(office: Office) -> None:
+    with watching_now(office) as alarms:
+        alarms.raise_(STALLED, 56, detail="no news")
+        await alarms.keep()
+        async with office.world.store.write() as uow:
+            await record_cleared(uow, Key(STALLED, 56, ""), now=START + 1, notify=True)
+        await alarms.keep()
+        assert await office.standing() == []
+        alarms.raise_(STALLED, 56, detail="no news")
+        await alarms.keep()
+    assert await office.standing() == [STALLED]
 
 
 # --- the view lags -----------------------------------------------------------------------------------------------
@@ -329,7 +372,7 @@ async def _play(steps: list[tuple[str, AlertKind, str]]) -> None:
     book = Book()
     alarms = Alarms(book, [], clock=FakeClock(), wall=FakeClock(), signals=Signals(), notify=True)  # type: ignore[arg-type]
     said: dict[Key, bool] = {}
-    async with alarms.watching(56):
+    with alarms.watching(56):
         for step, kind, subject in [*steps, ("keep", STALLED, "")]:
             match step:
                 case "raise":

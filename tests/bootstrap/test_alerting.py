@@ -1,0 +1,148 @@
+"""A process that ends because it must says so: in the database, and to the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+
+from openpay.bootstrap import roles
+from openpay.bootstrap.installation import Installation, installed
+from openpay.bootstrap.role import Role
+from openpay.config import Settings, given_settings
+from openpay.domain.alerts import Alert
+from openpay.domain.chains import Chain
+from openpay.errors import ReorgBelowFinality
+from tests.support.process import free_port
+
+PATIENCE_S = 60
+NOBODY = "http://127.0.0.1:1"
+
+
+@dataclass
+class Pager:
+    """The operator's receiver of alerts."""
+
+    url: str = ""
+    received: list[dict[str, object]] = field(default_factory=list)
+
+    async def receive(self, request: web.Request) -> web.StreamResponse:
+        self.received.append(json.loads(await request.read()))
+        return web.Response(status=204)
+
+
+@pytest.fixture
+async def pager() -> AsyncIterator[Pager]:
+    opened = Pager()
+    app = web.Application()
+    app.router.add_post("/alerts", opened.receive)
+    async with TestServer(app) as server:
+        opened.url = str(server.make_url("/alerts"))
+        yield opened
+
+
+def settings(database_url: str, **more: object) -> Settings:
+    return given_settings(
+        database_url=database_url,
+        live_chain="bsc",
+        live_escrow="0x" + "22" * 20,
+        live_rpc_urls=(NOBODY,),
+        operator_address="0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
+        secret="a passphrase of some length",
+        **more,
+    )
+
+
+async def alerts_of(installation: Installation) -> Sequence[Alert]:
+    async with installation.store.read() as uow:
+        return await uow.alerts.newest(10)
+
+
+async def test_watcher_that_must_stop_is_told_before_the_process_ends(
+    database_url: str, pager: Pager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def watch(_installation: Installation, _chain: Chain, _stop: asyncio.Event) -> None:
+        raise ReorgBelowFinality("block 7 is another one now: run `openpay rewind`")
+
+    monkeypatch.setattr(roles, "_watch", watch)
+    async with installed(settings(database_url, alert_webhook_url=pager.url)) as installation:
+        with pytest.raises(ExceptionGroup):
+            await roles.run(installation, [Role.WATCHER], asyncio.Event())
+        (alert,) = await alerts_of(installation)
+    assert (alert.kind, alert.chain_id, alert.cleared_at) == ("watcher_stopped", 56, None)
+    assert alert.detail == "the watcher failed for good: block 7 is another one now: run `openpay rewind`"
+    (event,) = pager.received
+    assert (event["event"], event["data"]["id"]) == ("alert.raised", alert.id)  # type: ignore[index]
+
+
+async def test_watcher_that_ends_with_another_part_is_told_too(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def serve(*_: object) -> None:
+        raise ReorgBelowFinality("the port is taken")
+
+    monkeypatch.setattr(roles, "_serve", serve)
+    async with installed(settings(sqlite_url)) as installation:
+        with pytest.raises(ExceptionGroup):
+            await roles.run(installation, [Role.API, Role.WATCHER], asyncio.Event())
+        (alert,) = await alerts_of(installation)
+    assert alert.detail == "the api failed for good: the port is taken"
+
+
+async def test_process_that_is_told_to_stop_raises_nothing(sqlite_url: str) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.2, stop.set)
+    async with installed(settings(sqlite_url)) as installation:
+        await roles.run(installation, [Role.WATCHER], stop)
+        assert "watcher_stopped" not in [alert.kind for alert in await alerts_of(installation)]
+
+
+async def test_next_watcher_ends_the_alert(sqlite_url: str, pager: Pager, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with installed(settings(sqlite_url)) as installation:
+        installation.alarms.stopped(56, "out of memory")
+        await installation.alarms.keep()
+    stop = asyncio.Event()
+    monkeypatch.setattr("watcher.follower.Follower.step", _idle)
+    async with installed(settings(sqlite_url, alert_webhook_url=pager.url)) as installation:
+        running = asyncio.create_task(roles.run(installation, [Role.WATCHER], stop))
+        async with asyncio.timeout(PATIENCE_S):
+            while (await alerts_of(installation))[0].cleared_at is None:
+                await asyncio.sleep(0.01)
+        stop.set()
+        await running
+    # It was raised before there was anywhere to send it: the next process told of it, then of its end.
+    assert [event["event"] for event in pager.received] in (
+        ["alert.raised", "alert.cleared"],
+        ["alert.cleared"],
+    )
+
+
+async def _idle(_follower: object) -> bool:
+    return False
+
+
+async def test_watcher_alone_serves_its_figures(sqlite_url: str) -> None:
+    port, stop = free_port(), asyncio.Event()
+    async with installed(settings(sqlite_url, metrics_port=port)) as installation, ClientSession() as session:
+        running = asyncio.create_task(roles.run(installation, [Role.WATCHER], stop))
+        async with asyncio.timeout(PATIENCE_S):
+            while not (text := await _text(session, f"http://127.0.0.1:{port}/metrics")):
+                await asyncio.sleep(0.02)
+        stop.set()
+        await running
+    assert 'openpay_watcher_blocks_total{chain_id="56"} 0.0' in text
+    assert 'openpay_alerts_open{chain_id="56",kind="watcher_stopped"} 0.0' in text
+
+
+async def _text(session: ClientSession, url: str) -> str:
+    try:
+        async with session.get(url) as response:
+            text = await response.text()
+    except OSError:
+        return ""
+    return text if "openpay_watcher" in text else ""
