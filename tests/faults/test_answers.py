@@ -1,0 +1,188 @@
+"""Every way to answer wrongly or not at all, beside an honest host and alone: nothing is missed or counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from openpay.chain.pool import connect
+from openpay.chain.rpc import MAX_ANSWER_BYTES
+from openpay.domain.payment import Payment, Status
+from openpay.errors import ChainUnavailable
+from tests.faults.faults import (
+    Fault,
+    away,
+    broken_gzip,
+    cut_off,
+    drip,
+    empty_lists,
+    finality_swinging,
+    forge_amount,
+    hang,
+    null_blocks,
+    omit_log,
+    omit_transaction,
+    oversized,
+    receipts_pruned,
+    reorder_logs,
+    server_error,
+    slow,
+    sometimes,
+    stale_head,
+    throttled,
+    truncated,
+    without,
+    wrong_chain_id,
+)
+from tests.faults.proxy import Proxy, proxies
+from tests.watcher.scene import CHAIN_ID, UNIT, Scene, due
+
+TIMEOUT_S = 1.0
+"""For one request: what hangs is to hold these tests up as little as possible."""
+CONFIRMATIONS = 12
+LAG = 5
+
+LIES = [
+    omit_log(),
+    omit_log(1),
+    omit_transaction(),
+    omit_transaction(1),
+    reorder_logs(),
+    forge_amount(10**24),
+    empty_lists(),
+]
+"""What a proof finds out."""
+FAILURES = [
+    away(),
+    hang(),
+    drip(),
+    truncated(),
+    cut_off(),
+    broken_gzip(),
+    throttled(),
+    throttled(retry_after_s=1),
+    server_error(500),
+    server_error(502),
+    null_blocks(),
+    wrong_chain_id(),
+]
+"""What any caller notices."""
+HARMLESS = [slow(0.05), stale_head(LAG), finality_swinging(4), receipts_pruned(), without("eth_getBlockReceipts")]
+"""What delays at most."""
+
+
+@asynccontextmanager
+async def behind(scene: Scene, hosts: int) -> AsyncIterator[list[Proxy]]:
+    """The scene's watcher as after a restart, behind that many hosts that serve its chain."""
+    async with proxies(*[scene.anvil] * hosts) as made:
+        urls = [proxy.url for proxy in made]
+        async with connect(urls, chain_id=CHAIN_ID, timeout_s=TIMEOUT_S) as pool:
+            scene.restart(pool=pool)
+            yield made
+
+
+async def pay_in_parts(scene: Scene) -> Payment:
+    """A block with two transfers of different size to one payment, which make up its amount."""
+    payment = await scene.create("USDT")
+    full = due(payment, "USDT")[0]
+    parts = (full - 7 * UNIT, 7 * UNIT)
+    scene.send(*(scene.transfer("USDT", payment.address, units) for units in parts))
+    return payment
+
+
+async def expect_recorded(scene: Scene, payment: Payment) -> None:
+    """Both transfers, once each, as they are on the chain."""
+    full = due(payment, "USDT")[0]
+    assert [deposit.units for deposit in await scene.deposits(payment)] == [full - 7 * UNIT, 7 * UNIT]
+
+
+async def watch_patiently(scene: Scene) -> None:
+    """Read all there is, however often a step fails on the way."""
+    for _ in range(20):
+        try:
+            await scene.watch()
+        except ChainUnavailable:
+            continue
+        return
+    raise AssertionError(f"no step succeeded; {await scene.cursor()} is as far as it got")
+
+
+@pytest.mark.parametrize("fault", [*LIES, *FAILURES, *HARMLESS], ids=str)
+@pytest.mark.parametrize("place", [0, 1], ids=["first", "second"])
+async def test_one_faulty_host_of_two_changes_nothing(scene: Scene, fault: Fault, place: int) -> None:
+    async with behind(scene, 2) as hosts:
+        hosts[place].faults = [fault]
+        payment = await pay_in_parts(scene)
+        if fault in HARMLESS:
+            scene.anvil.mine(LAG)
+        await watch_patiently(scene)
+        await expect_recorded(scene, payment)
+        assert await scene.status(payment) is Status.CONFIRMING
+        hosts[place].faults = []
+        scene.anvil.mine(CONFIRMATIONS - 1)
+        await watch_patiently(scene)
+        scene.anvil.mine(1)
+        await watch_patiently(scene)
+        assert await scene.status(payment) is Status.PAID
+
+
+@pytest.mark.parametrize("fault", [*LIES, *FAILURES], ids=str)
+async def test_only_host_with_a_fault_delays_and_loses_nothing(scene: Scene, fault: Fault) -> None:
+    async with behind(scene, 1) as (host,):
+        before = await scene.cursor()
+        host.faults = [fault]
+        payment = await pay_in_parts(scene)
+        for _ in range(2):
+            with pytest.raises(ChainUnavailable):
+                await scene.watch()
+        # It may have read blocks before the one that matters, but never passed that one.
+        assert await scene.deposits(payment) == []
+        assert (await scene.cursor()).number == before.number
+        host.faults = []
+        await watch_patiently(scene)
+        await expect_recorded(scene, payment)
+        scene.anvil.mine(CONFIRMATIONS - 1)
+        await watch_patiently(scene)
+        assert await scene.status(payment) is Status.PAID
+
+
+@pytest.mark.parametrize("fault", HARMLESS, ids=str)
+async def test_only_host_that_is_slow_behind_or_incomplete_still_leads_to_paid(scene: Scene, fault: Fault) -> None:
+    async with behind(scene, 1) as (host,):
+        host.faults = [fault]
+        payment = await pay_in_parts(scene)
+        for _ in range(CONFIRMATIONS + LAG + 4):
+            scene.anvil.mine(1)
+            await scene.watch()
+        assert await scene.status(payment) is Status.PAID
+        assert await scene.received(payment, "USDT") == due(payment, "USDT")[0]
+
+
+async def test_answer_larger_than_any_block_is_not_read_to_its_end(scene: Scene) -> None:
+    async with behind(scene, 2) as (host, _):
+        host.faults = [oversized(MAX_ANSWER_BYTES + 1)]
+        payment = await pay_in_parts(scene)
+        await watch_patiently(scene)
+        await expect_recorded(scene, payment)
+
+
+async def test_two_hosts_that_fail_every_other_time_in_every_way_lose_nothing(scene: Scene) -> None:
+    async with behind(scene, 2) as hosts:
+        wrong = [fault for fault in (*LIES, *FAILURES) if fault.name not in ("hang()", "drip(0.05)")]
+        for seed, host in enumerate(hosts):
+            host.faults = [sometimes(fault, 0.03, 100 * seed + at) for at, fault in enumerate(wrong)]
+        payments = []
+        for _ in range(5):
+            payments.append(await pay_in_parts(scene))
+            scene.anvil.mine(3)
+            await watch_patiently(scene)
+        for host in hosts:
+            host.faults = []
+        scene.anvil.mine(CONFIRMATIONS)
+        await watch_patiently(scene)
+        assert (await scene.cursor()).hash.hex() == scene.anvil.block()["hash"][2:]
+        for payment in payments:
+            await expect_recorded(scene, payment)
+            assert await scene.status(payment) is Status.PAID
