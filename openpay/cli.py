@@ -140,6 +140,25 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def alerts(
+    all_: Annotated[bool, typer.Option("--all", help="Those that are over too, of the last 90 days.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Send a test to OPENPAY_ALERT_WEBHOOK_URL instead.")] = False,
+) -> None:
+    """What is wrong right now, newest first; exit status 1 while anything is. docs/runbook.md says what to do."""
+    from openpay.bootstrap import alerting
+
+    if test:
+        answer = run_with_settings(alerting.send_test)
+        typer.echo(answer.words)
+        raise typer.Exit(0 if answer.taken else 1)
+    found = run_with_settings(lambda settings: alerting.recorded_alerts(settings, over_too=all_))
+    for alert in found:
+        typer.echo(alerting.describe_alert(alert))
+    if any(alert.cleared_at is None for alert in found):
+        raise typer.Exit(1)
+
+
 def _run_roles(*roles: Role) -> None:
     from openpay.bootstrap.installation import describe, installed
     from openpay.bootstrap.roles import run as run_together

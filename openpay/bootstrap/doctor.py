@@ -55,6 +55,7 @@ class Finding:
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Every check's finding as soon as it is known. What a failed check makes pointless is left out."""
     yield check_public_url(settings)
+    yield check_alerts(settings)
     database = await _check_database(settings)
     yield database
     try:
@@ -84,6 +85,19 @@ def check_public_url(settings: Settings) -> Finding:
     if url.scheme != "https":
         return finding(Verdict.FAIL, f"{settings.base_url} is not https: whoever is in between can change the address")
     return finding(Verdict.OK, settings.base_url)
+
+
+def check_alerts(settings: Settings) -> Finding:
+    """Whether anybody would hear that payments stand still."""
+    if settings.alert_webhook_url is None:
+        words = "nobody is told when something is wrong: set OPENPAY_ALERT_WEBHOOK_URL"
+        return Finding(verdict=Verdict.WARN, subject="alerts", words=words)
+    host = urlsplit(settings.alert_webhook_url.get_secret_value()).hostname
+    if settings.alert_webhook_secret is None:
+        words = f"sent to {host}, unsigned (OPENPAY_ALERT_WEBHOOK_SECRET would sign them)"
+    else:
+        words = f"sent to {host}, signed"
+    return Finding(verdict=Verdict.OK, subject="alerts", words=f"{words}; try it: openpay alerts --test")
 
 
 async def _check_database(settings: Settings) -> Finding:

@@ -1,10 +1,8 @@
-"""What an operator sees of a process: its figures on a port, and where its alerts go."""
+"""What an operator sees of a process on a port of its own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 from aiohttp import web
@@ -15,26 +13,6 @@ from openpay.errors import ConfigurationError
 from openpay.http.monitoring import EndpointStanding, Monitored, monitoring_app
 
 _log = structlog.get_logger(__name__)
-
-
-@asynccontextmanager
-async def alerting(installation: Installation) -> AsyncIterator[None]:
-    """Keep this process's alerts, and deliver everybody's, until the end of the block: the last words included."""
-    settings = installation.settings
-    async with AsyncExitStack() as stack:
-        if settings.alert_webhook_url is not None:
-            from openpay.webhooks.notifier import Notifier
-
-            secret = settings.alert_webhook_secret
-            notifier = Notifier(
-                installation.store,
-                url=settings.alert_webhook_url.get_secret_value(),
-                secret=None if secret is None else secret.get_secret_value(),
-                signals=installation.signals,
-            )
-            await stack.enter_async_context(notifier.running())
-        await stack.enter_async_context(installation.alarms.kept())
-        yield
 
 
 def endpoint_standings(installation: Installation) -> dict[int, list[EndpointStanding]]:

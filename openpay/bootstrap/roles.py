@@ -17,8 +17,9 @@ from aiohttp import web
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from openpay.app.schedules import run_schedules
+from openpay.bootstrap.alerting import alerting
 from openpay.bootstrap.installation import Installation, operator_signer
-from openpay.bootstrap.monitoring import alerting, endpoint_standings, serve_monitoring
+from openpay.bootstrap.monitoring import endpoint_standings, serve_monitoring
 from openpay.bootstrap.role import Role
 from openpay.chain.escrow import TreasuryBalances
 from openpay.config import Settings

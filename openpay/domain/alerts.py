@@ -79,6 +79,8 @@ class NoticeType(StrEnum):
 
     RAISED = "alert.raised"
     CLEARED = "alert.cleared"
+    TEST = "alert.test"
+    """By `openpay alerts --test`; about no alert at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,19 @@ def notice_of(alert: Alert, *, event_id: str, now: int) -> Notice:
         },
     }
     return Notice(id=event_id, alert_id=alert.id, type=kind, created_at=now, body=encode_body(body))
+
+
+def trial(*, event_id: str, now: int) -> bytes:
+    """The body of `alert.test`."""
+    return encode_body(
+        {
+            "event": NoticeType.TEST.value,
+            "event_id": event_id,
+            "created_at": format_time(now),
+            "text": "Open Pay can reach you here when something is wrong",
+            "data": {},
+        }
+    )
 
 
 def in_words(alert: Alert) -> str:

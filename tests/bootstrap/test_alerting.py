@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
+from typer.testing import CliRunner, Result
 
+from openpay import cli
+from openpay.app.alerts import Key, record_cleared, record_raised
 from openpay.bootstrap import roles
+from openpay.bootstrap.alerting import send_test
+from openpay.bootstrap.doctor import Verdict, check_alerts
 from openpay.bootstrap.installation import Installation, installed
 from openpay.bootstrap.role import Role
 from openpay.config import Settings, given_settings
-from openpay.domain.alerts import Alert
+from openpay.domain.alerts import Alert, AlertKind
 from openpay.domain.chains import Chain
 from openpay.errors import ReorgBelowFinality
+from tests.domain.builders import START
 from tests.support.process import free_port
 
 PATIENCE_S = 60
@@ -146,3 +153,71 @@ async def _text(session: ClientSession, url: str) -> str:
     except OSError:
         return ""
     return text if "openpay_watcher" in text else ""
+
+
+# --- the operator's command ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def openpay(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run `openpay alerts` on a database that holds an open alert and one that is over."""
+    monkeypatch.chdir(tmp_path)
+    nothing = {f"OPENPAY_{name}".upper(): None for name in Settings.model_fields}
+
+    async def prepare() -> None:
+        async with installed(settings(sqlite_url)) as installation, installation.store.write() as uow:
+            for kind, detail in ((AlertKind.FINALITY_STALLED, "no news"), (AlertKind.NO_SECOND_HOST, "one answers")):
+                await record_raised(uow, Key(kind, 56, ""), detail, at=START, now=START, notify=False)
+            await record_cleared(uow, Key(AlertKind.NO_SECOND_HOST, 56, ""), now=START + 60, notify=False)
+
+    asyncio.run(prepare())
+
+    def run(*arguments: str, **env: str) -> Result:
+        known = {**nothing, "OPENPAY_DATABASE_URL": sqlite_url, **env}
+        return CliRunner(env=known).invoke(cli.app, ["alerts", *arguments], catch_exceptions=False)
+
+    return run
+
+
+def test_command_lists_what_is_wrong_now(openpay: Callable[..., Result]) -> None:
+    listed = openpay()
+    assert listed.exit_code == 1
+    assert listed.stdout == (
+        "2026-03-26T13:00:00Z  error  finality_stalled on chain 56: no news  [docs/runbook.md#finality_stalled]\n"
+    )
+
+
+def test_command_lists_what_is_over_when_asked(openpay: Callable[..., Result]) -> None:
+    over, _ = openpay("--all").stdout.splitlines()
+    assert over == (
+        "2026-03-26T13:00:00Z to 2026-03-26T13:01:00Z  error  over: no_second_host on chain 56: one answers  "
+        "[docs/runbook.md#no_second_host]"
+    )
+
+
+def test_command_tries_the_receiver_out(openpay: Callable[..., Result]) -> None:
+    nowhere = openpay("--test")
+    assert (nowhere.exit_code, "OPENPAY_ALERT_WEBHOOK_URL is not set" in nowhere.output) == (2, True)
+    dead = openpay("--test", OPENPAY_ALERT_WEBHOOK_URL="http://127.0.0.1:1/hook")
+    assert (dead.exit_code, dead.stdout.startswith("not taken: ")) == (1, True)
+
+
+async def test_answer_to_the_test_is_told(pager: Pager) -> None:
+    answer = await send_test(given_settings(alert_webhook_url=pager.url))
+    assert answer.taken
+    assert answer.words.startswith("taken: answered 204 in ")
+    assert [event["event"] for event in pager.received] == ["alert.test"]
+
+
+@pytest.mark.parametrize(
+    ("more", "verdict", "words"),
+    [
+        ({}, Verdict.WARN, "set OPENPAY_ALERT_WEBHOOK_URL"),
+        ({"alert_webhook_url": "https://pager.example/T0K3N"}, Verdict.OK, "sent to pager.example, unsigned"),
+    ],
+)
+def test_doctor_says_whether_anybody_would_be_told(more: dict[str, object], verdict: Verdict, words: str) -> None:
+    finding = check_alerts(given_settings(**more))
+    assert finding.verdict is verdict
+    assert words in finding.words
+    assert "T0K3N" not in finding.words

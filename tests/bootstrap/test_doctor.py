@@ -58,12 +58,12 @@ async def test_installation_that_is_right_has_nothing_to_mend(
 ) -> None:
     found = await findings(settings(anvil, deployment, sqlite_url, tmp_path))
     assert list(found) == [
-        "public URL", "database", f"node 127.0.0.1:{anvil.port}", "nodes", "escrow",
+        "public URL", "alerts", "database", f"node 127.0.0.1:{anvil.port}", "nodes", "escrow",
         "USDT in the escrow", "USDT contract", "USDC in the escrow", "USDC contract",
         "BNB in the escrow", "BNB feed", "operator", "gas",
     ]  # fmt: skip
     assert faults(found) == []
-    assert [subject for subject, finding in found.items() if finding.verdict is Verdict.WARN] == ["nodes"]
+    assert [subject for subject, finding in found.items() if finding.verdict is Verdict.WARN] == ["alerts", "nodes"]
     assert "BNB / USD, 8 decimals" in found["BNB feed"].words
 
 
@@ -180,7 +180,7 @@ async def test_node_that_is_down_ends_the_chains_examination(
 ) -> None:
     anvil.stop()
     found = await findings(settings(anvil, deployment, sqlite_url, tmp_path))
-    assert list(found) == ["public URL", "database", f"node 127.0.0.1:{anvil.port}"]
+    assert list(found) == ["public URL", "alerts", "database", f"node 127.0.0.1:{anvil.port}"]
     assert faults(found) == [f"node 127.0.0.1:{anvil.port}"]
 
 
