@@ -24,7 +24,7 @@ class EndpointFault(ChainUnavailable):
 
 
 class Unreachable(EndpointFault):
-    """No connection, or it broke before the answer was complete."""
+    """No connection, or it broke before the answer was complete; or a proxy says that the node behind it is away."""
 
 
 class TimedOut(EndpointFault):
@@ -37,6 +37,10 @@ class Throttled(EndpointFault):
     def __init__(self, endpoint: str, *, retry_after_s: float | None) -> None:
         super().__init__(endpoint, "asks for fewer requests")
         self.retry_after_s = retry_after_s
+
+
+class Resting(Throttled):
+    """Not asked at all, because the endpoint asked for fewer requests a moment ago. `retry_after_s` is still to go."""
 
 
 class BadAnswer(EndpointFault):

@@ -1,43 +1,38 @@
-"""Several endpoints as one: the healthiest is asked first, a faulty one is put aside and the next asked.
+"""Several endpoints as one: the best is asked first, a second one too where it is slow, and the next where it fails.
 
 Callers hand over a question - an async function of one endpoint - so that checking an answer (proving a block, say)
-is part of asking for it: an answer that fails its check counts against the endpoint like no answer at all.
+is part of asking for it: an answer that fails its check counts against the endpoint like no answer at all. A question
+may be on its way to two endpoints at once, so it changes nothing but what may be changed twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
-import structlog
-
 from openpay.chain import reads
 from openpay.chain.blocks import read_bytes, read_quantity
-from openpay.chain.errors import (
-    EndpointFault,
-    JsonRpcError,
-    Missing,
-    NoEndpointAnswered,
-    Throttled,
-    Unreachable,
-    WrongChain,
-)
+from openpay.chain.errors import EndpointFault, JsonRpcError, Missing, NoEndpointAnswered, ProofFailed
+from openpay.chain.heads import HeadHints
 from openpay.chain.http import open_session
+from openpay.chain.member import Member, Question
+from openpay.chain.pacing import HedgeBudget
+from openpay.chain.probing import keep_probing
+from openpay.chain.race import race
 from openpay.chain.rpc import Call, Endpoint
-from openpay.chain.transport import DEFAULT_TIMEOUT_S
+from openpay.chain.standing import Place
+from openpay.chain.transport import DEFAULT_TIMEOUT_S, TransportKind
+from openpay.domain.alerts import Alarm, AlertKind, Silent
 
 T = TypeVar("T")
-Question = Callable[[Endpoint], Awaitable[T]]
 
-FIRST_COOL_DOWN_S = 10.0
-LONGEST_COOL_DOWN_S = 300.0
-
-_log = structlog.get_logger(__name__)
+UNREADABLE_AFTER_S = 30.0
+"""For so long no question was answered: an alert. Shorter is a restart."""
 
 
 class HostWord(Enum):
@@ -78,21 +73,18 @@ class Agreement:
         return sum(each is word for each in self.words.values())
 
 
-@dataclass(kw_only=True)
-class _Member:
-    """An endpoint's standing. `aside_until` is in the pool's own clock."""
+@dataclass(frozen=True, kw_only=True)
+class EndpointState:
+    """An endpoint as it is seen from outside. `latency_s` is a moving average, None before the first answer."""
 
-    endpoint: Endpoint
-    faults_in_a_row: int = 0
-    last_fault_at: float = float("-inf")
-    aside_until: float = float("-inf")
-    chain_checked: bool = False
-    """Whether its chain id was seen since the last (re)connection. An unchecked endpoint answers nothing."""
-
-    def restore(self) -> None:
-        """Back in good standing, for an answer that passed its check. A mere word as a witness does not count."""
-        self.faults_in_a_row = 0
-        self.aside_until = float("-inf")
+    endpoint: str
+    transport: TransportKind
+    place: Place
+    latency_s: float | None
+    calls_per_s: float | None
+    """What it bears, in its own words; None while it never asked for fewer requests."""
+    faults: Mapping[str, int]
+    """How many there were since the start, by the class of the fault."""
 
 
 class Pool:
@@ -109,43 +101,73 @@ class Pool:
         chain_id: int,
         has_finalized_tag: bool = True,
         stalled_finality_confirmations: int = 240,
+        alarm: Alarm | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not endpoints:
             raise ValueError("a pool needs at least one endpoint")
-        self._members = [_Member(endpoint=endpoint) for endpoint in endpoints]
+        self._alarm = alarm or Silent()
+        self._members = [
+            Member(endpoint, host=_host_of(endpoint, endpoints), chain_id=chain_id, alarm=self._alarm, clock=clock)
+            for endpoint in endpoints
+        ]
         self._chain_id = chain_id
         self._has_finalized_tag = has_finalized_tag
         self._stalled_finality_confirmations = stalled_finality_confirmations
         self._clock = clock
+        self._hedges = HedgeBudget()
+        self._unanswered_since: float | None = None
+        self._is_unreadable = False
 
     @property
     def hosts(self) -> frozenset[str]:
         """The distinct host:port names. Two URLs on one host are one witness."""
-        return frozenset(member.endpoint.name for member in self._members)
+        return frozenset(member.host for member in self._members)
 
-    async def ask(self, question: Question[T]) -> T:
+    @property
+    def members(self) -> Sequence[Member]:
+        """The endpoints with their standing, as they were configured."""
+        return self._members
+
+    def states(self) -> list[EndpointState]:
+        """How each endpoint does, as they were configured. Of two on one host each has its own."""
+        return [
+            EndpointState(
+                endpoint=member.endpoint.name,
+                transport=member.endpoint.transport,
+                place=member.place,
+                latency_s=member.standing.latency_s,
+                calls_per_s=member.pace.rate_per_s,
+                faults=dict(member.faults),
+            )
+            for member in self._members
+        ]
+
+    async def ask(self, question: Question[T], *, proven: bool = False) -> T:
         """Put `question` to one endpoint after another until one answers.
 
-        Those in good standing come first, the one whose last fault is oldest at their head; those put aside are asked
-        only when no other answered (proofs protect from what they say). A revert is an answer and is raised at once;
-        another JSON-RPC error is raised when no endpoint gave an answer. Raises `NoEndpointAnswered` or `JsonRpcError`.
+        The fastest in good standing comes first; those put aside, and after them those that lied, are asked only when
+        no other answered (proofs protect from what they say). A revert is an answer and is raised at once; another
+        JSON-RPC error is raised when no endpoint gave an answer. `proven` says that the question lets nothing pass but
+        what is proven, which is how an endpoint that lied earns its trust back. Raises `NoEndpointAnswered` or
+        `JsonRpcError`.
         """
-        faults: dict[str, EndpointFault] = {}
-        refusal: JsonRpcError | None = None
-        for member in self._in_order():
-            try:
-                answer = await self._ask_member(member, question)
-            except JsonRpcError as error:
-                if error.is_revert:
-                    raise
-                refusal = error
-            except EndpointFault as fault:
-                faults[member.endpoint.name] = fault
-            else:
-                member.restore()
-                return answer
-        raise refusal or NoEndpointAnswered(faults)
+        outcome = await race(self._in_order(), question, self._hedges)
+        if outcome.won is not None:
+            self._judge(outcome.faults, is_answered=True)
+            outcome.won.member.credit(proven=proven)
+            self._note_answer()
+            return outcome.won.answer
+        self._judge(outcome.faults, is_answered=False)
+        if outcome.refusal is not None:
+            self._note_answer()
+            raise outcome.refusal
+        error = NoEndpointAnswered({member.endpoint.name: fault for member, fault in outcome.faults})
+        if error.is_missing:
+            self._note_answer()
+        else:
+            self._note_silence(error)
+        raise error
 
     async def call(self, call: Call[T]) -> T:
         """`ask` one thing of any endpoint."""
@@ -167,22 +189,28 @@ class Pool:
     async def ask_hosts(self, question: Question[T]) -> dict[str, T | EndpointFault | JsonRpcError]:
         """Put `question` to every host, for what one alone must not decide. Maps host:port to its answer or failure.
 
-        Of two URLs on one host, the one in better standing speaks, and the other when that one does not answer.
+        Of two URLs on one host, the one in better standing speaks, and the other when that one does not answer. None
+        is asked early: each host is waited for anyway.
         """
+        failed_proofs: list[tuple[Member, EndpointFault]] = []
 
-        async def host_word(members: list[_Member]) -> T | EndpointFault | JsonRpcError:
+        async def host_word(members: list[Member]) -> T | EndpointFault | JsonRpcError:
             first, *others = members
             try:
-                return await self._ask_member(first, question)
+                return await first.ask(question)
             except JsonRpcError as refusal:
                 return refusal
             except EndpointFault as fault:
+                failed_proofs.append((first, fault))
                 return await host_word(others) if others else fault
 
-        by_host: dict[str, list[_Member]] = {}
+        by_host: dict[str, list[Member]] = {}
         for member in self._in_order():
-            by_host.setdefault(member.endpoint.name, []).append(member)
+            by_host.setdefault(member.host, []).append(member)
         words = await asyncio.gather(*(host_word(members) for members in by_host.values()))
+        self._judge(
+            failed_proofs, is_answered=any(not isinstance(word, EndpointFault | JsonRpcError) for word in words)
+        )
         return dict(zip(by_host, words, strict=True))
 
     async def second_host(self, number: int, block_hash: bytes) -> Agreement:
@@ -194,6 +222,29 @@ class Pool:
         return Agreement(
             words={host: word if isinstance(word, HostWord) else HostWord.SILENT for host, word in words.items()}
         )
+
+    def blame(self, fault: EndpointFault) -> None:
+        """Note a fault that was found in an answer after its question was over."""
+        for member in self._members:
+            if member.endpoint.name == fault.endpoint:
+                member.blame(fault)
+
+    @asynccontextmanager
+    async def heads(self, *, block_interval_s: float) -> AsyncIterator[HeadHints]:
+        """Hints of new blocks, for as long as the context lasts, from the nodes that can be listened to: perhaps none.
+
+        They say when to look, and nothing else; looking without them must go on.
+        """
+        hints = HeadHints(block_interval_s=block_interval_s, clock=self._clock)
+        listeners = [member.endpoint.listener(hints, newest=self._newest) for member in self._members]
+        tasks = [asyncio.create_task(listener.run()) for listener in listeners if listener is not None]
+        try:
+            yield hints
+        finally:
+            await _cancel(tasks)
+
+    async def _newest(self) -> int:
+        return read_quantity(await self.call(reads.newest_height()))
 
     async def _word(self, endpoint: Endpoint, number: int, block_hash: bytes) -> HostWord:
         tags: list[reads.Tag] = ["latest", "finalized"] if self._has_finalized_tag else []
@@ -207,36 +258,33 @@ class Pool:
                 return HostWord.NOT_YET
         return HostWord.AGREES if read_bytes(header.hash) == block_hash else HostWord.DISAGREES
 
-    def _in_order(self) -> list[_Member]:
+    def _in_order(self) -> list[Member]:
+        return sorted(self._members, key=lambda member: member.rank)
+
+    def _judge(self, faults: Sequence[tuple[Member, EndpointFault]], *, is_answered: bool) -> None:
+        """Note the failed proofs among `faults`.
+
+        They are lies where another endpoint answered the same question, or only one host was caught. Where several
+        hosts fail and none succeeds, it may be that the chain's format changed: then they are faults like others.
+        """
+        failed = [(member, fault) for member, fault in faults if isinstance(fault, ProofFailed)]
+        is_lie = is_answered or len({member.host for member, _ in failed}) == 1
+        for member, fault in failed:
+            member.blame(fault, is_lie=is_lie)
+
+    def _note_answer(self) -> None:
+        self._unanswered_since = None
+        if self._is_unreadable:
+            self._is_unreadable = False
+            self._alarm.clear(AlertKind.CHAIN_UNREADABLE, self._chain_id)
+
+    def _note_silence(self, error: NoEndpointAnswered) -> None:
         now = self._clock()
-        return sorted(self._members, key=lambda member: (member.aside_until > now, member.last_fault_at))
-
-    async def _ask_member(self, member: _Member, question: Question[T]) -> T:
-        try:
-            if not member.chain_checked:
-                await self._check_chain(member)
-            return await question(member.endpoint)
-        except Missing:
-            raise  # not knowing a transaction is no fault, and a lagging node says so itself
-        except EndpointFault as fault:
-            self._put_aside(member, fault)
-            raise
-
-    async def _check_chain(self, member: _Member) -> None:
-        got = read_quantity(await member.endpoint.call(reads.chain_id()))
-        if got != self._chain_id:
-            raise WrongChain(member.endpoint.name, expected=self._chain_id, got=got)
-        member.chain_checked = True
-
-    def _put_aside(self, member: _Member, fault: EndpointFault) -> None:
-        wished_s = (fault.retry_after_s or 0.0) if isinstance(fault, Throttled) else 0.0
-        cool_down_s = min(max(FIRST_COOL_DOWN_S * 2**member.faults_in_a_row, wished_s), LONGEST_COOL_DOWN_S)
-        member.faults_in_a_row += 1
-        member.last_fault_at = self._clock()
-        member.aside_until = member.last_fault_at + cool_down_s
-        if isinstance(fault, Unreachable):
-            member.chain_checked = False  # whatever answers there next may be another node
-        _log.warning("endpoint put aside", endpoint=fault.endpoint, reason=fault.detail, for_s=cool_down_s)
+        if self._unanswered_since is None:
+            self._unanswered_since = now
+        if now - self._unanswered_since >= UNREADABLE_AFTER_S:
+            self._is_unreadable = True
+            self._alarm.raise_(AlertKind.CHAIN_UNREADABLE, self._chain_id, detail=str(error))
 
 
 @asynccontextmanager
@@ -247,13 +295,41 @@ async def connect(
     has_finalized_tag: bool = True,
     stalled_finality_confirmations: int = 240,
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    alarm: Alarm | None = None,
 ) -> AsyncIterator[Pool]:
-    """A pool over `urls` for as long as the context lasts. Connects lazily: a node that is down is no error here."""
-    async with open_session() as session:
+    """A pool over `urls` - http, https, ws or wss - for as long as the context lasts.
+
+    Connects lazily: a node that is down is no error here. Endpoints out of service are probed in the background.
+    """
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session())
         endpoints = [Endpoint(url, session, timeout_s=timeout_s) for url in urls]
-        yield Pool(
+        for endpoint in endpoints:
+            stack.push_async_callback(endpoint.close)
+        pool = Pool(
             endpoints,
             chain_id=chain_id,
             has_finalized_tag=has_finalized_tag,
             stalled_finality_confirmations=stalled_finality_confirmations,
+            alarm=alarm,
         )
+        stack.push_async_callback(_cancel, [asyncio.create_task(keep_probing(pool.members))])
+        yield pool
+
+
+def _host_of(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> str:
+    """What an endpoint counts as when hosts have to agree.
+
+    A node commonly serves HTTP on one port and WebSocket on another: the latter is no second witness.
+    """
+    if endpoint.transport is TransportKind.WEBSOCKET:
+        for other in endpoints:
+            if other.transport is TransportKind.HTTP and other.url.host == endpoint.url.host:
+                return other.name
+    return endpoint.name
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +16,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from yarl import URL
 
 from openpay.chain.errors import BadAnswer, JsonRpcError, Missing, Throttled, Unreadable
+from openpay.chain.heads import HeadHints, HeadListener
 from openpay.chain.http import HttpTransport
 from openpay.chain.offers import Offers
 from openpay.chain.transport import (
@@ -65,6 +65,7 @@ class Endpoint:
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self.url = URL(url)
+        self._session = session
         self.name = f"{self.url.host}:{self.url.port}"
         transport = WebSocketTransport if self.url.scheme in ("ws", "wss") else HttpTransport
         self._transport: Transport = transport(
@@ -89,18 +90,9 @@ class Endpoint:
         answer: T = decode(body, [call], endpoint=self.name, as_batch=False)[0]
         return answer
 
-    async def batch(self, calls: Sequence[Call[Any]], *, turn: asyncio.Event | None = None) -> list[Any]:
-        """Ask several things in one request; answers in the order of `calls`. The first that failed is raised.
-
-        With `turn`, an answer that has arrived is decoded only once that is set: until then it is bytes, a fraction of
-        the size.
-        """
-        if not calls:
-            return []
-        body = await self.fetch(calls)
-        if turn is not None:
-            await turn.wait()
-        return self.decode(body, calls)
+    async def batch(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Ask several things in one request; answers in the order of `calls`. The first that failed is raised."""
+        return self.decode(await self.fetch(calls), calls) if calls else []
 
     async def fetch(self, calls: Sequence[Call[Any]]) -> bytes:
         """Like `batch`, but the answer as it came: complete, within the size limit, and to this very request.
@@ -112,6 +104,12 @@ class Endpoint:
     def decode(self, body: bytes, calls: Sequence[Call[Any]]) -> list[Any]:
         """The answers in a body that `fetch` brought for the same `calls`. Raises as `batch` does."""
         return decode(body, calls, endpoint=self.name)
+
+    def listener(self, hints: HeadHints, *, newest: Callable[[], Awaitable[int]]) -> HeadListener | None:
+        """Who listens to this node's announcements of new blocks; None where it has no way to make them."""
+        if self.transport is not TransportKind.WEBSOCKET:
+            return None
+        return HeadListener(self.url, self._session, hints, name=self.name, newest=newest)
 
     async def close(self) -> None:
         """Let go of connections that are its own."""

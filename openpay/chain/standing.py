@@ -22,6 +22,8 @@ NOTICEABLE_S = 0.1
 """Latencies below are all the same to us: a fraction of the time between two blocks."""
 FAULTS_WEIGH = 4
 """How many doublings of latency an endpoint stands back for that fails every time."""
+FORGOTTEN_AFTER_S = 60.0
+"""A latency this old says nothing any more, and past faults half as much: who fell behind is tried again."""
 SHORTEST_PATIENCE_S = 0.05
 LONGEST_PATIENCE_S = 1.0
 
@@ -47,10 +49,12 @@ class Standing:
 
     latency_s: float | None = None
     """Moving average over exchanges; None before the first."""
+    measured_at: float = NEVER
     deviation_s: float = 0.0
     """Moving average of how far latencies are from their average."""
     failing: float = 0.0
     """Share of questions that failed, 0 to 1, the newest counting most."""
+    failed_at: float = NEVER
     faults_in_a_row: int = 0
     throttles_in_a_row: int = 0
     aside_until: float = NEVER
@@ -58,18 +62,20 @@ class Standing:
     """Since it was last trusted. Above 0 it is at low trust."""
     proofs_in_a_row: int = 0
 
-    def measured(self, latency_s: float) -> Standing:
+    def measured(self, latency_s: float, now: float) -> Standing:
         """An exchange took so long, whatever its answer was worth."""
         if self.latency_s is None:
-            return replace(self, latency_s=latency_s, deviation_s=latency_s / 2)
-        off_s = abs(latency_s - self.latency_s)
-        return replace(
-            self, latency_s=_moved(self.latency_s, latency_s), deviation_s=_moved(self.deviation_s, off_s)
-        )  # as TCP estimates round trips (RFC 6298)
+            return replace(self, latency_s=latency_s, deviation_s=latency_s / 2, measured_at=now)
+        return replace(  # as TCP estimates round trips (RFC 6298)
+            self,
+            latency_s=_moved(self.latency_s, latency_s),
+            deviation_s=_moved(self.deviation_s, abs(latency_s - self.latency_s)),
+            measured_at=now,
+        )
 
-    def outlasted(self, waited_s: float) -> Standing:
+    def outlasted(self, waited_s: float, now: float) -> Standing:
         """An exchange was given up after so long: it would have taken longer, which is all that is known of it."""
-        return self if waited_s < (self.latency_s or 0.0) else self.measured(waited_s)
+        return self if waited_s < (self.latency_s or 0.0) else self.measured(waited_s, now)
 
     def answered(self, *, proven: bool) -> Standing:
         """A question was answered, and the answer passed its check; `proven` when that check was a proof.
@@ -94,7 +100,8 @@ class Standing:
         faults_in_a_row = self.faults_in_a_row + 1
         return replace(
             self,
-            failing=_moved(self.failing, 1.0),
+            failing=_moved(self._failing_at(now), 1.0),
+            failed_at=now,
             faults_in_a_row=faults_in_a_row,
             aside_until=now + _cool_down_s(max(faults_in_a_row, self.lies)),
             proofs_in_a_row=0,
@@ -119,14 +126,18 @@ class Standing:
         """Whether the time for which it was put aside still runs, at low trust or not."""
         return self.aside_until > now
 
-    def rank(self, now: float) -> tuple[int, bool, int]:
-        """Sorts endpoints: the lowest is asked first.
+    def rank(self, now: float, *, wait_s: float = 0.0) -> tuple[int, bool, int]:
+        """Sorts endpoints: the lowest is asked first. `wait_s` comes on top of its latency: it would have to wait.
 
         Latencies count by doublings above `NOTICEABLE_S`, so that those that hardly differ keep the order in which they
-        were configured. One that was never measured counts as fast: it is tried, and measured.
+        were configured. One that was not measured lately counts as fast: it is tried, and measured.
         """
-        doublings = math.log2(max((self.latency_s or 0.0) / NOTICEABLE_S, 1.0))
-        return _ORDER.index(self.place(now)), self.is_aside(now), int(doublings + FAULTS_WEIGH * self.failing)
+        latency_s = self.latency_s if now - self.measured_at < FORGOTTEN_AFTER_S else None
+        doublings = math.log2(max(((latency_s or 0.0) + wait_s) / NOTICEABLE_S, 1.0))
+        return _ORDER.index(self.place(now)), self.is_aside(now), int(doublings + FAULTS_WEIGH * self._failing_at(now))
+
+    def _failing_at(self, now: float) -> float:
+        return self.failing * 0.5 ** ((now - self.failed_at) / FORGOTTEN_AFTER_S) if self.failing else 0.0
 
     @property
     def patience_s(self) -> float:

@@ -15,6 +15,7 @@ from openpay.chain.errors import BadAnswer, JsonRpcError, NoEndpointAnswered, Un
 from openpay.chain.pool import HostWord, Pool, connect
 from openpay.chain.rpc import Call, Endpoint
 from tests.chain.fake_node import FakeNode, serve
+from tests.chain.manual_clock import ManualClock
 from tests.chain.samples import header
 from tests.support.process import free_port
 
@@ -23,14 +24,6 @@ GOOD = b"\xaa" * 32
 OTHER = b"\xbb" * 32
 REVERT = ValueError({"code": 3, "message": "execution reverted", "data": "0x1234"})
 REFUSAL = ValueError({"code": -32000, "message": "missing trie node"})
-
-
-class ManualClock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @asynccontextmanager
@@ -61,21 +54,6 @@ async def test_faulty_endpoint_is_left_alone_while_it_cools_down_and_then_comes_
         good.results["eth_blockNumber"] = None
         clock.now = 11
         assert await pool.call(NUMBER) == "0x3"
-
-
-async def test_cool_down_doubles_from_ten_seconds_to_five_minutes() -> None:
-    clock, bad, good = ManualClock(), node(number=5), node("0x2")  # type: ignore[arg-type]
-    async with pool_of(bad, good, clock=clock) as pool:
-        for cool_down in (10, 20, 40, 80, 160, 300, 300):
-            # Keep the good one's last fault newer, so that the bad one leads as soon as it is allowed to.
-            pool._members[1].last_fault_at = clock.now + 1
-            asked = bad.asked.count("eth_blockNumber")
-            await pool.call(NUMBER)
-            assert bad.asked.count("eth_blockNumber") == asked + 1
-            clock.now += cool_down - 1
-            await pool.call(NUMBER)
-            assert bad.asked.count("eth_blockNumber") == asked + 1
-            clock.now += 1
 
 
 async def test_endpoint_put_aside_is_asked_at_once_when_no_other_answers() -> None:

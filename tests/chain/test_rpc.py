@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -170,6 +171,16 @@ async def test_answer_that_is_not_what_was_asked_for_is_a_bad_answer(body: str, 
             await endpoint.call(NUMBER)
 
 
+@pytest.fixture
+def recursion_limit_of_the_program() -> Iterator[None]:
+    """Libraries of other tests raise this process's limit; the program keeps Python's own (tests/test_recursion.py)."""
+    raised = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(raised)
+
+
+@pytest.mark.usefixtures("recursion_limit_of_the_program")
 @pytest.mark.parametrize("field", ["result", "error"])
 async def test_answer_nested_thousands_of_levels_deep_is_a_bad_answer(field: str) -> None:
     nested = "[" * 100_000 + "]" * 100_000

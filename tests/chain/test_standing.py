@@ -25,8 +25,8 @@ NEW = Standing()
 
 latencies = st.floats(min_value=0, max_value=100)
 events: st.SearchStrategy[Event] = st.one_of(
-    latencies.map(lambda latency: lambda standing, now: standing.measured(latency)),
-    latencies.map(lambda waited: lambda standing, now: standing.outlasted(waited)),
+    latencies.map(lambda latency: lambda standing, now: standing.measured(latency, now)),
+    latencies.map(lambda waited: lambda standing, now: standing.outlasted(waited, now)),
     st.booleans().map(lambda proven: lambda standing, now: standing.answered(proven=proven)),
     st.just(Standing.faulted),
     st.just(Standing.lied),
@@ -124,35 +124,48 @@ def test_one_that_asks_for_fewer_requests_stays_in_service_while_it_still_answer
 
 
 def test_slower_one_is_asked_after_a_faster_one_but_small_differences_do_not_count() -> None:
-    assert NEW.measured(0.5).rank(0) > NEW.measured(0.2).rank(0)
-    assert NEW.measured(0.09).rank(0) == NEW.measured(0.001).rank(0) == NEW.rank(0)
+    assert NEW.measured(0.5, 0.0).rank(0) > NEW.measured(0.2, 0.0).rank(0)
+    assert NEW.measured(0.09, 0.0).rank(0) == NEW.measured(0.001, 0.0).rank(0) == NEW.rank(0)
+
+
+def test_one_that_would_have_to_wait_is_asked_after_one_that_is_free() -> None:
+    assert NEW.measured(0.01, 0.0).rank(0, wait_s=2.0) > NEW.measured(0.5, 0.0).rank(0)
 
 
 @given(latencies, latencies)
 def test_of_two_that_never_failed_the_faster_never_ranks_behind(one: float, other: float) -> None:
     slow, fast = max(one, other), min(one, other)
-    assert NEW.measured(fast).rank(0) <= NEW.measured(slow).rank(0)
+    assert NEW.measured(fast, 0.0).rank(0) <= NEW.measured(slow, 0.0).rank(0)
 
 
 def test_one_that_fails_often_is_asked_after_one_that_is_somewhat_slower() -> None:
-    unsteady = unproven(after(NEW.measured(0.1), Standing.faulted, 5), 0.0)
+    unsteady = unproven(after(NEW.measured(0.1, 0.0), Standing.faulted, 5), 0.0)
     assert unsteady.place(0.0) is Place.IN_SERVICE
-    assert unsteady.rank(0) > NEW.measured(0.2).rank(0)
+    assert unsteady.rank(0) > NEW.measured(0.2, 0.0).rank(0)
+
+
+def test_one_that_fell_behind_is_tried_again_after_a_while() -> None:
+    slow = NEW.measured(5.0, 0.0)
+    assert slow.rank(59.0) > NEW.rank(59.0)
+    assert slow.rank(61.0) == NEW.rank(61.0)
+    unsteady = unproven(after(NEW, Standing.faulted, 3), 0.0)
+    assert unsteady.rank(1.0) > NEW.rank(1.0)
+    assert unsteady.rank(300.0) == NEW.rank(300.0)
 
 
 def test_average_follows_a_change_within_a_few_measurements() -> None:
-    standing = after(NEW.measured(0.01), lambda each, _: each.measured(1.0), 10)
+    standing = after(NEW.measured(0.01, 0.0), lambda each, _: each.measured(1.0, 0.0), 10)
     assert standing.latency_s == pytest.approx(1.0, abs=0.15)
 
 
 def test_patience_is_longer_for_one_whose_answers_vary() -> None:
-    steady = after(NEW, lambda each, _: each.measured(0.1), 20)
-    unsteady = after(NEW, lambda each, _: each.measured(0.02).measured(0.18), 20)
+    steady = after(NEW, lambda each, _: each.measured(0.1, 0.0), 20)
+    unsteady = after(NEW, lambda each, _: each.measured(0.02, 0.0).measured(0.18, 0.0), 20)
     assert steady.patience_s < unsteady.patience_s
 
 
 def test_one_given_up_for_another_is_known_to_be_slow_and_no_worse() -> None:
-    standing = NEW.measured(0.1).outlasted(1.0)
+    standing = NEW.measured(0.1, 0.0).outlasted(1.0, 0.0)
     assert standing.latency_s == pytest.approx(0.28)
     assert (standing.failing, standing.aside_until) == (0.0, NEVER)
-    assert NEW.measured(0.1).outlasted(0.01).latency_s == 0.1
+    assert NEW.measured(0.1, 0.0).outlasted(0.01, 0.0).latency_s == 0.1
