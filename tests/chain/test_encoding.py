@@ -115,3 +115,17 @@ def test_prefix_never_changes_the_value_that_is_read(text: str) -> None:
     assert read_quantity(text) == 0x10
     assert read_bytes(text) == b"\x10"
     assert rlp_hex.quantity("0x10") == "10"
+
+
+@given(strategies.receipts, st.integers(5, 0x7F))
+def test_receipt_of_a_later_type_is_encoded_like_every_typed_receipt_so_far(served: dict[str, Any], later: int) -> None:
+    known = naive.receipt(served | {"type": "0x2"})
+    receipt = msgspec.convert(served | {"type": hex(later)}, Receipt)
+    assert bytes.fromhex(encoding.receipt(receipt)) == bytes([later]) + known[1:]
+
+
+@pytest.mark.parametrize("text", ["", "0x", "0x80", "0x05", "0x100", "5", "0xA", "0x1\n", "-0x5"])
+def test_receipt_type_that_none_can_be_is_refused(text: str) -> None:
+    receipt = Receipt(status="0x1", cumulative_gas_used="0x1", logs_bloom="0x" + "00" * 256, logs=(), type=text)
+    with pytest.raises(ValueError):
+        encoding.receipt(receipt)
