@@ -27,15 +27,24 @@ from openpay.store.rescans import SqlRescans
 from openpay.store.rewinds import SqlRewinds
 from openpay.store.vault_looks import SqlVaultLooks
 
-_TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03", "08000", "08003", "08006"})
-"""PostgreSQL: serialization failure, deadlock, too many connections, shutdown, starting up, connection lost."""
+_TRANSIENT_SQLSTATES = frozenset(
+    {"40001", "40P01", "53100", "53200", "53300", "57P01", "57P02", "57P03", "08000", "08003", "08006"}
+)
+"""PostgreSQL: serialization failure, deadlock, disk full, out of memory, too many connections, shutdown, starting up,
+connection lost."""
 
 
-_SQLITE_AWAY = ("database is locked", "database table is locked", "unable to open database file", "disk I/O error")
+_SQLITE_AWAY = (
+    "database is locked",
+    "database table is locked",
+    "database or disk is full",
+    "unable to open database file",
+    "disk I/O error",
+)
 
 
 class DatabaseBusy(RetryableError):
-    """The database was locked, restarting or away; nothing was written."""
+    """The database was locked, full, restarting or away; nothing was written."""
 
 
 class SqlUnitOfWork:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,15 +39,21 @@ _SETTINGS = {
 class PostgresCluster:
     """A running cluster that anybody on this machine may enter as ``openpay``; it holds nothing worth protecting."""
 
-    def __init__(self, *, process: subprocess.Popen[bytes], port: int, directory: Path) -> None:
-        self.process = process
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, *, postgres: Path, port: int, directory: Path, settings: Mapping[str, str]) -> None:
+        self._postgres = postgres
+        self._settings = settings
         self.port = port
         self.directory = directory
         self._created = 0
 
     @classmethod
-    def start(cls) -> PostgresCluster:
-        """Initialise and start a cluster, in under a second. Raises FileNotFoundError where there is no PostgreSQL."""
+    def start(cls, **settings: str) -> PostgresCluster:
+        """Initialise and start a cluster, in under a second; ``settings`` are the server's own.
+
+        Raises FileNotFoundError where there is no PostgreSQL.
+        """
         initdb = _find_initdb()
         postgres = initdb.with_name("postgres")
         account = _server_account()
@@ -70,22 +76,32 @@ class PostgresCluster:
         )
         if initialised.returncode != 0:
             raise RuntimeError(f"{initdb} failed: {initialised.stderr}")
-        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
         # Another program may take the port between our asking for a free one and the server's using it.
         for _ in range(3):
-            port = free_port()
-            process = spawn(
-                [str(postgres), "-D", str(data), "-p", str(port), "-k", str(directory), *settings],
-                log=log,
-                end_signal=signal.SIGQUIT,
-                directories=(directory,),
-                user=account,
-            )
-            cluster = cls(process=process, port=port, directory=directory)
-            wait_until(cluster._is_ready_or_gone, timeout_s=START_TIMEOUT_S, what="PostgreSQL accepts connections")
-            if process.poll() is None:
+            cluster = cls(postgres=postgres, port=free_port(), directory=directory, settings=_SETTINGS | settings)
+            if cluster._run():
                 return cluster
-        raise RuntimeError(f"PostgreSQL ended with status {process.returncode}: {log.read_text()[-2000:]}")
+        raise RuntimeError(f"PostgreSQL ended with status {cluster.process.returncode}: {log.read_text()[-2000:]}")
+
+    def restart(self) -> None:
+        """End it without a word to anybody who is connected, and start it again on the same port and data."""
+        stop(self.process, signal.SIGQUIT)
+        if not self._run():
+            raise RuntimeError(f"PostgreSQL did not start again: {(self.directory / 'log').read_text()[-2000:]}")
+
+    def _run(self) -> bool:
+        """Start the server and wait until it is ready; False when it ended instead."""
+        settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
+        data, place = str(self.directory / "data"), str(self.directory)
+        self.process = spawn(
+            [str(self._postgres), "-D", data, "-p", str(self.port), "-k", place, *settings],
+            log=self.directory / "log",
+            end_signal=signal.SIGQUIT,
+            directories=(self.directory,),
+            user=_server_account(),
+        )
+        wait_until(self._is_ready_or_gone, timeout_s=START_TIMEOUT_S, what="PostgreSQL accepts connections")
+        return self.process.poll() is None
 
     def stop(self) -> None:
         """End the cluster and remove its files. May be called twice."""
