@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from collections.abc import Coroutine
+from typing import Any
 
 import structlog
 
 from openpay.app.ports import Clock, Database
 from openpay.app.signals import Signals
 from openpay.chain.escrow import EscrowClient
+from openpay.chain.heads import HeadHints
 from openpay.chain.pool import Pool
+from openpay.chain.provers import processor_count
 from openpay.domain.alerts import Alarm, AlertKind, Silent
 from openpay.domain.chains import Chain
 from openpay.errors import RetryableError
+from watcher.catch_up import CatchUp
 from watcher.facts import FactFinder
 from watcher.follower import Follower
 from watcher.metrics import ChainMetrics, uncounted
@@ -22,6 +26,8 @@ from watcher.watch_set import WatchSet
 
 LONGEST_POLL_S = 1.0
 SHORTEST_POLL_S = 0.1
+SLOW_POLLS = 4
+"""So many times longer is the wait for the next look while nodes announce their blocks."""
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
 
@@ -44,21 +50,35 @@ class Watcher:
         metrics: ChainMetrics | None = None,
     ) -> None:
         self._chain_id = chain.chain_id
+        self._pool = pool
+        self._block_interval_s = chain.block_interval_s
         self._alarm = alarm or Silent()
         self._metrics = metrics or uncounted(chain.chain_id)
         # Half an interval: a block is seen when it is half an interval old at most, on average a quarter.
         self._poll_s = min(max(chain.block_interval_s / 2, SHORTEST_POLL_S), LONGEST_POLL_S)
         watched = WatchSet(db, chain.chain_id, monotonic=time.monotonic)
         finder = FactFinder(chain, pool, db, watched)
-        self._follower = Follower(chain, pool, db, escrow, finder, signals=signals, wall=wall, alarm=self._alarm)
+        self._catch_up = CatchUp(chain, pool, processes=processor_count())
+        self._follower = Follower(
+            chain, pool, db, escrow, finder, signals=signals, wall=wall, alarm=self._alarm, catch_up=self._catch_up
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the chain until `stop` is set. A node or database that is away is waited for, however long.
 
         Raises `FatalError` when going on would risk money: another watcher, or a reorg below finality.
         """
+        try:
+            async with self._pool.heads(block_interval_s=self._block_interval_s) as hints:
+                await self._follow(stop, hints)
+        finally:
+            await self._catch_up.close()
+
+    async def _follow(self, stop: asyncio.Event, hints: HeadHints) -> None:
         pause_s = FIRST_PAUSE_S
+        was_hinted = False
         while not stop.is_set():
+            hints.take()
             try:
                 progressed = await self._follower.step()
             except RetryableError as error:
@@ -69,10 +89,28 @@ class Watcher:
                 continue
             pause_s = FIRST_PAUSE_S
             self._alarm.clear(AlertKind.WATCHER_STOPPED, self._chain_id)  # by whomever it was raised
-            if not progressed:
-                await _sleep(stop, self._poll_s)
+            was_hinted = not progressed and await self._wait(stop, hints, in_vain=was_hinted)
+
+    async def _wait(self, stop: asyncio.Event, hints: HeadHints, *, in_vain: bool) -> bool:
+        """Until it is time to look again; whether that is for a hint.
+
+        `in_vain` says that the last look was for a hint and found nothing: then the node that is asked lags behind the
+        one that announces, and is polled as if there were no hints; or hints are invented, and must not hurry us on.
+        """
+        poll_s = self._poll_s
+        if in_vain:
+            await _sleep(stop, SHORTEST_POLL_S)
+        elif hints.are_coming:
+            poll_s *= SLOW_POLLS
+        return await _sleep(stop, poll_s, unless=hints.wait())
 
 
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+async def _sleep(stop: asyncio.Event, seconds: float, *, unless: Coroutine[Any, Any, None] | None = None) -> bool:
+    """Sleep until `stop` is set or `unless` is over, at most so long; whether it was for `unless`."""
+    waits = [asyncio.ensure_future(each) for each in (stop.wait(), unless) if each is not None]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return unless is not None and waits[-1].done()
+    finally:
+        for wait in waits:
+            wait.cancel()

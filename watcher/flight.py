@@ -12,9 +12,11 @@ FIRST = 4
 MOST = 64
 WORTH_IT = 1.1
 """How many times faster a step up must be to be kept: less may be chance."""
-PATIENCE = 20
-"""Windows before another step up is tried, after one that brought nothing."""
-PATIENCE_AFTER_TROUBLE = 5
+FIRST_REST = 2
+"""Windows before another step up is tried, after one that brought nothing; doubled each time that it brings nothing
+again."""
+LONGEST_REST = 32
+REST_AFTER_TROUBLE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,8 @@ class Flight:
     """Blocks a second at `settled`."""
     rest: int = 0
     """Windows until something larger is tried."""
+    next_rest: int = FIRST_REST
+    """How long the rest is if that brings nothing."""
 
     @property
     def window(self) -> int:
@@ -39,10 +43,14 @@ class Flight:
         requests or did not answer in time."""
         if troubled:
             halved = max(1, self.size // 2)
-            return Flight(size=halved, settled=halved, rest=PATIENCE_AFTER_TROUBLE)
+            return Flight(size=halved, settled=halved, rest=REST_AFTER_TROUBLE)
         if self.rest > 0:
             return replace(self, rest=self.rest - 1)
-        if self.size > self.settled and rate < self.settled_rate * WORTH_IT:
-            return replace(self, size=self.settled, rest=PATIENCE)
+        is_tried = self.size > self.settled
+        if is_tried and rate < self.settled_rate * WORTH_IT:
+            longer = min(LONGEST_REST, 2 * self.next_rest)
+            return replace(self, size=self.settled, rest=self.next_rest, next_rest=longer)
         # Either this size has proven itself, or the rest is over: try more.
-        return Flight(size=min(MOST, self.size + (self.size + 1) // 2), settled=self.size, settled_rate=rate)
+        larger = min(MOST, self.size + (self.size + 1) // 2)
+        next_rest = FIRST_REST if is_tried else self.next_rest
+        return Flight(size=larger, settled=self.size, settled_rate=rate, next_rest=next_rest)

@@ -20,24 +20,20 @@ from openpay.app.ports import Clock, Database
 from openpay.app.signals import Signals
 from openpay.chain import headers
 from openpay.chain.blocks import Header, read_bytes, read_quantity
-from openpay.chain.errors import NoEndpointAnswered
+from openpay.chain.errors import NoEndpointAnswered, NotAgreed
 from openpay.chain.escrow import EscrowClient
 from openpay.chain.pool import Pool
-from openpay.chain.proofs import ProvenBlock
+from openpay.domain.alerts import Alarm, Silent
 from openpay.domain.assessment import EscrowAnswer
 from openpay.domain.chains import Chain
 from openpay.errors import ChainUnavailable, ReorgBelowFinality, RetryableError
-from watcher.backfill import read_blocks
+from watcher.backfill import ReadBlock
+from watcher.catch_up import FAR_BEHIND, CatchUp
 from watcher.facts import FactFinder
 from watcher.finality import final_candidate, vouched_number
 from watcher.local_chain import Extends, Gap, Known, Link, Reorg, TooDeep, Unlinked, relate
 from watcher.record import Record
-
-FAR_BEHIND = 64
-"""Blocks. Further behind than this, final blocks share a transaction."""
-BLOCKS_PER_TRANSACTION = 50
-BLOCKS_PER_STEP = 100
-"""How much is read before the head, and whether to stop, are looked at again."""
+from watcher.unproven import Unproven
 
 _log = structlog.get_logger(__name__)
 
@@ -63,6 +59,8 @@ class Follower:
         *,
         signals: Signals,
         wall: Clock,
+        alarm: Alarm | None = None,
+        catch_up: CatchUp | None = None,
     ) -> None:
         self._chain = chain
         self._pool = pool
@@ -71,6 +69,8 @@ class Follower:
         self._finder = finder
         self._signals = signals
         self._wall = wall
+        self._catch_up = catch_up or CatchUp(chain, pool)
+        self._unproven = Unproven(alarm or Silent(), chain.chain_id)
         self._record: Record | None = None
         self._is_far_behind = False
 
@@ -82,9 +82,11 @@ class Follower:
         """
         try:
             return await self._step()
-        except RetryableError:
+        except RetryableError as error:
             # A commit whose outcome was never heard may have happened: ask the database where we stand.
             self._record = None
+            if isinstance(error, NotAgreed):
+                self._unproven.held(error)
             raise
 
     async def _step(self) -> bool:
@@ -95,6 +97,7 @@ class Follower:
                 return await self._begin(heads)
             self._record = await Record.load(self._db, cursor)
         self._tell_lag(self._record, heads.latest.number)
+        await self._catch_up.begin_step(self._record.tip.number, heads.latest.number)
         match relate(self._record.view(), [heads.latest]):
             case Known():
                 return False
@@ -115,7 +118,7 @@ class Follower:
             first = max(0, candidate.number)
         if first > heads.latest.number:
             return False
-        async with aclosing(read_blocks(self._pool, first, first)) as blocks:
+        async with aclosing(self._catch_up.blocks(first, first)) as blocks:
             async for block in blocks:
                 await self._commit([block], heads)
         return True
@@ -127,7 +130,7 @@ class Follower:
         one.
         """
         first = record.tip.number + 1
-        last = min(last, first + BLOCKS_PER_STEP - 1)
+        last = self._catch_up.last_of_step(first, last)
         try:
             return await self._read(record, heads, first, last)
         except NoEndpointAnswered as error:
@@ -136,21 +139,21 @@ class Follower:
             return record.tip.number >= first or await self._read(record, heads, first, first)
 
     async def _read(self, record: Record, heads: Heads, first: int, last: int) -> bool:
-        pending: list[ProvenBlock] = []
-        async with aclosing(read_blocks(self._pool, first, last)) as blocks:
+        batch = self._catch_up.batch()
+        async with aclosing(self._catch_up.blocks(first, last)) as blocks:
             async for block in blocks:
-                parent = pending[-1].hash if pending else record.tip.hash
+                parent = batch.blocks[-1].hash if batch.blocks else record.tip.hash
                 if block.parent_hash != parent:
                     # The node's chain is not ours, or changed while it was read. Keep what links, then look.
-                    if pending:
-                        await self._commit(pending, heads)
+                    if batch.blocks:
+                        await self._commit(batch.blocks, heads)
                     return await self._switch_branch(record, _link_of(block))
-                pending.append(block)
-                if len(pending) == BLOCKS_PER_TRANSACTION or not self._may_share(block.number, heads):
-                    await self._commit(pending, heads)
-                    pending = []
-        if pending:
-            await self._commit(pending, heads)
+                batch.add(block)
+                if batch.is_full or not self._may_share(block.number, heads):
+                    await self._commit(batch.blocks, heads)
+                    batch = self._catch_up.batch()
+        if batch.blocks:
+            await self._commit(batch.blocks, heads)
         return True
 
     def _may_share(self, number: int, heads: Heads) -> bool:
@@ -158,7 +161,7 @@ class Follower:
         candidate = final_candidate(self._chain, head=heads.latest.number, finalized=heads.finalized)
         return heads.latest.number - number > FAR_BEHIND and number <= candidate.number
 
-    async def _commit(self, blocks: Sequence[ProvenBlock], heads: Heads) -> None:
+    async def _commit(self, blocks: Sequence[ReadBlock], heads: Heads) -> None:
         """Find what consecutive blocks mean, and store it in one transaction."""
         wall_now = self._wall.now()
         facts = await self._finder.find(blocks, self._record, head=heads.latest.number, wall_now=wall_now)
@@ -178,8 +181,10 @@ class Follower:
         else:
             self._record.extend([fact.block for fact in facts], final_number=committed.cursor.final_number)
         self._tell(committed, facts)
+        self._unproven.committed(blocks)
+        self._catch_up.committed(blocks[-1].number, heads.latest.number)
 
-    async def _final_number(self, blocks: Sequence[ProvenBlock], heads: Heads) -> int | None:
+    async def _final_number(self, blocks: Sequence[ReadBlock], heads: Heads) -> int | None:
         """The newest block that is final once `blocks` are linked, vouched for by the hosts; None for no news."""
         head = blocks[-1].number
         candidate = final_candidate(self._chain, head=head, finalized=heads.finalized)
@@ -195,7 +200,7 @@ class Follower:
             _log.error("no second host answers: depth takes its place", hosts=str(agreement))
         return vouched_number(self._chain, candidate, agreement, head=head)
 
-    def _hash_at(self, number: int, blocks: Sequence[ProvenBlock]) -> bytes | None:
+    def _hash_at(self, number: int, blocks: Sequence[ReadBlock]) -> bytes | None:
         if number >= blocks[0].number:
             return blocks[number - blocks[0].number].hash
         return self._record.hash_at(number) if self._record is not None else None
@@ -310,5 +315,5 @@ def _link(header: Header) -> Link:
     )
 
 
-def _link_of(block: ProvenBlock) -> Link:
+def _link_of(block: ReadBlock) -> Link:
     return Link(number=block.number, hash=block.hash, parent_hash=block.parent_hash)

@@ -35,15 +35,13 @@ class Unproven:
 
     def committed(self, blocks: Sequence[ProvenBlock | DigestedBlock]) -> None:
         """These blocks were committed: the streak of each part begins, goes on, or is over."""
-        agreed = {
-            part: block.number for block in reversed(blocks) if isinstance(block, ProvenBlock) for part in block.agreed
-        }
+        agreed = {part: block.number for block in reversed(blocks) for part in block.agreed}
         for part, number in agreed.items():
             if part not in self._told:
                 self._told.add(part)
                 self._raise(part, f"block {number} is not proven: {_WHAT[part]}")
         newest = blocks[-1]
-        over = self._may_be_open - (newest.agreed if isinstance(newest, ProvenBlock) else frozenset())
+        over = self._may_be_open - newest.agreed
         for part in over:
             self._alarm.clear(AlertKind.BLOCK_NOT_PROVEN, self._chain_id, subject=part.value)
         self._may_be_open -= over

@@ -17,8 +17,10 @@ import msgspec
 from aiohttp import web
 
 from openpay.chain import encoding
-from openpay.chain.blocks import Header, Receipt, Transaction
+from openpay.chain.blocks import Header, Log, Receipt, Transaction, read_bytes
+from openpay.chain.bloom import logs_bloom
 from openpay.chain.trie import index_trie_root
+from openpay.domain.chains import Chain, Token
 from openpay.domain.keccak import keccak
 
 CHAIN_ID = 56
@@ -27,44 +29,92 @@ LOGS = 1_000
 TRANSFER_TOPIC = "0x" + keccak(b"Transfer(address,address,uint256)").hex()
 TOKEN = "0x" + "55" * 20
 """The first log of every transaction is a transfer of this token; the others are of other contracts."""
+CHAIN = Chain(
+    chain_id=CHAIN_ID,
+    name="benchmark",
+    escrow=b"\xee" * 20,
+    tokens=(
+        Token(symbol="USDT", asset_index=0, contract=read_bytes(TOKEN), decimals=18),
+        Token(symbol="BNB", asset_index=1, contract=None, decimals=18),
+    ),
+    start_block=1,
+)
+
+
+CONTENTS = 40
+"""How many different contents there are; longer chains repeat them under headers of their own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """The transactions and receipts of a block as JSON text, and what its header says of them."""
+
+    transactions_json: bytes
+    receipts_json: bytes
+    commitments: dict[str, str]
+    payments: int
+    """How many transfers to a watched address it holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServedBlock:
-    """A block and its receipts as JSON text, as a node sends them."""
+    """A block as a node sends it. `opening` is the JSON text of its header, not closed."""
 
     number: int
     hash: str
-    header_json: bytes
-    block_json: bytes
-    receipts_json: bytes
+    opening: bytes
+    content: Content
+
+    @property
+    def header_json(self) -> bytes:
+        return self.opening + b',"transactions":[]}'
+
+    @property
+    def block_json(self) -> bytes:
+        return b"".join((self.opening, b',"transactions":', self.content.transactions_json, b"}"))
+
+    @property
+    def receipts_json(self) -> bytes:
+        return self.content.receipts_json
 
 
 def make_chain(length: int, *, watched: Sequence[bytes] = ()) -> list[ServedBlock]:
-    """Blocks 1 to `length`, linked and whole. Each of `watched` receives one transfer somewhere."""
+    """Blocks 1 to `length`, linked and whole. Of the contents, the first ones hold a transfer to each of `watched`."""
     chance = random.Random(56)
+    count = min(length, CONTENTS)
+    contents = [_make_content(chance, watched[at::count]) for at in range(count)]
     chain: list[ServedBlock] = []
     parent = "0x" + "00" * 32
     for number in range(1, length + 1):
-        due = watched[number - 1 :: length]
-        chain.append(_make_block(chance, number, parent, due))
+        chain.append(_make_block(chance, number, parent, contents[number % count]))
         parent = chain[-1].hash
     return chain
 
 
-def _make_block(chance: random.Random, number: int, parent: str, watched: Sequence[bytes]) -> ServedBlock:
+def _make_block(chance: random.Random, number: int, parent: str, content: Content) -> ServedBlock:
+    header = _header(chance, number, parent) | content.commitments
+    block_hash = "0x" + keccak(bytes.fromhex(encoding.header(msgspec.convert(header, Header)))).hex()
+    opening = _json(header | {"hash": block_hash, "uncles": [], "size": "0x20000"})
+    return ServedBlock(number=number, hash=block_hash, opening=opening[:-1], content=content)
+
+
+def _make_content(chance: random.Random, watched: Sequence[bytes]) -> Content:
     transactions = [_transaction(chance, index) for index in range(TRANSACTIONS)]
     per_transaction = [LOGS // TRANSACTIONS + (index < LOGS % TRANSACTIONS) for index in range(TRANSACTIONS)]
     receipts = [_receipt(chance, count, index) for index, count in enumerate(per_transaction)]
     for receipt, address in zip(receipts, watched, strict=False):
         receipt["logs"][0]["topics"][2] = "0x" + address.rjust(32, b"\0").hex()
-    header = _header(chance, number, parent)
-    header["transactionsRoot"] = _root(transactions, Transaction, encoding.transaction)
-    header["receiptsRoot"] = _root(receipts, Receipt, encoding.receipt)
-    block_hash = "0x" + keccak(bytes.fromhex(encoding.header(msgspec.convert(header, Header)))).hex()
-    header["hash"] = block_hash
-    # What nodes add for convenience is part of what has to be transferred and parsed.
-    place = {"blockHash": block_hash, "blockNumber": hex(number)}
+    logs = [msgspec.convert(receipt["logs"], list[Log]) for receipt in receipts]
+    for receipt, its_logs in zip(receipts, logs, strict=True):
+        receipt["logsBloom"] = "0x" + logs_bloom(its_logs).hex()
+    commitments = {
+        "transactionsRoot": _root(transactions, Transaction, encoding.transaction),
+        "receiptsRoot": _root(receipts, Receipt, encoding.receipt),
+        "logsBloom": "0x" + logs_bloom(log for its_logs in logs for log in its_logs).hex(),
+    }
+    # What nodes add for convenience is part of what has to be transferred and parsed. Nothing reads it, so that it
+    # may be that of another block.
+    place = {"blockHash": _hex(chance, 32), "blockNumber": "0x3b9aca0"}
     for index, (transaction, receipt) in enumerate(zip(transactions, receipts, strict=True)):
         raw = bytes.fromhex(encoding.transaction(msgspec.convert(transaction, Transaction)))
         place |= {"transactionIndex": hex(index)}
@@ -77,12 +127,11 @@ def _make_block(chance: random.Random, number: int, parent: str, watched: Sequen
         receipt |= {"contractAddress": None, "gasUsed": "0x12345", "effectiveGasPrice": "0x3b9aca00"}
         for log in receipt["logs"]:
             log |= place | {"transactionHash": transaction["hash"], "logIndex": "0x1", "removed": False}
-    return ServedBlock(
-        number=number,
-        hash=block_hash,
-        header_json=_json(header | {"transactions": [], "uncles": [], "size": "0x20000"}),
-        block_json=_json(header | {"transactions": transactions, "uncles": [], "size": "0x20000"}),
+    return Content(
+        transactions_json=_json(transactions),
         receipts_json=_json(receipts),
+        commitments=commitments,
+        payments=len(watched),
     )
 
 
@@ -107,7 +156,6 @@ def _receipt(chance: random.Random, logs: int, index: int) -> dict[str, Any]:
         "type": "0x0" if index % 2 else "0x2",
         "status": "0x1",
         "cumulativeGasUsed": hex(100_000 * (index + 1)),
-        "logsBloom": _hex(chance, 256),
         "logs": [_transfer(chance, TOKEN if place == 0 else _hex(chance, 20)) for place in range(logs)],
     }
 
@@ -124,7 +172,6 @@ def _header(chance: random.Random, number: int, parent: str) -> dict[str, Any]:
         "sha3Uncles": word(),
         "miner": _hex(chance, 20),
         "stateRoot": word(),
-        "logsBloom": _hex(chance, 256),
         "difficulty": "0x2",
         "number": hex(number),
         "gasLimit": hex(55_000_000),
@@ -140,8 +187,6 @@ def _header(chance: random.Random, number: int, parent: str) -> dict[str, Any]:
         "parentBeaconBlockRoot": "0x" + "00" * 32,
         "requestsHash": word(),
         "hash": "0x" + "00" * 32,
-        "transactionsRoot": "",
-        "receiptsRoot": "",
     }
 
 
@@ -161,12 +206,12 @@ def _json(value: object) -> bytes:
 
 
 @contextmanager
-def serving(chain: Sequence[ServedBlock]) -> Iterator[str]:
+def serving(chain: Sequence[ServedBlock], *, latency_s: float = 0.0) -> Iterator[str]:
     """The URL of a JSON-RPC node with these blocks, in a process of its own so that serving costs the measured
-    process nothing. Its answers are ready-made bytes."""
+    process nothing. Its answers are ready-made bytes; `latency_s` is how far away it seems to be."""
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("fork")
-    process = context.Process(target=_serve, args=(chain, theirs), daemon=True)
+    process = context.Process(target=_serve, args=(chain, latency_s, theirs), daemon=True)
     process.start()
     try:
         yield f"http://127.0.0.1:{ours.recv()}/"
@@ -175,7 +220,7 @@ def serving(chain: Sequence[ServedBlock]) -> Iterator[str]:
         process.join()
 
 
-def _serve(chain: Sequence[ServedBlock], ready: Connection) -> None:
+def _serve(chain: Sequence[ServedBlock], latency_s: float, ready: Connection) -> None:
     by_hash = {block.hash: block for block in chain}
     by_number = {hex(block.number): block for block in chain} | {"latest": chain[-1], "finalized": chain[-1]}
 
@@ -196,6 +241,8 @@ def _serve(chain: Sequence[ServedBlock], ready: Connection) -> None:
 
     async def handle(request: web.Request) -> web.Response:
         asked = msgspec.json.decode(await request.read())
+        if latency_s:
+            await asyncio.sleep(latency_s)
         body = b"[" + b",".join(map(answer, asked)) + b"]" if isinstance(asked, list) else answer(asked)
         return web.Response(body=body, content_type="application/json")
 
