@@ -119,7 +119,7 @@ async def _body(pool: Pool, block_hash: bytes) -> _Body:
         body = agreed(await pool.ask_hosts(serve), _difference, part=Part.HEADER, what=what).body
         return _prove_what_can_be(body, block_hash)
 
-    return await proven_or_agreed(pool, ask, agree)
+    return await proven_or_agreed(pool, ask, agree, proven=True)
 
 
 def _prove_what_can_be(body: _Body, block_hash: bytes) -> _Body:
@@ -206,7 +206,7 @@ async def _receipts(pool: Pool, block_hash: bytes, body: _Body) -> tuple[Receipt
         return receipts
 
     try:
-        return await pool.ask(ask)
+        return await pool.ask(ask, proven=True)
     except (NoEndpointAnswered, JsonRpcError):
         if is_absent or not body.is_understood:
             return None

@@ -7,7 +7,8 @@ from typing import TypeVar
 from openpay.chain.bodies import body_calls, read_body
 from openpay.chain.errors import JsonRpcError, NoEndpointAnswered
 from openpay.chain.fallback import RECEIPTS, fetch_unproven_block
-from openpay.chain.pool import Pool, Question
+from openpay.chain.member import Question
+from openpay.chain.pool import Pool
 from openpay.chain.proofs import ProvenBlock
 from openpay.chain.rpc import Endpoint
 
@@ -40,7 +41,7 @@ async def fetch_block_with(pool: Pool, block_hash: bytes, ask: Question[T]) -> T
             raise
 
     try:
-        return await pool.ask(ask_for_receipts)
+        return await pool.ask(ask_for_receipts, proven=True)
     except NoEndpointAnswered as error:
         if error.is_outage:
             raise

@@ -62,7 +62,7 @@ async def header_by_hash(pool: Pool, block_hash: bytes) -> Header:
         prove_header(header, block_hash=block_hash, endpoint=endpoint.name)
         return header
 
-    return await proven_or_agreed(pool, ask, lambda: agreed_header(pool, block_hash))
+    return await proven_or_agreed(pool, ask, lambda: agreed_header(pool, block_hash), proven=True)
 
 
 async def hashes_at(pool: Pool, numbers: range) -> list[bytes]:
@@ -112,8 +112,13 @@ def read_header(served: Json, block_hash: bytes, endpoint: Endpoint) -> Header:
     return header
 
 
-async def proven_or_agreed(pool: Pool, ask: Callable[[Endpoint], Awaitable[T]], agree: Callable[[], Awaitable[T]]) -> T:
-    """What one endpoint can prove, else what hosts agree on - asked only when some endpoint did serve an answer."""
+async def proven_or_agreed(
+    pool: Pool, ask: Question[T], agree: Callable[[], Awaitable[T]], *, proven: bool = False
+) -> T:
+    """What one endpoint can prove, else what hosts agree on - asked only when some endpoint did serve an answer.
+
+    `proven` as in `Pool.ask`: false where the answer is whole in itself, but need not be part of any chain.
+    """
     is_served = False
 
     async def note(endpoint: Endpoint) -> T:
@@ -125,7 +130,7 @@ async def proven_or_agreed(pool: Pool, ask: Callable[[Endpoint], Awaitable[T]], 
             raise
 
     try:
-        return await pool.ask(note)
+        return await pool.ask(note, proven=proven)
     except (NoEndpointAnswered, JsonRpcError):
         if not is_served:
             raise
