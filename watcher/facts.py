@@ -21,6 +21,16 @@ from watcher.reports import ReportedTransactions
 from watcher.watch_set import WatchSet
 
 
+class _Everybody:
+    """A set of addresses that none is missing from."""
+
+    def __contains__(self, address: object) -> bool:
+        return True
+
+
+_EVERYBODY = _Everybody()
+
+
 class FactFinder:
     """Turns proven blocks of one chain into facts to commit."""
 
@@ -28,6 +38,7 @@ class FactFinder:
         self._chain_id = chain.chain_id
         self._matcher = Matcher(chain)
         self._pool = pool
+        self._db = db
         self._watched = watched
         self._internal = InternalTransfers(chain, pool, db)
         self._reports = ReportedTransactions(chain.chain_id, pool, db, self._matcher)
@@ -58,6 +69,14 @@ class FactFinder:
             attempts = await self._reports.look_up(record, wall_now=wall_now)
             newest = replace(newest, attempts=tuple(attempts))
         return [*facts[:-1], newest]
+
+    async def find_for_all(self, blocks: Sequence[ProvenBlock]) -> list[BlockFacts]:
+        """The facts of old blocks for every payment there ever was, watched any more or not. Neither balances nor
+        reports: nodes no longer have the state of these blocks."""
+        paid = {address for block in blocks for address in self._matcher.recipients(block, _EVERYBODY)}
+        async with self._db.read() as uow:
+            payments = await uow.payments.ids_by_address(self._chain_id, paid)
+        return [await self._facts(block, payments) for block in blocks]
 
     def _open(self, block: ReadBlock) -> ReadBlock:
         """`block` whole, unless its digest shows that it is of no concern."""

@@ -130,7 +130,7 @@ async def commit_blocks(
         if new.reread_to is not None and not new.is_rereading:
             reread = await uow.rewinds.marked(new.chain_id, limit=REREAD_AT_ONCE)
             await uow.rewinds.unmark(new.chain_id, reread)
-            if len(reread) < REREAD_AT_ONCE:
+            if not await uow.rewinds.is_any_marked(new.chain_id):
                 new = replace(new, reread_to=None)
         await uow.chain.move_cursor(old, new)
         waiting, signed = await _touched_by_finality(uow, old, new)

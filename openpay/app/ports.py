@@ -273,7 +273,10 @@ class Rewinds(Protocol):
     async def mark(self, chain_id: int, payment_ids: Collection[str]) -> None:
         """Payments to judge once the chain was read again."""
 
-    async def marked(self, chain_id: int, *, limit: int) -> list[str]: ...
+    async def marked(self, chain_id: int, *, limit: int) -> list[str]:
+        """Those of them whose balances are not in doubt: what no log shows is on record again."""
+
+    async def is_any_marked(self, chain_id: int) -> bool: ...
     async def unmark(self, chain_id: int, payment_ids: Collection[str]) -> None: ...
 
 

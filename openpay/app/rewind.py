@@ -56,10 +56,10 @@ async def survey(db: Database, chain_id: int, target: int) -> Position:
         )
 
 
-async def older_place(db: Database, chain_id: int, below: int) -> tuple[int, bytes] | None:
-    """The newest block below a height that anything on record names."""
+async def newest_place(db: Database, chain_id: int, at_or_below: int) -> tuple[int, bytes] | None:
+    """Number and hash of the newest block up to a height that anything on record names."""
     async with db.read() as uow:
-        return await uow.rewinds.newest_place(chain_id, below - 1)
+        return await uow.rewinds.newest_place(chain_id, at_or_below)
 
 
 async def rewind(db: Database, position: Position, block: Block, *, wall_now: int, tokens: tuple[Token, ...]) -> Cursor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from openpay.app.clock import SystemClock
 from openpay.app.ports import Database
 from openpay.app.records import Block
-from openpay.app.rewind import Position, older_place, rewind, survey
+from openpay.app.rewind import Position, newest_place, rewind, survey
 from openpay.bootstrap.installation import configured_chains, open_pools
 from openpay.chain.blocks import read_bytes, read_quantity
 from openpay.chain.headers import hashes_at, header_by_hash
@@ -22,9 +22,6 @@ from openpay.store import Store, schema
 from openpay.store.leader import without_leader
 
 Echo = Callable[[str], None]
-
-PLACES_TRIED = 40
-"""How many recorded blocks are held against the chain to name one that it contains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +91,11 @@ async def vouched_block(pool: Pool, db: Database, chain: Chain, position: Positi
             "compare the nodes, and leave out the one that is wrong"
         )
     if position.place is not None and not await _contains(pool, position.place, (position.target, block_hash)):
+        far_enough = await _far_enough(pool, db, chain, position.place[0])
+        advice = "no block on record is" if far_enough is None else f"rewind to block {far_enough} or below"
         raise Invalid(
             f"block {position.place[0]} is on record with hash 0x{position.place[1].hex()}, and is not on the chain: "
-            f"rewind further, {await _advice(pool, db, chain, position.place)}",
+            f"{advice}",
             code="rewind_too_short",
         )
     header = await header_by_hash(pool, block_hash)
@@ -122,17 +121,25 @@ async def _contains(pool: Pool, place: tuple[int, bytes], known: tuple[int, byte
     return agreement.confirmed
 
 
-async def _advice(pool: Pool, db: Database, chain: Chain, wrong: tuple[int, bytes]) -> str:
-    """To where a rewind would be far enough."""
-    below = wrong[0]
-    for _ in range(PLACES_TRIED):
-        place = await older_place(db, chain.chain_id, below)
-        if place is None:
-            return f"to any block below {below}"
-        if await _contains(pool, place):
-            return f"to block {place[0]} or above it, but below {below}"
-        below = place[0]
-    return f"below block {below}"
+async def _far_enough(pool: Pool, db: Database, chain: Chain, wrong: int) -> int | None:
+    """The highest block to which a rewind is far enough, `wrong` being too high; None where none below is."""
+
+    async def holds(target: int) -> bool:
+        place = await newest_place(db, chain.chain_id, target)
+        return place is None or await _contains(pool, place)
+
+    low, step = wrong - 1, 1
+    while low >= 0 and not await holds(low):
+        wrong, low, step = low, low - step, 2 * step
+    if low < 0 and (wrong == 0 or not await holds(low := 0)):
+        return None
+    while wrong - low > 1:
+        middle = (low + wrong) // 2
+        if await holds(middle):
+            low = middle
+        else:
+            wrong = middle
+    return low
 
 
 def describe(position: Position, block: Block) -> list[str]:

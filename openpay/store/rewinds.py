@@ -15,6 +15,7 @@ from openpay.store.tables import (
     block_ranges,
     blocks,
     deposits,
+    doubted_balances,
     escrow_logs,
     operator_transactions,
     payments,
@@ -131,13 +132,18 @@ class SqlRewinds(Repository):
         )
 
     async def marked(self, chain_id: int, *, limit: int) -> list[str]:
+        doubted = select(doubted_balances.c.payment_id)
         query = (
             select(rewound_payments.c.payment_id)
-            .where(rewound_payments.c.chain_id == chain_id)
+            .where(rewound_payments.c.chain_id == chain_id, rewound_payments.c.payment_id.not_in(doubted))
             .order_by(rewound_payments.c.payment_id)
             .limit(limit)
         )
         return list(await self._connection.scalars(query))
+
+    async def is_any_marked(self, chain_id: int) -> bool:
+        query = select(rewound_payments.c.payment_id).where(rewound_payments.c.chain_id == chain_id).limit(1)
+        return await self._connection.scalar(query) is not None
 
     async def unmark(self, chain_id: int, payment_ids: Collection[str]) -> None:
         await self._connection.execute(

@@ -186,16 +186,25 @@ async def test_folded_range_is_cut_and_continued(world: World) -> None:
     await world.add()
     await world.mine(0)
     await mine_to(world, 80, branch="main")
-    position = await survey(world.store, 56, 10)
-    block = world.facts(10, branch="main").block
-    await rewind(world.store, position, replace(block, number=10), wall_now=1, tokens=())
-    world.read[56] = [facts for facts in world.read[56] if facts.block.number <= 10]
-    world.read[56][-1] = replace(world.read[56][-1], block=replace(block, number=10))
+    await take_back(world, 10)
     async with world.store.read() as uow:
         assert await uow.chain.covered(56) == (0, 10)
     await mine_to(world, 90, branch="other")
     async with world.store.read() as uow:
         assert await uow.chain.covered(56) == (0, 90)
+
+
+async def test_rewind_below_the_first_block_ever_read_starts_from_there(world: World) -> None:
+    await world.add()
+    await world.mine(40)
+    await mine_to(world, 80, deposits={45: [make_deposit(100)]}, branch="main")
+    facts = replace(world.facts(20), block=replace(world.facts(20).block, parent_hash=bytes(32)))
+    await rewind(world.store, await survey(world.store, 56, 20), facts.block, wall_now=1, tokens=())
+    world.read[56] = [facts]
+    await mine_to(world, 83, deposits={45: [make_deposit(100)]}, branch="main")
+    async with world.store.read() as uow:
+        assert await uow.chain.covered(56) == (20, 83)
+    assert (await world.get()).reversed_at is None
 
 
 async def test_survey_counts_what_would_go_and_names_the_newest_block_that_stays(world: World) -> None:

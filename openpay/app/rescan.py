@@ -1,0 +1,161 @@
+"""Reading blocks once more: `openpay rescan`. Whoever leads the watching of the chain does it, a part at a time.
+
+Invariant: `next` of a request stands at block n exactly when all that was missing of the blocks before it is on record.
+Deposits, what follows from them, and `next` are committed together; what was on record before is not added again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from openpay.app.follow import BlockFacts
+from openpay.app.judging import judge
+from openpay.app.ports import Database, UnitOfWork
+from openpay.app.records import EscrowLog, Found, Rescan
+from openpay.app.refunds import signed_refunds
+from openpay.domain.chains import Token
+from openpay.domain.deposit import Deposit
+from openpay.domain.payment import Payment
+from openpay.domain.rescanning import correct
+from openpay.errors import ConcurrentChange, Invalid
+
+MOST_NAMED = 100
+"""Deposits that a request remembers one by one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What may be read now of a request: up to `last`, which is final for us."""
+
+    rescan: Rescan
+    last: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reread:
+    """The request as it stands now, the payments that changed, and how many events were stored."""
+
+    rescan: Rescan
+    changed: tuple[Payment, ...]
+    events: int
+
+
+async def request_rescan(db: Database, chain_id: int, first: int, last: int, *, now: int) -> Rescan:
+    """Ask the watcher to read blocks `first` to `last` once more. Raises `Invalid`."""
+    if first < 0 or last < first:
+        raise Invalid(f"blocks {first} to {last} are no range: name the first block and the last", code="invalid_range")
+    async with db.write() as uow:
+        cursor = await uow.chain.cursor(chain_id)
+        if cursor is None or cursor.final_number is None:
+            raise Invalid(f"no final block was read of chain {chain_id} yet: let the watcher run", code="nothing_read")
+        if last > cursor.final_number:
+            raise Invalid(
+                f"block {last} is not final: only blocks up to {cursor.final_number} can be read once more, and the "
+                "watcher is at those above",
+                code="not_final",
+            )
+        return await uow.rescans.add(chain_id, first, last, now=now)
+
+
+async def rescan_of(db: Database, rescan_id: int) -> Rescan | None:
+    """How far a request is."""
+    async with db.read() as uow:
+        return await uow.rescans.get(rescan_id)
+
+
+async def next_part(db: Database, chain_id: int) -> Part | None:
+    """What is to be read now; None where nothing is asked for, or may be read."""
+    async with db.read() as uow:
+        rescan = await uow.rescans.next_open(chain_id)
+        cursor = None if rescan is None else await uow.chain.cursor(chain_id)
+    if rescan is None or cursor is None or cursor.final_number is None:
+        return None
+    last = min(rescan.last, cursor.final_number)  # a rewind may have made less final than when it was asked for
+    return Part(rescan=rescan, last=last) if rescan.next <= last else None
+
+
+async def commit_part(
+    db: Database, rescan: Rescan, facts: Sequence[BlockFacts], *, wall_now: int, tokens: Sequence[Token]
+) -> Reread:
+    """Add what consecutive final blocks hold that is not on record, with all that follows from it.
+
+    The first block is the request's `next`. Raises `ConcurrentChange` when another watcher read them, or a rewind took
+    them back.
+    """
+    last = facts[-1].block
+    async with db.write() as uow:
+        cursor = await uow.chain.cursor(rescan.chain_id)
+        if cursor is None or cursor.final_number is None or cursor.final_number < last.number:
+            raise ConcurrentChange(f"block {last.number} of chain {rescan.chain_id} is not final any more")
+        deposits = await _add_deposits(uow, [deposit for fact in facts for deposit in fact.deposits])
+        logs = await _add_logs(uow, rescan.chain_id, facts)
+        is_done = last.number >= rescan.last
+        after = replace(
+            rescan,
+            next=last.number + 1,
+            last_hash=last.hash,
+            seen_at=wall_now,
+            done_at=wall_now if is_done else None,
+            found_deposits=rescan.found_deposits + len(deposits),
+            found_logs=rescan.found_logs + len(logs),
+            found=(*rescan.found, *map(_found, deposits))[:MOST_NAMED],
+        )
+        if not await uow.rescans.save(after, read_from=rescan.next):
+            raise ConcurrentChange(
+                f"rescan {rescan.id} is no longer at block {rescan.next}: another watcher is running"
+            )
+        signed = await signed_refunds(uow, rescan.chain_id, logs)
+        news = {deposit.payment_id for deposit in deposits}
+        news |= {log.payment_id for log in logs if log.payment_id is not None}
+        changed, told = await judge(
+            uow, cursor, news, set(signed) - news, answers={}, signed=signed, tokens=tokens, wall_now=wall_now
+        )
+        return Reread(rescan=after, changed=changed, events=told)
+
+
+async def give_up(db: Database, rescan: Rescan, failure: str, *, wall_now: int) -> None:
+    """End a request that cannot be carried out. What it found so far stays."""
+    async with db.write() as uow:
+        await uow.rescans.save(
+            replace(rescan, seen_at=wall_now, done_at=wall_now, failure=failure), read_from=rescan.next
+        )
+
+
+async def _add_deposits(uow: UnitOfWork, found: Sequence[Deposit]) -> list[Deposit]:
+    """Store those that are not on record; what they explain is no longer money from inside a contract."""
+    payment_ids = list(dict.fromkeys(deposit.payment_id for deposit in found))
+    recorded = await uow.deposits.of(payment_ids)
+    new: list[Deposit] = []
+    for payment_id in payment_ids:
+        theirs = [deposit for deposit in found if deposit.payment_id == payment_id]
+        correction = correct(recorded.get(payment_id, ()), theirs)
+        for deposit, units in correction.reduced:
+            await uow.deposits.reduce(deposit, units)
+        new += correction.new
+    await uow.deposits.add(new)
+    return new
+
+
+async def _add_logs(uow: UnitOfWork, chain_id: int, facts: Sequence[BlockFacts]) -> list[EscrowLog]:
+    """Store the escrow's logs that are not on record."""
+    found = [log for fact in facts for log in fact.escrow_logs]
+    if not found:
+        return []
+    recorded = await uow.chain.escrow_logs_in(chain_id, found[0].block_number, found[-1].block_number)
+    known = {(log.block_hash, log.log_index) for log in recorded}
+    new = [log for log in found if (log.block_hash, log.log_index) not in known]
+    ids = await uow.payments.ids_by_terms(chain_id, {log.terms_id for log in new if log.terms_id is not None})
+    logs = [replace(log, payment_id=None if log.terms_id is None else ids.get(log.terms_id)) for log in new]
+    await uow.chain.add_escrow_logs(logs)
+    return logs
+
+
+def _found(deposit: Deposit) -> Found:
+    return Found(
+        payment_id=deposit.payment_id,
+        token=deposit.token,
+        units=deposit.units,
+        tx_hash=deposit.tx_hash,
+        block_number=deposit.block_number,
+    )

@@ -1,0 +1,150 @@
+"""A reorg below finality, and the way back from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from openpay.app.reconcile import reconcile
+from openpay.app.records import Cursor
+from openpay.app.rewind import rewind, survey
+from openpay.bootstrap.rewinding import vouched_block
+from openpay.chain.blocks import read_bytes
+from openpay.chain.holdings import ChainHoldings
+from openpay.domain.payment import Payment, Status
+from openpay.errors import Invalid, ReorgBelowFinality
+from tests.watcher.code import forward
+from tests.watcher.scene import CHAIN_ID, Scene, due
+
+
+async def stopped_below_finality(scene: Scene) -> None:
+    with pytest.raises(ReorgBelowFinality):
+        await scene.watch()
+
+
+async def rewound(scene: Scene, target: int) -> Cursor:
+    """Do what `openpay rewind` does, and start a new watcher."""
+    position = await survey(scene.store, CHAIN_ID, target)
+    block = await vouched_block(scene.pool, scene.store, scene.chain, position)
+    cursor = await rewind(scene.store, position, block, wall_now=1, tokens=scene.chain.tokens)
+    scene.restart()
+    return cursor
+
+
+async def differences(scene: Scene) -> list[object]:
+    return list((await reconcile(scene.store, ChainHoldings({CHAIN_ID: scene.pool}), scene.chain)).differences)
+
+
+async def paid_at(scene: Scene, token: str = "USDT") -> tuple[Payment, str, int]:
+    """A payment that is paid and final, the raw transfer, and the block before the transfer's."""
+    payment = await scene.create(token)
+    raw = scene.sign(scene.transfer(token, payment.address, due(payment, token)[0]))
+    before = scene.anvil.block_number()
+    scene.anvil.rpc("eth_sendRawTransaction", raw)
+    await scene.mine(12)
+    assert await scene.status(payment) is Status.PAID
+    return payment, raw, before
+
+
+async def test_payment_whose_transfer_is_on_the_other_branch_too_is_not_reversed(either_scene: Scene) -> None:
+    scene = either_scene
+    payment, raw, before = await paid_at(scene)
+    scene.anvil.reorg(scene.anvil.block_number() - before, [(raw, 3)])
+    await stopped_below_finality(scene)
+    stood = (await scene.cursor()).number
+
+    cursor = await rewound(scene, before)
+
+    assert (cursor.number, cursor.reread_to) == (before, stood)
+    assert await scene.deposits(payment) == []
+    assert (await scene.now(payment)).reversed_at is None
+    await scene.mine(15)
+    now = await scene.now(payment)
+    (deposit,) = await scene.deposits(payment)
+    assert deposit.block_number == before + 4
+    assert (now.status, now.reversed_at) == (Status.PAID, None)
+    assert now.completion is not None
+    assert (now.completion.block_number, now.completion.block_hash) == (deposit.block_number, deposit.block_hash)
+    assert "reversed" not in await scene.events(payment)
+    assert (await scene.cursor()).reread_to is None
+    assert await differences(scene) == []
+
+
+async def test_payment_whose_money_is_gone_is_reversed_once_the_other_branch_is_as_final(scene: Scene) -> None:
+    payment, _, before = await paid_at(scene)
+    scene.anvil.reorg(scene.anvil.block_number() - before)
+    await stopped_below_finality(scene)
+    stood = (await scene.cursor()).number
+    await rewound(scene, before)
+    await scene.watch()
+    while (await scene.cursor()).final_number < stood:  # type: ignore[operator]
+        assert (await scene.now(payment)).reversed_at is None
+        assert "reversed" not in await scene.events(payment)
+        await scene.mine(1)
+    now = await scene.now(payment)
+    assert (now.status, now.reversed_at is not None) == (Status.PAID, True)
+    assert (await scene.events(payment)).count("reversed") == 1
+    await scene.mine(5)
+    assert (await scene.events(payment)).count("reversed") == 1
+    assert await differences(scene) == []
+
+
+async def test_money_that_no_log_shows_is_found_again(scene: Scene) -> None:
+    payment = await scene.create("BNB")
+    before = scene.anvil.block_number()
+    forward(scene, payment, due(payment, "BNB")[0])
+    await scene.mine(12)
+    assert await scene.status(payment) is Status.PAID
+    # Blocks change above the money only, and the rewind goes below it.
+    scene.anvil.reorg(5)
+    await rewound(scene, before)
+    await scene.watch()
+    await scene.mine(15)
+    now = await scene.now(payment)
+    assert (now.status, now.reversed_at) == (Status.PAID, None)
+    assert await scene.received(payment, "BNB") == due(payment, "BNB")[0]
+    assert await differences(scene) == []
+
+
+async def test_confirming_payment_goes_back_to_pending_and_is_paid_on_the_other_branch(scene: Scene) -> None:
+    payment = await scene.create("USDT")
+    before = scene.anvil.block_number()
+    raw = scene.sign(scene.transfer("USDT", payment.address, due(payment, "USDT")[0]))
+    scene.anvil.rpc("eth_sendRawTransaction", raw)
+    await scene.mine(8)
+    await rewound(scene, before - 5)
+    assert await scene.status(payment) is Status.PENDING
+    await scene.mine(4)
+    assert await scene.status(payment) is Status.PAID
+
+
+async def test_rewind_must_go_below_every_recorded_block_that_is_gone(scene: Scene) -> None:
+    payment, _, before = await paid_at(scene)
+    scene.anvil.reorg(scene.anvil.block_number() - before)
+    await stopped_below_finality(scene)
+    recorded = (await scene.deposits(payment))[0].block_number
+    for target in (recorded, recorded + 1):
+        with pytest.raises(Invalid, match=rf"block {target} is on record .* rewind to block {before} or below"):
+            await rewound(scene, target)
+    assert [deposit.block_number for deposit in await scene.deposits(payment)] == [recorded]
+
+
+@pytest.mark.parametrize("target", [-1, 10**9])
+async def test_there_must_be_something_to_take_back(scene: Scene, target: int) -> None:
+    with pytest.raises(Invalid):
+        await rewound(scene, target)
+
+
+async def test_rewind_far_below_what_is_folded_is_caught_up_with(scene: Scene) -> None:
+    payment, _, before = await paid_at(scene)
+    await scene.mine(70)
+    stood = (await scene.cursor()).number
+    await rewound(scene, before - 3)
+    await scene.mine(1)
+    cursor = await scene.cursor()
+    assert (cursor.hash, cursor.reread_to) == (read_bytes(scene.anvil.block()["hash"]), stood)
+    await scene.mine(12)
+    assert (await scene.cursor()).reread_to is None
+    async with scene.store.read() as uow:
+        assert await uow.chain.covered(CHAIN_ID) == (0, (await scene.cursor()).number)
+    assert (await scene.now(payment)).reversed_at is None
+    assert await differences(scene) == []
