@@ -17,6 +17,7 @@ from openpay.chain import reads
 from openpay.chain.agreement import Json, agreed, header_difference
 from openpay.chain.blocks import Header, read_bytes, read_quantity
 from openpay.chain.errors import BadAnswer, JsonRpcError, NoEndpointAnswered, NotAgreed, Part, ProofFailed, Unreadable
+from openpay.chain.member import Question
 from openpay.chain.pool import Pool
 from openpay.chain.proofs import prove_header
 from openpay.chain.rpc import Endpoint
