@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -141,6 +142,16 @@ async def test_trace_that_cannot_be_read_is_missing_and_no_fault_of_the_endpoint
         assert isinstance(word, Missing)
 
 
+@pytest.fixture
+def recursion_limit_of_the_program() -> Iterator[None]:
+    """Libraries of other tests raise this process's limit; the program keeps Python's own (tests/test_recursion.py)."""
+    raised = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(raised)
+
+
+@pytest.mark.usefixtures("recursion_limit_of_the_program")
 async def test_calls_nested_too_deep_to_read_are_missing_and_no_fault_of_the_endpoint(anvil: Anvil) -> None:
     """Whoever pays can nest calls a thousand levels deep, and a node may invent more: that puts no endpoint aside."""
     deep = b'{"result":' + b'{"type":"CALL","calls":[' * 20_000 + b"]}" * 20_000 + b"}"
