@@ -145,7 +145,10 @@ def _roughly(seconds: int) -> str:
         return "a few seconds"
     if seconds < 90:
         return f"about {-(-seconds // 10) * 10} seconds"
-    return f"about {-(-seconds // 60)} minutes"
+    if seconds <= 90 * 60:
+        return f"about {-(-seconds // 60)} minutes"
+    hours = -(-seconds // 3_600)
+    return f"about {hours} hours" if hours <= 48 else f"about {-(-hours // 24)} days"
 
 
 def _joined(items: list[str] | tuple[str, ...]) -> str:

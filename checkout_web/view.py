@@ -13,6 +13,7 @@ from math import ceil
 from urllib.parse import urlsplit
 
 from checkout_web.refunds import RefundLine, refund_lines
+from openpay.app.lag import lag_s
 from openpay.app.payments import PaymentView
 from openpay.app.records import Cursor
 from openpay.domain.address import to_checksum
@@ -119,6 +120,10 @@ class Checkout:
     tx_hash: str | None
     refunds: tuple[RefundLine, ...]
     catching_up: bool
+    """Whether the watcher's view of the network is too old to be taken as current."""
+    behind_s: int | None
+    """How old that view is, while it is too old; in steps, so that viewers are not sent every second of it. None: it
+    is current, or nothing was read at all."""
     can_cancel: bool
     can_retry: bool
     success_url: str | None
@@ -137,11 +142,13 @@ class Checkout:
 
 def present(view: PaymentView, *, merchant: str, chain: Chain, now: int, wall_now: int) -> Checkout:
     """Build the page's content. `now` is the payment clock's time, `wall_now` the server's; both Unix seconds."""
-    payment, cursor = view.payment, view.cursor
+    payment = view.payment
     completion = payment.completion
     confirmations = view.confirmations or 0
     missing = max(0, payment.required_confirmations - confirmations)
     tallies = view.tallies
+    catching_up, behind_s = view_age(view.cursor, chain, now=now, wall_now=wall_now)
+    matters = payment.status in OPEN
     return Checkout(
         payment_id=payment.id,
         part=choose_part(view, now=now),
@@ -168,7 +175,8 @@ def present(view: PaymentView, *, merchant: str, chain: Chain, now: int, wall_no
         wait_s=ceil(missing * chain.block_interval_s) if missing else None,
         tx_hash=None if completion is None or completion.tx_hash is None else "0x" + completion.tx_hash.hex(),
         refunds=refund_lines(view.refunds, lambda token: _decimals(token, payment, chain)),
-        catching_up=payment.status in OPEN and is_catching_up(cursor, chain, now=now, wall_now=wall_now),
+        catching_up=catching_up and matters,
+        behind_s=behind_s if matters else None,
         can_cancel=payment.status in WAITING and not view.deposits,
         can_retry=payment.can_be_retried,
         success_url=return_url(payment.success_url, payment.id),
@@ -201,16 +209,15 @@ def choose_part(view: PaymentView, *, now: int) -> Part:
             return Part.EXPIRED_RECEIVED if view.deposits else Part.EXPIRED
 
 
-def is_catching_up(cursor: Cursor | None, chain: Chain, *, now: int, wall_now: int) -> bool:
-    """Whether the watcher's view of the network is too old to be taken as current.
-
-    Three ways to be late: it has not read for a while, the newest block it read is old, or many are still to read.
-    """
+def view_age(cursor: Cursor | None, chain: Chain, *, now: int, wall_now: int) -> tuple[bool, int | None]:
+    """Whether the watcher's view of the network is too old to be taken as current, and how old it then is."""
     if cursor is None:
-        return True
-    allowed_s = max(CATCHING_UP_AFTER_S, 3 * chain.block_interval_s)
-    unread_s = (cursor.seen_head - cursor.number) * chain.block_interval_s
-    return max(wall_now - cursor.read_at, now - cursor.time, unread_s) > allowed_s
+        return True, None
+    behind_s = lag_s(cursor, chain, now=now, wall_now=wall_now)
+    if behind_s <= max(CATCHING_UP_AFTER_S, 3 * chain.block_interval_s):
+        return False, None
+    step_s = 10 if behind_s < 90 else 60
+    return True, ceil(behind_s / step_s) * step_s
 
 
 def is_ended(checkout: Checkout) -> bool:

@@ -4,6 +4,7 @@
 export function showState(live, message) {
   if (message.tag === live.dataset.tag) return null;
   const before = live.querySelector("[data-part]");
+  const wasBehind = live.querySelector("[data-behind]");
   const focused = live.contains(document.activeElement) ? document.activeElement : null;
   const openParts = [...live.querySelectorAll("details[open]")].map((element) => element.className);
 
@@ -24,7 +25,11 @@ export function showState(live, message) {
 
   const after = live.querySelector("[data-part]");
   const samePart = before && after && before.dataset.part === after.dataset.part;
-  return samePart && after.dataset.part !== "underpaid" ? null : message.title;
+  if (!samePart || after.dataset.part === "underpaid") return message.title;
+  // Said when it begins and when it is over, not with every minute in between.
+  const behind = live.querySelector("[data-behind]");
+  if (behind && !wasBehind) return behind.textContent;
+  return wasBehind && !behind ? "Up to date with the network again." : null;
 }
 
 function restoreFocus(live, focused) {

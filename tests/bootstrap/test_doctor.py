@@ -225,5 +225,5 @@ async def test_command_prints_a_line_for_each_check_and_fails_with_any(
         monkeypatch.setattr(console, "read_settings", lambda chosen=chosen: chosen)
         result = await asyncio.to_thread(CliRunner().invoke, cli.app, ["doctor"])
         assert result.exit_code == status, result.output
-        assert len(result.stdout.splitlines()) == 13
+        assert len(result.stdout.splitlines()) == 14
         assert all(line.startswith(("ok    ", "warn  ", "FAIL  ")) for line in result.stdout.splitlines())

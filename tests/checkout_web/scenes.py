@@ -125,6 +125,7 @@ class Shop:
         attempts: Sequence[RevertedAttempt] = (),
         final: bool = False,
         answers: dict[str, EscrowAnswer] | None = None,
+        read_at: int | None = None,
     ) -> Committed:
         """Commit the next block at the clock's time; `final` makes it final at once."""
         self.number += 1
@@ -141,7 +142,7 @@ class Shop:
             final_number=self.number if final else None,
             seen_head=self.number,
             answers=answers or {},
-            wall_now=self.clock.seconds,
+            wall_now=self.clock.seconds if read_at is None else read_at,
         )
         self.signals.notify("payments", "events")
         return committed
@@ -167,6 +168,13 @@ class Shop:
     async def pay(self, payment: Payment, units: int = 25 * WHOLE, token: str = "USDT") -> None:
         """Mine a block with one transfer."""
         await self.mine(deposits=[self.deposit(payment, units, token)])
+
+    async def mine_at(self, time: int, payment: Payment, units: int = 25 * WHOLE) -> None:
+        """Read now a block of the past, with one transfer."""
+        now, self.clock.seconds = self.clock.seconds, time
+        deposit = self.deposit(payment, units)
+        await self.mine(deposits=[deposit], read_at=now)
+        self.clock.seconds = now
 
     async def revert(self, payment: Payment) -> None:
         """Mine a block in which the transaction reported by the page failed."""

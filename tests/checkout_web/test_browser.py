@@ -197,6 +197,26 @@ async def test_where_events_do_not_come_through_the_page_polls(
         await heading(page, "Payment found")
 
 
+async def test_a_view_that_lags_is_said_once_and_so_is_its_end(
+    browser: Browser, server: TestServer, shop: Shop
+) -> None:
+    payment = await shop.create()
+    async with visiting(browser, server) as visit:
+        page = await visit.open(payment)
+        line, announced = page.locator("[data-behind]"), page.locator("#announcer")
+        await expect(line).to_have_count(0)
+        shop.clock.seconds += 60
+        await expect(line).to_contain_text("about 60 seconds behind")
+        await expect(announced).to_contain_text("Catching up with the network: about 60 seconds behind.")
+        shop.clock.seconds += 120
+        await expect(line).to_contain_text("about 3 minutes behind")
+        await expect(announced).to_contain_text("about 60 seconds behind")  # not read out minute by minute
+        await shop.mine()
+        await expect(line).to_have_count(0)
+        await expect(announced).to_have_text("Up to date with the network again.")
+        visit.assert_nothing_was_wrong()
+
+
 async def test_the_countdown_ticks_silently_and_speaks_at_thresholds(
     browser: Browser, server: TestServer, shop: Shop
 ) -> None:
@@ -291,6 +311,19 @@ async def test_without_javascript_everything_needed_to_pay_is_there(
         visit.assert_nothing_was_wrong()
 
 
+async def test_without_javascript_a_view_that_lags_is_said_too(
+    browser: Browser, server: TestServer, shop: Shop
+) -> None:
+    payment = await shop.create()
+    shop.clock.seconds += 300
+    async with visiting(browser, server, PHONE, java_script_enabled=False) as visit:
+        page = await visit.open(payment)
+        await expect(page.get_by_text("Catching up with the network: about 5 minutes behind.")).to_be_visible()
+        await shop.mine()
+        await page.reload()
+        await expect(page.locator("[data-behind]")).to_have_count(0)
+
+
 async def test_without_javascript_the_customer_can_cancel(browser: Browser, server: TestServer, shop: Shop) -> None:
     payment = await shop.create()
     async with visiting(browser, server, java_script_enabled=False) as visit:
@@ -333,6 +366,22 @@ async def test_every_state_is_accessible_and_fits_every_screen(
                 width = await page.evaluate("document.documentElement.scrollWidth")
                 assert width <= size["width"], f"{name} is {width} pixels wide"
     assert violations == {}
+
+
+@pytest.mark.parametrize("part", [Part.WAITING, Part.CLOSING, Part.CONFIRMING])
+async def test_a_view_that_lags_is_accessible_and_fits_every_screen(
+    browser: Browser, server: TestServer, shop: Shop, part: Part
+) -> None:
+    payment = await shop.scene(part, **LONG)
+    shop.clock.seconds += 400
+    async with visiting(browser, server) as visit:
+        page = await visit.open(payment, "?stay=1")
+        await expect(page.locator("[data-behind]")).to_be_visible()
+        for scheme, size in (("light", DESKTOP), ("dark", PHONE), ("light", NARROW)):
+            await page.set_viewport_size(size)
+            await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            assert (await Axe().run(page, options=AXE_RULES)).violations_count == 0
+            assert await page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
 async def test_the_message_for_an_unknown_payment_is_accessible(browser: Browser, server: TestServer) -> None:

@@ -95,6 +95,18 @@ async def test_the_deadline_passing_is_a_change(shop: Shop, aiohttp_client: Conn
         assert 'data-part="closing"' in (await next_event(events)).data["html"]
 
 
+async def test_the_age_of_the_view_is_told_as_it_grows_and_when_it_is_over(shop: Shop, aiohttp_client: Connect) -> None:
+    client = await aiohttp_client(shop.application(tick_s=0.05))
+    payment = await shop.create()
+    async with stream(client, payment) as events:
+        assert "Catching up" not in (await next_event(events)).data["html"]
+        for waited_s, words in ((60, "about 60 seconds"), (120, "about 3 minutes")):
+            shop.clock.seconds += waited_s
+            assert f"Catching up with the network: {words} behind." in (await next_event(events)).data["html"]
+        await shop.mine()
+        assert "Catching up" not in (await next_event(events)).data["html"]
+
+
 async def test_each_viewer_sees_the_token_it_chose(shop: Shop, aiohttp_client: Connect) -> None:
     client = await aiohttp_client(shop.application())
     payment = await shop.create()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
+from sqlalchemy import delete
 
 from checkout_web.app import REPORTS
 from checkout_web.pages import RETURN_AFTER_S
@@ -16,6 +17,7 @@ from checkout_web.view import Part
 from openpay.app.merchants import create_merchant
 from openpay.app.order import RequestedLine
 from openpay.domain.payment import Payment, Status
+from openpay.store.tables import cursors
 from tests.checkout_web.scenes import ORDER, START, WHOLE, Shop
 
 Client = TestClient[web.Request, web.Application]
@@ -117,7 +119,38 @@ async def test_a_page_behind_the_network_says_so(shop: Shop, client: Client) -> 
     payment = await shop.create()
     assert "catching up" not in await page(client, payment)
     shop.clock.seconds += 60
-    assert "The network view is catching up" in await page(client, payment)
+    assert "Catching up with the network: about 60 seconds behind." in await page(client, payment)
+    for ahead_s, words in ((240, "about 5 minutes"), (9_900, "about 3 hours"), (300_000, "about 4 days")):
+        shop.clock.seconds += ahead_s
+        assert f"Catching up with the network: {words} behind." in await page(client, payment)
+
+
+async def test_a_page_before_the_first_block_says_so(shop: Shop, client: Client) -> None:
+    async with shop.store.write() as uow:
+        await uow.connection.execute(delete(cursors))
+    assert "<strong>Catching up with the network.</strong>" in await page(client, await shop.create())
+
+
+async def test_time_that_runs_out_while_the_view_lags_is_no_expiry(shop: Shop, client: Client) -> None:
+    payment = await shop.create()
+    shop.clock.seconds = payment.deadline + 3_600
+    html = await page(client, payment)
+    assert "Catching up with the network" in html
+    assert "If you have sent your payment in time, it still counts" in html
+    assert "as soon as it has caught up with the network" in html
+    assert "expired" not in html.lower()
+    assert (await shop.get(payment)).status is Status.PENDING
+
+
+async def test_money_sent_in_time_counts_however_late_it_is_seen(shop: Shop, client: Client) -> None:
+    payment = await shop.create()
+    in_time = shop.clock.seconds + 60
+    shop.clock.seconds = payment.deadline + 3_600
+    await shop.mine_at(in_time, payment)
+    html = await page(client, payment)
+    assert "Payment found" in html
+    assert "They go on counting as this page catches up" in html
+    assert "seconds left" not in html
 
 
 async def test_a_lagging_view_does_not_matter_to_a_payment_that_ended(shop: Shop, client: Client) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from checkout_web.deps import Deps
 from checkout_web.reader import load, present_now
-from checkout_web.view import CATCHING_UP_AFTER_S, Checkout, Part, Selection, is_catching_up, return_url
+from checkout_web.view import CATCHING_UP_AFTER_S, Checkout, Part, Selection, return_url, view_age
 from openpay.app.records import Cursor
 from openpay.domain.payment import Payment
 from tests.checkout_web.scenes import CHAIN, START, WHOLE, Shop
@@ -117,7 +117,15 @@ CURRENT = Cursor(
 def test_the_view_is_catching_up_when_reading_stopped_blocks_are_old_or_many_are_unread(
     cursor: Cursor | None, late: bool
 ) -> None:
-    assert is_catching_up(cursor, CHAIN, now=START, wall_now=START) is late
+    catching_up, behind_s = view_age(cursor, CHAIN, now=START, wall_now=START)
+    assert catching_up is late
+    assert (behind_s is not None) is (late and cursor is not None)
+
+
+@pytest.mark.parametrize(("age_s", "behind_s"), [(31, 40), (40, 40), (89, 90), (90, 120), (121, 180), (3_601, 3_660)])
+def test_age_of_the_view_moves_in_steps(age_s: int, behind_s: int) -> None:
+    """Viewers are sent what changes on their page, and need not be sent every second."""
+    assert view_age(CURRENT, CHAIN, now=START + age_s, wall_now=START) == (True, behind_s)
 
 
 @pytest.mark.parametrize(
