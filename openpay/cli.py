@@ -227,6 +227,31 @@ _NUMBERS = {"ignore_unknown_options": True}
 
 
 @app.command(context_settings=_NUMBERS)
+def rescan(
+    first: Annotated[int, typer.Argument(metavar="FROM", min=0, help="The first block.")],
+    last: Annotated[int, typer.Argument(metavar="TO", min=0, help="The last block, at most the newest final one.")],
+    chain: ChainName = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Only ask for it, and return at once.")] = False,
+    state_dir: Annotated[Path | None, typer.Option(help="A running `openpay dev`, instead of the settings.")] = None,
+) -> None:
+    """Read old blocks once more, while the watcher runs: what is missing on record is added, nothing counted twice.
+
+    The watcher does it between its steps. Ending this command leaves the request with it.
+    """
+    from openpay.bootstrap.books import dev_settings
+    from openpay.bootstrap.rescanning import RescanOptions, rescan_chain
+
+    log_to_stderr("critical")
+    options = RescanOptions(first=first, last=last, chain=chain, wait=not no_wait)
+
+    async def work(settings: Settings) -> bool:
+        return await rescan_chain(settings if state_dir is None else dev_settings(state_dir), options, echo=typer.echo)
+
+    if not run_with_settings(work):
+        raise typer.Exit(1)
+
+
+@app.command(context_settings=_NUMBERS)
 def rewind(
     block: Annotated[int, typer.Argument(min=0, help="The newest block that stays on record.")],
     chain: ChainName = None,

@@ -22,6 +22,7 @@ from watcher.catch_up import CatchUp
 from watcher.facts import FactFinder
 from watcher.follower import Follower
 from watcher.metrics import ChainMetrics, uncounted
+from watcher.rescan import Rescans
 from watcher.watch_set import WatchSet
 
 LONGEST_POLL_S = 1.0
@@ -62,6 +63,7 @@ class Watcher:
         self._follower = Follower(
             chain, pool, db, escrow, finder, signals=signals, wall=wall, alarm=self._alarm, catch_up=self._catch_up
         )
+        self._rescans = Rescans(chain, pool, db, finder, signals=signals, wall=wall)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the chain until `stop` is set. A node or database that is away is waited for, however long.
@@ -89,7 +91,9 @@ class Watcher:
                 continue
             pause_s = FIRST_PAUSE_S
             self._alarm.clear(AlertKind.WATCHER_STOPPED, self._chain_id)  # by whomever it was raised
-            was_hinted = not progressed and await self._wait(stop, hints, in_vain=was_hinted)
+            # A part of a rescan after each step, however busy: it delays the next one by a second at most.
+            rescanned = await self._rescans.turn()
+            was_hinted = not (progressed or rescanned) and await self._wait(stop, hints, in_vain=was_hinted)
 
     async def _wait(self, stop: asyncio.Event, hints: HeadHints, *, in_vain: bool) -> bool:
         """Until it is time to look again; whether that is for a hint.

@@ -33,6 +33,22 @@ def final_candidate(chain: Chain, *, head: int, finalized: int | None) -> Candid
     return Candidate(number=max(number, very_deep), stalled=very_deep > number)
 
 
+def stall_of(chain: Chain, candidate: Candidate, *, head: int, finalized: int | None) -> str | None:
+    """What a finalized tag that stands still does to payments, in words; None where it keeps up.
+
+    It is said at half the depth that takes the tag's place: a tag lags a little on every chain.
+    """
+    if finalized is None or candidate.number >= head - chain.confirmations + 1:
+        return None
+    if candidate.stalled:
+        return (
+            f"depth takes its place, payments count as final with {chain.stalled_finality_confirmations} confirmations"
+        )
+    if 2 * (head - finalized) < chain.stalled_finality_confirmations:
+        return None
+    return f"payments wait until it moves, or {chain.stalled_finality_confirmations} blocks lie above them"
+
+
 def vouched_number(chain: Chain, candidate: Candidate, agreement: Agreement, *, head: int) -> int | None:
     """The block that may be called final after asking the hosts about the candidate; None when there is none yet.
 

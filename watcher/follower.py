@@ -30,10 +30,11 @@ from openpay.errors import ChainUnavailable, ReorgBelowFinality, RetryableError
 from watcher.backfill import ReadBlock
 from watcher.catch_up import FAR_BEHIND, CatchUp
 from watcher.facts import FactFinder
-from watcher.finality import final_candidate, vouched_number
+from watcher.finality import final_candidate
 from watcher.local_chain import Extends, Gap, Known, Link, Reorg, TooDeep, Unlinked, relate
 from watcher.record import Record
 from watcher.unproven import Unproven
+from watcher.vouching import Vouching
 
 _log = structlog.get_logger(__name__)
 
@@ -71,6 +72,7 @@ class Follower:
         self._wall = wall
         self._catch_up = catch_up or CatchUp(chain, pool)
         self._unproven = Unproven(alarm or Silent(), chain.chain_id)
+        self._vouching = Vouching(chain, pool, alarm or Silent())
         self._record: Record | None = None
         self._is_far_behind = False
 
@@ -87,6 +89,9 @@ class Follower:
             self._record = None
             if isinstance(error, NotAgreed):
                 self._unproven.held(error)
+            raise
+        except ReorgBelowFinality as error:
+            self._vouching.stopped(error)
             raise
 
     async def _step(self) -> bool:
@@ -186,19 +191,12 @@ class Follower:
 
     async def _final_number(self, blocks: Sequence[ReadBlock], heads: Heads) -> int | None:
         """The newest block that is final once `blocks` are linked, vouched for by the hosts; None for no news."""
-        head = blocks[-1].number
-        candidate = final_candidate(self._chain, head=head, finalized=heads.finalized)
-        block_hash = self._hash_at(candidate.number, blocks)
-        if block_hash is None or (self._record is not None and candidate.number == self._record.final_number):
-            return None
-        if candidate.stalled:
-            _log.error("finality stands still: depth takes its place", final=candidate.number, head=head)
-        agreement = await self._pool.second_host(candidate.number, block_hash)
-        if agreement.contradicted:
-            _log.error("hosts disagree about a final block", block=candidate.number, hosts=str(agreement))
-        elif agreement.unanswered:
-            _log.error("no second host answers: depth takes its place", hosts=str(agreement))
-        return vouched_number(self._chain, candidate, agreement, head=head)
+        return await self._vouching.final_number(
+            head=blocks[-1].number,
+            finalized=heads.finalized,
+            known=None if self._record is None else self._record.final_number,
+            hash_at=lambda number: self._hash_at(number, blocks),
+        )
 
     def _hash_at(self, number: int, blocks: Sequence[ReadBlock]) -> bytes | None:
         if number >= blocks[0].number:
@@ -245,7 +243,7 @@ class Follower:
                     await self._undo_to(record, ancestor)
                     return True
                 case TooDeep() as deep:
-                    await self._stop_below_finality(deep)
+                    await self._vouching.refuse(deep)
                 case Known() | Extends() | Gap():
                     return True
 
@@ -257,18 +255,6 @@ class Follower:
             )
             record.shorten()
             self._tell(committed, ())
-
-    async def _stop_below_finality(self, deep: TooDeep) -> None:
-        """Stop the watcher, if the hosts confirm it: one node on a wrong branch is no reason."""
-        agreement = await self._pool.second_host(deep.floor, deep.branch_hash)
-        detail = (
-            f"chain {self._chain.chain_id}: at block {deep.floor}, recorded as final with hash "
-            f"0x{deep.floor_hash.hex()}, nodes now have 0x{deep.branch_hash.hex()}"
-        )
-        if not agreement.confirmed:
-            raise ChainUnavailable(f"{detail}; not confirmed ({agreement}), so nothing is done")
-        _log.critical("reorg below finality", block=deep.floor, hosts=str(agreement))
-        raise ReorgBelowFinality(f"{detail}. Nothing was changed. Compare the nodes, then run `openpay rewind`.")
 
     # --- asking ----------------------------------------------------------------------------------------------------
 

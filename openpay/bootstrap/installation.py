@@ -96,6 +96,21 @@ def configured_chains(settings: Settings) -> dict[bool, Chain]:
     return {mode: replace(chain, confirmations=settings.confirmations) for mode, chain in chains.items()}
 
 
+def chosen_chain(chains: Mapping[bool, Chain], name: str | None) -> Chain:
+    """The configured chain that is meant by `live`, `test` or a chain id; without a name the only one there is. Raises
+    `Invalid`."""
+    by_id = {chain.chain_id: chain for chain in chains.values()}
+    if name is None:
+        if len(by_id) == 1:
+            return next(iter(by_id.values()))
+        raise Invalid("two chains are configured: say which with --chain live or --chain test", code="chain_missing")
+    by_name = {("live" if mode else "test"): chain for mode, chain in chains.items()}
+    by_name |= {str(chain_id): chain for chain_id, chain in by_id.items()}
+    if name not in by_name:
+        raise Invalid(f"--chain {name} is not configured: there is {', '.join(by_name)}", code="chain_unknown")
+    return by_name[name]
+
+
 def operator_signer(settings: Settings) -> Signer:
     """The key that settles; opening a keystore takes a second. Raises `ConfigurationError`, also when it is not the key
     of the operator's address."""

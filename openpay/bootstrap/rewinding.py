@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from openpay.app.clock import SystemClock
 from openpay.app.ports import Database
 from openpay.app.records import Block
 from openpay.app.rewind import Position, newest_place, rewind, survey
-from openpay.bootstrap.installation import configured_chains, open_pools
+from openpay.bootstrap.installation import chosen_chain, configured_chains, open_pools
 from openpay.chain.blocks import read_bytes, read_quantity
 from openpay.chain.headers import hashes_at, header_by_hash
 from openpay.chain.pool import Pool
@@ -32,21 +32,6 @@ class RewindOptions:
     chain: str | None
     yes: bool
     confirm: Callable[[str], bool]
-
-
-def chosen_chain(chains: Mapping[bool, Chain], name: str | None) -> Chain:
-    """The configured chain that is meant by `live`, `test` or a chain id; without a name the only one there is. Raises
-    `Invalid`."""
-    by_id = {chain.chain_id: chain for chain in chains.values()}
-    if name is None:
-        if len(by_id) == 1:
-            return next(iter(by_id.values()))
-        raise Invalid("two chains are configured: say which with --chain live or --chain test", code="chain_missing")
-    by_name = {("live" if mode else "test"): chain for mode, chain in chains.items()}
-    by_name |= {str(chain_id): chain for chain_id, chain in by_id.items()}
-    if name not in by_name:
-        raise Invalid(f"--chain {name} is not configured: there is {', '.join(by_name)}", code="chain_unknown")
-    return by_name[name]
 
 
 async def rewind_chain(settings: Settings, options: RewindOptions, *, echo: Echo) -> bool:
