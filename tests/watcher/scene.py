@@ -22,6 +22,7 @@ from openpay.domain.chains import Chain
 from openpay.domain.deposit import Deposit
 from openpay.domain.payment import Payment, Status
 from openpay.store import Store
+from tests.support.alarms import Heard
 from tests.support.anvil import Anvil
 from watcher.facts import FactFinder
 from watcher.follower import Follower
@@ -64,6 +65,7 @@ class Scene:
     caller: Caller
     chain: Chain
     follower: Follower = field(init=False)
+    alarm: Heard = field(default_factory=Heard)
 
     def __post_init__(self) -> None:
         self.restart()
@@ -85,7 +87,7 @@ class Scene:
         escrow = EscrowClient(self.pool, self.chain, operator=self.deployment.operator.address)
         finder = FactFinder(self.chain, self.pool, self.store, WatchSet(self.store, CHAIN_ID, monotonic=lambda: 0.0))
         self.follower = Follower(
-            self.chain, self.pool, self.store, escrow, finder, signals=Signals(), wall=SystemClock()
+            self.chain, self.pool, self.store, escrow, finder, signals=Signals(), wall=SystemClock(), alarm=self.alarm
         )
 
     async def watch(self) -> None:
