@@ -7,6 +7,7 @@ per process makes them queue in order instead of polling for the lock.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from sqlalchemy import event
@@ -15,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from openpay.errors import ConfigurationError
+from openpay.store.sqlite import SqliteConnection
 
 SQLITE_LOCK_WAIT_S = 30
 POSTGRES_POOL_SIZE = 10
@@ -47,11 +49,17 @@ def create_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
     if target.get_backend_name() == "postgresql":
         writer = create_async_engine(target, pool_size=POSTGRES_POOL_SIZE, max_overflow=0, pool_pre_ping=True)
         return writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), writer
-    reader = create_async_engine(target, pool_size=4, max_overflow=0)
-    writer = create_async_engine(target, pool_size=1, max_overflow=0, pool_timeout=60)
+    reader = create_async_engine(target, pool_size=4, max_overflow=0, connect_args=_connecting(writes=False))
+    writer = create_async_engine(
+        target, pool_size=1, max_overflow=0, pool_timeout=60, connect_args=_connecting(writes=True)
+    )
     _configure_sqlite(reader, begin="BEGIN")
     _configure_sqlite(writer, begin="BEGIN IMMEDIATE")
     return reader, writer
+
+
+def _connecting(*, writes: bool) -> dict[str, Any]:
+    return {"async_creator_fn": partial(SqliteConnection, writes=writes)}
 
 
 def _configure_sqlite(engine: AsyncEngine, *, begin: str) -> None:

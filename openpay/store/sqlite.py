@@ -1,0 +1,101 @@
+"""SQLite connections for asyncio that do not change threads for every step of a statement.
+
+aiosqlite hands each call of the driver to a thread: four for one statement, and a block's transaction has dozens.
+Here a statement is one such call, and one within a writing transaction is none: it has its lock already, finds its rows
+by an index, and is done sooner than a thread wakes up. What may wait - for the lock, for the disk - stays in the
+thread: `BEGIN IMMEDIATE` and `COMMIT`, and every query of a reader, which may be a long list.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Self
+
+import aiosqlite
+
+_INSTANT = frozenset({"BEGIN"})
+"""Statements that only note something, and touch no file."""
+
+
+class SqliteConnection(aiosqlite.Connection):
+    """One connection. `writes`: its transactions begin with the lock."""
+
+    def __init__(self, database: str, *, writes: bool, **options: Any) -> None:
+        super().__init__(partial(sqlite3.connect, database, **options), iter_chunk_size=64)
+        self._writes = writes
+        self._in_thread: set[object] = set()
+        """What the thread is doing or about to do, also for callers that were cancelled: all else waits its turn."""
+        self._thread.daemon = True  # a process that ends waits for no connection
+
+    def cursor(self) -> Cursor:  # type: ignore[override]  # SQLAlchemy's adapter asks for no more than this one offers
+        return Cursor(self)
+
+    async def commit(self) -> None:
+        await self._wait_for(self._conn.commit)
+
+    async def rollback(self) -> None:
+        if self._in_thread:
+            await self._wait_for(self._conn.rollback)
+        else:
+            self._conn.rollback()
+
+    async def run(self, statement: str, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Do `work`, which executes `statement`, here or in the thread."""
+        connection = self._conn
+        is_quick = statement in _INSTANT or (self._writes and connection.in_transaction)
+        if is_quick and not self._in_thread:
+            work(connection)
+        else:
+            await self._wait_for(partial(work, connection))
+
+    async def _wait_for(self, work: Callable[[], None]) -> None:
+        task = object()
+
+        def tracked() -> None:
+            try:
+                work()
+            finally:
+                self._in_thread.discard(task)
+
+        self._in_thread.add(task)
+        await self._execute(tracked)  # type: ignore[no-untyped-call]
+
+
+class Cursor:
+    """A statement and all of its rows, as SQLAlchemy's adapter reads them."""
+
+    def __init__(self, connection: SqliteConnection) -> None:
+        self._connection = connection
+        self._rows: list[Any] = []
+        self.description: Any = None
+        self.rowcount = -1
+        self.lastrowid: int | None = None
+        self.arraysize = 1
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> Self:
+        return await self._run(statement, lambda cursor: cursor.execute(statement, parameters))
+
+    async def executemany(self, statement: str, parameters: Iterable[Sequence[Any]]) -> Self:
+        return await self._run(statement, lambda cursor: cursor.executemany(statement, parameters))
+
+    async def fetchall(self) -> list[Any]:
+        rows, self._rows = self._rows, []
+        return rows
+
+    async def close(self) -> None:
+        """Nothing is left open: all rows were read when the statement ran."""
+
+    async def _run(self, statement: str, execute: Callable[[sqlite3.Cursor], sqlite3.Cursor]) -> Self:
+        def work(connection: sqlite3.Connection) -> None:
+            cursor = execute(connection.cursor())
+            self.description, self.rowcount, self.lastrowid = cursor.description, cursor.rowcount, cursor.lastrowid
+            self._rows = cursor.fetchall() if cursor.description else []
+            cursor.close()
+
+        await self._connection.run(statement, work)
+        return self

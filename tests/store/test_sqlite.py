@@ -1,0 +1,108 @@
+"""What SQLite has to wait for keeps nobody else in the process waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from openpay.app.merchants import create_merchant
+from openpay.store import Store
+
+COUNTING = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500000) SELECT count(*) FROM n"
+
+
+@pytest.fixture
+async def store(sqlite_url: str) -> AsyncIterator[Store]:
+    opened = Store.open(sqlite_url)
+    await merchants(opened)  # the first connection sets the file up, alone
+    await write_nothing(opened)
+    yield opened
+    await opened.close()
+
+
+@contextmanager
+def locked(sqlite_url: str) -> Iterator[None]:
+    """Another process is writing."""
+    other = sqlite3.connect(sqlite_url.partition("///")[2], isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+async def write_nothing(store: Store) -> None:
+    async with store.write():
+        pass
+
+
+async def write(store: Store) -> None:
+    async with store.write() as uow:
+        await create_merchant(uow, name="Shop", address=b"\1" * 20, now=0)
+
+
+async def merchants(store: Store) -> int:
+    async with store.read() as uow:
+        return len(await uow.merchants.all())
+
+
+async def test_others_go_on_while_a_writer_waits_for_the_lock(store: Store, sqlite_url: str) -> None:
+    with locked(sqlite_url):
+        writing = asyncio.create_task(write(store))
+        await asyncio.sleep(0.05)
+        assert await merchants(store) == 0
+        assert not writing.done()
+    await writing
+    assert await merchants(store) == 1
+
+
+async def test_writer_that_gives_up_waiting_for_the_lock_stands_in_nobodys_way(store: Store, sqlite_url: str) -> None:
+    with locked(sqlite_url):
+        writing = asyncio.create_task(write(store))
+        await asyncio.sleep(0.05)
+        writing.cancel()
+        await asyncio.sleep(0.05)
+        assert await merchants(store) == 0
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    await write(store)
+    assert await merchants(store) == 1
+
+
+async def test_others_go_on_during_a_long_query(store: Store) -> None:
+    done: list[str] = []
+
+    async def count() -> None:
+        async with store.read() as uow:
+            found = await uow.connection.exec_driver_sql(COUNTING)
+            assert found.scalar() == 500_000
+        done.append("the query")
+
+    async def tick() -> None:
+        await asyncio.sleep(0.01)
+        done.append("the others")
+
+    await asyncio.gather(count(), tick())
+    assert done == ["the others", "the query"]
+
+
+async def test_rows_that_were_written_in_a_transaction_are_seen_in_it_and_gone_when_it_fails(store: Store) -> None:
+    class Broken(Exception):
+        pass
+
+    async def break_off() -> None:
+        async with store.write() as uow:
+            await create_merchant(uow, name="Shop", address=b"\1" * 20, now=0)
+            assert len(await uow.merchants.all()) == 1
+            raise Broken
+
+    with pytest.raises(Broken):
+        await break_off()
+    assert await merchants(store) == 0
+    await write(store)
+    assert await merchants(store) == 1
