@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -157,4 +158,4 @@ class _Params(Struct, gc=False):
 
 class _Message(Struct, gc=False):
     params: _Params | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None

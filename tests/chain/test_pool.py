@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 from openpay.chain import reads
 from openpay.chain.errors import BadAnswer, JsonRpcError, NoEndpointAnswered, Unreachable, Unreadable, WrongChain
-from openpay.chain.pool import HostWord, Pool, connect
+from openpay.chain.pool import HostWord, connect
 from openpay.chain.rpc import Call, Endpoint
 from tests.chain.fake_node import FakeNode, serve
 from tests.chain.manual_clock import ManualClock
+from tests.chain.pools import pool_of
 from tests.chain.samples import header
 from tests.support.process import free_port
 
@@ -24,13 +22,6 @@ GOOD = b"\xaa" * 32
 OTHER = b"\xbb" * 32
 REVERT = ValueError({"code": 3, "message": "execution reverted", "data": "0x1234"})
 REFUSAL = ValueError({"code": -32000, "message": "missing trie node"})
-
-
-@asynccontextmanager
-async def pool_of(*nodes: FakeNode, clock: ManualClock | None = None, **options: Any) -> AsyncIterator[Pool]:
-    async with serve(*nodes) as urls, aiohttp.ClientSession() as session:
-        endpoints = [Endpoint(url, session, timeout_s=2) for url in urls]
-        yield Pool(endpoints, chain_id=56, clock=clock or ManualClock(), **options)
 
 
 def node(number: str = "0x1", **results: Any) -> FakeNode:
