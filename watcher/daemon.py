@@ -57,11 +57,20 @@ class Watcher:
         self._metrics = metrics or uncounted(chain.chain_id)
         # Half an interval: a block is seen when it is half an interval old at most, on average a quarter.
         self._poll_s = min(max(chain.block_interval_s / 2, SHORTEST_POLL_S), LONGEST_POLL_S)
-        watched = WatchSet(db, chain.chain_id, monotonic=time.monotonic)
-        finder = FactFinder(chain, pool, db, watched)
+        self._watched = WatchSet(db, chain.chain_id, monotonic=time.monotonic)
+        finder = FactFinder(chain, pool, db, self._watched)
         self._catch_up = CatchUp(chain, pool, processes=processor_count())
         self._follower = Follower(
-            chain, pool, db, escrow, finder, signals=signals, wall=wall, alarm=self._alarm, catch_up=self._catch_up
+            chain,
+            pool,
+            db,
+            escrow,
+            finder,
+            signals=signals,
+            wall=wall,
+            alarm=self._alarm,
+            catch_up=self._catch_up,
+            metrics=self._metrics,
         )
         self._rescans = Rescans(chain, pool, db, finder, signals=signals, wall=wall)
 
@@ -91,6 +100,7 @@ class Watcher:
                 continue
             pause_s = FIRST_PAUSE_S
             self._alarm.clear(AlertKind.WATCHER_STOPPED, self._chain_id)  # by whomever it was raised
+            self._metrics.watching(len(self._watched))
             # A part of a rescan after each step, however busy: it delays the next one by a second at most.
             rescanned = await self._rescans.turn()
             was_hinted = not (progressed or rescanned) and await self._wait(stop, hints, in_vain=was_hinted)

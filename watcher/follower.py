@@ -8,6 +8,7 @@ what the database holds. So a step that fails, or a process that dies, anywhere,
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from watcher.catch_up import FAR_BEHIND, CatchUp
 from watcher.facts import FactFinder
 from watcher.finality import final_candidate
 from watcher.local_chain import Extends, Gap, Known, Link, Reorg, TooDeep, Unlinked, relate
+from watcher.metrics import ChainMetrics, uncounted
 from watcher.record import Record
 from watcher.unproven import Unproven
 from watcher.vouching import Vouching
@@ -62,6 +64,7 @@ class Follower:
         wall: Clock,
         alarm: Alarm | None = None,
         catch_up: CatchUp | None = None,
+        metrics: ChainMetrics | None = None,
     ) -> None:
         self._chain = chain
         self._pool = pool
@@ -73,6 +76,7 @@ class Follower:
         self._catch_up = catch_up or CatchUp(chain, pool)
         self._unproven = Unproven(alarm or Silent(), chain.chain_id)
         self._vouching = Vouching(chain, pool, alarm or Silent())
+        self._metrics = metrics or uncounted(chain.chain_id)
         self._record: Record | None = None
         self._is_far_behind = False
 
@@ -172,6 +176,7 @@ class Follower:
         facts = await self._finder.find(blocks, self._record, head=heads.latest.number, wall_now=wall_now)
         final_number = await self._final_number(blocks, heads)
         answers = await self._ask_escrow(final_number, heads)
+        began_at = time.perf_counter()
         committed = await follow.commit_blocks(
             self._db,
             facts,
@@ -180,6 +185,11 @@ class Follower:
             answers=answers,
             wall_now=wall_now,
             tokens=self._chain.tokens,
+        )
+        self._metrics.committed(
+            blocks=len(blocks),
+            agreed=sum(bool(block.agreed) for block in blocks),
+            seconds=time.perf_counter() - began_at,
         )
         if self._record is None:
             self._record = Record([fact.block for fact in facts], final_number=committed.cursor.final_number)
@@ -249,6 +259,7 @@ class Follower:
 
     async def _undo_to(self, record: Record, ancestor: int) -> None:
         _log.warning("reorg", ancestor=ancestor, depth=record.tip.number - ancestor)
+        self._metrics.reorg(record.tip.number - ancestor)
         while record.tip.number > ancestor:
             committed = await follow.undo_head(
                 self._db, record.tip, wall_now=self._wall.now(), tokens=self._chain.tokens

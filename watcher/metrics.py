@@ -16,7 +16,7 @@ class WatcherMetrics:
         self.blocks = Counter("openpay_watcher_blocks", "Blocks read and committed", label, registry=registry)
         self.agreed = Counter(
             "openpay_watcher_blocks_agreed",
-            "Blocks taken because two hosts agree on what cannot be proven",
+            "Blocks of which something is taken on the word of hosts that agree",
             label,
             registry=registry,
         )
@@ -60,11 +60,13 @@ class ChainMetrics:
         self._addresses = families.addresses.labels(label)
         self._deepest = 0
 
-    def committed(self, *, blocks: int, agreed: int, seconds: float, addresses: int) -> None:
-        """One transaction: how many blocks it stored, `agreed` of them without a proof."""
+    def committed(self, *, blocks: int, agreed: int, seconds: float) -> None:
+        """One transaction: how many blocks it stored, `agreed` of them without a whole proof."""
         self._blocks.inc(blocks)
         self._agreed.inc(agreed)
         self._commits.observe(seconds)
+
+    def watching(self, addresses: int) -> None:
         self._addresses.set(addresses)
 
     def step_failed(self) -> None:

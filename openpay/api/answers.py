@@ -354,7 +354,11 @@ class NodeShape(Shape):
     """A node as this server has found it."""
 
     host: Annotated[str, Field(description="host:port")]
-    state: str
+    transport: Literal["http", "websocket"]
+    state: Annotated[
+        Literal["in_service", "aside", "low_trust"],
+        Field(description="aside: it failed a moment ago; low_trust: it was caught lying"),
+    ]
     latency_ms: int | None
 
 

@@ -25,7 +25,7 @@ import structlog
 from openpay.app.lag import lag_s
 from openpay.app.ports import Clock, Database, UnitOfWork
 from openpay.app.signals import Signals
-from openpay.domain.alerts import Alert, AlertKind, Severity, notice_of
+from openpay.domain.alerts import Alarm, Alert, AlertKind, Severity, Silent, notice_of
 from openpay.domain.chains import Chain
 from openpay.domain.ids import derived_id, new_id
 from openpay.errors import RetryableError
@@ -70,6 +70,19 @@ class _Standing:
     inherited: bool = False
 
 
+class Forwarding:
+    """An alarm for parts that are made before the one they are to speak to."""
+
+    def __init__(self) -> None:
+        self.to: Alarm = Silent()
+
+    def raise_(self, kind: AlertKind, chain_id: int, *, subject: str = "", detail: str) -> None:
+        self.to.raise_(kind, chain_id, subject=subject, detail=detail)
+
+    def clear(self, kind: AlertKind, chain_id: int, *, subject: str = "") -> None:
+        self.to.clear(kind, chain_id, subject=subject)
+
+
 class Alarms:
     """`domain.alerts.Alarm` for one process. Use within `kept`, which does the writing."""
 
@@ -95,6 +108,8 @@ class Alarms:
         self._standing: dict[Key, _Standing] = {}
         self._dirty: set[Key] = set()
         self._took_over_at: dict[int, int] = {}
+        self._unread: set[int] = set()
+        """Chains just taken over, whose open alerts are not known yet."""
         self._lags_since: dict[int, int] = {}
         self._forgot_at: int | None = None
         self._wake = asyncio.Event()
@@ -120,12 +135,14 @@ class Alarms:
             # From an earlier term of ours: others may have watched since.
             standing.inherited |= key.chain_id == chain_id
         self._took_over_at[chain_id] = self._wall.now()
+        self._unread.add(chain_id)
         self._wake.set()
         try:
             yield
         finally:
             # What stands is left to the next who watches; what the database did not hear of yet is still written.
             del self._took_over_at[chain_id]
+            self._unread.discard(chain_id)
 
     def stopped(self, chain_id: int, why: str) -> None:
         """The watcher of a chain ended for good, and will not say so itself."""
@@ -144,7 +161,9 @@ class Alarms:
 
     def _clear(self, key: Key) -> None:
         standing = self._standing.pop(key, None)
-        if standing is not None:
+        if standing is None and key.chain_id in self._unread:
+            self._mark(key)  # an earlier process may have raised it
+        elif standing is not None:
             self._mark(key)
             _log.info("alert is over", kind=key.kind.value, chain_id=key.chain_id, subject=key.subject)
 
@@ -218,9 +237,11 @@ class Alarms:
 
     async def _look(self) -> None:
         """Read how things stand: what others left or ended, what of that is over, and how old the views are."""
+        unread = set(self._unread)
         async with self._db.read() as uow:
             cursors = {chain_id: await uow.chain.cursor(chain_id) for chain_id in self._chains}
             recorded = {Key(alert.kind, alert.chain_id, alert.subject): alert for alert in await uow.alerts.open()}
+        self._unread -= unread
         for key, standing in list(self._standing.items()):
             if key not in recorded and key not in self._dirty and standing.written_at is not None:
                 del self._standing[key]  # ended elsewhere

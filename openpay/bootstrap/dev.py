@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from openpay.app.alerts import Forwarding
 from openpay.app.merchants import Caller, authenticate, create_merchant, issue_key
 from openpay.app.webhooks import ensure_signing_key, public_key
 from openpay.bootstrap.installation import Installation, installed
@@ -38,6 +39,7 @@ from openpay.devnet.deployment import Deployment, deploy
 from openpay.devnet.feed_keeper import FeedKeeper
 from openpay.devnet.node import CHAIN_ID, run_node
 from openpay.domain.address import to_checksum
+from openpay.domain.alerts import Alarm
 from openpay.errors import ChainUnavailable, ConfigurationError, Unauthorized
 from openpay.store import migrate
 
@@ -75,8 +77,9 @@ async def run_dev(options: DevOptions, stop: asyncio.Event, *, echo: Echo, ready
             options = replace(options, port=_usable_port(options.port))
             echo(f"Starting everything in {directory} …")
             started = asyncio.Event()
-            async with _interrupted_by(stop, unless=started), _chain(options) as (pool, rpc_urls):
-                await _run_on(options, pool, rpc_urls, stop, started, ready_file, echo, ready or asyncio.Event())
+            alarm = Forwarding()
+            async with _interrupted_by(stop, unless=started), _chain(options, alarm) as (pool, rpc_urls):
+                await _run_on(options, pool, rpc_urls, alarm, stop, started, ready_file, echo, ready or asyncio.Event())
         finally:
             ready_file.unlink(missing_ok=True)
 
@@ -85,6 +88,7 @@ async def _run_on(
     options: DevOptions,
     pool: Pool,
     rpc_urls: tuple[str, ...],
+    alarm: Forwarding,
     stop: asyncio.Event,
     started: asyncio.Event,
     ready_file: Path,
@@ -118,6 +122,7 @@ async def _run_on(
     async with installed(
         settings, chains={True: chain, False: chain}, pools={chain.chain_id: pool}, clock=clock
     ) as installation:
+        alarm.to = installation.alarms
         await _refuse_another_chain(installation, options.state_dir)
         merchant = await _demo_merchant(installation, deployment, kept, options.state_dir)
 
@@ -175,7 +180,7 @@ async def run_demo(state_dir: Path | None, *, block_time_s: float, echo: Echo) -
 
 
 @asynccontextmanager
-async def _chain(options: DevOptions) -> AsyncIterator[tuple[Pool, tuple[str, ...]]]:
+async def _chain(options: DevOptions, alarm: Alarm) -> AsyncIterator[tuple[Pool, tuple[str, ...]]]:
     async with AsyncExitStack() as stack:
         urls = options.rpc_urls
         if not urls:
@@ -183,7 +188,7 @@ async def _chain(options: DevOptions) -> AsyncIterator[tuple[Pool, tuple[str, ..
                 run_node(options.state_dir / "chain", block_time_s=options.block_time_s)
             )
             urls = (node.rpc_url,)
-        yield await stack.enter_async_context(connect(list(urls), chain_id=CHAIN_ID)), urls
+        yield await stack.enter_async_context(connect(list(urls), chain_id=CHAIN_ID, alarm=alarm)), urls
 
 
 @asynccontextmanager

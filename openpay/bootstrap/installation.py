@@ -25,6 +25,7 @@ from openpay.chain.signing import Signer
 from openpay.chain.spec import load_chain
 from openpay.config import Settings
 from openpay.domain.address import parse_address, to_checksum
+from openpay.domain.alerts import Alarm
 from openpay.domain.chains import Chain
 from openpay.errors import ConfigurationError, Invalid
 from openpay.store import Store
@@ -218,7 +219,7 @@ async def installed(
             notify=settings.alert_webhook_url is not None,
         )
         if pools is None:
-            pools = await open_pools(settings, chains, stack)
+            pools = await open_pools(settings, chains, stack, alarm=alarms)
         by_id = {chain.chain_id: chain for chain in chains.values()}
         escrows = {id_: EscrowClient(pools[id_], chain, operator=operator) for id_, chain in by_id.items()}
         quotes = QuoteCache(
@@ -243,7 +244,9 @@ async def installed(
         )
 
 
-async def open_pools(settings: Settings, chains: Mapping[bool, Chain], stack: AsyncExitStack) -> dict[int, Pool]:
+async def open_pools(
+    settings: Settings, chains: Mapping[bool, Chain], stack: AsyncExitStack, *, alarm: Alarm | None = None
+) -> dict[int, Pool]:
     """The nodes of each chain, by chain id, until `stack` closes. Raises `ConfigurationError`."""
     urls = {True: settings.live_rpc_urls, False: settings.test_rpc_urls}
     nodes: dict[int, list[str]] = {}
@@ -261,6 +264,7 @@ async def open_pools(settings: Settings, chains: Mapping[bool, Chain], stack: As
                 chain_id=chain_id,
                 has_finalized_tag=chain.has_finalized_tag,
                 stalled_finality_confirmations=chain.stalled_finality_confirmations,
+                alarm=alarm,
             )
         )
         for chain_id, chain in facts.items()

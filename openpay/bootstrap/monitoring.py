@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import structlog
 from aiohttp import web
 
 from openpay.bootstrap.installation import Installation
 from openpay.chain.pool import Pool
+from openpay.chain.standing import Place
 from openpay.errors import ConfigurationError
 from openpay.http.monitoring import EndpointStanding, Monitored, monitoring_app
 
@@ -21,7 +23,22 @@ def endpoint_standings(installation: Installation) -> dict[int, list[EndpointSta
 
 
 def _standings(pool: Pool) -> list[EndpointStanding]:
-    return []
+    return [
+        EndpointStanding(
+            host=state.endpoint,
+            transport=state.transport.value,
+            state=state.place.value,
+            usable=state.place is Place.IN_SERVICE,
+            latency_s=state.latency_s,
+            faults={_words(fault): count for fault, count in state.faults.items()},
+        )
+        for state in pool.states()
+    ]
+
+
+def _words(class_name: str) -> str:
+    """`ProofFailed` as `proof_failed`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()
 
 
 async def serve_monitoring(installation: Installation, stop: asyncio.Event) -> None:

@@ -40,6 +40,7 @@ class EndpointStanding:
 
     host: str
     """host:port, never the URL, which may hold a key."""
+    transport: str
     state: str
     usable: bool
     latency_s: float | None
@@ -166,6 +167,7 @@ def _chain_json(state: ChainState, monitored: Monitored, endpoints: Sequence[End
         "endpoints": [
             {
                 "host": endpoint.host,
+                "transport": endpoint.transport,
                 "state": endpoint.state,
                 "latency_ms": None if endpoint.latency_s is None else round(endpoint.latency_s * 1000),
             }
@@ -306,7 +308,7 @@ def _alert_figures(recorded: Recorded, monitored: Monitored) -> Metric:
 
 
 def _endpoint_figures(monitored: Monitored) -> list[Metric]:
-    labels = ("chain_id", "endpoint")
+    labels = ("chain_id", "endpoint", "transport")
     up = GaugeMetricFamily("openpay_endpoint_up", "Whether this process uses the endpoint now", labels=labels)
     latency = GaugeMetricFamily("openpay_endpoint_latency_seconds", "Time it takes to answer, lately", labels=labels)
     faults = CounterMetricFamily(
@@ -314,7 +316,7 @@ def _endpoint_figures(monitored: Monitored) -> list[Metric]:
     )
     for chain_id, endpoints in monitored.endpoints().items():
         for endpoint in endpoints:
-            where = (str(chain_id), endpoint.host)
+            where = (str(chain_id), endpoint.host, endpoint.transport)
             up.add_metric(where, endpoint.usable)
             if endpoint.latency_s is not None:
                 latency.add_metric(where, endpoint.latency_s)

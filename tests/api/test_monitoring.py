@@ -23,9 +23,14 @@ from tests.api.shop import NOW, Shop
 NODES = {
     56: [
         EndpointStanding(
-            host="first.example:443", state="good", usable=True, latency_s=0.0204, faults={"timed_out": 2}
+            host="first.example:443",
+            state="in_service",
+            transport="http",
+            usable=True,
+            latency_s=0.0204,
+            faults={"timed_out": 2},
         ),
-        EndpointStanding(host="second.example:443", state="put aside", usable=False, latency_s=None),
+        EndpointStanding(host="second.example:443", state="aside", transport="http", usable=False, latency_s=None),
     ]
 }
 
@@ -102,8 +107,8 @@ async def test_ready_tells_how_each_node_does(shop: Shop) -> None:
     async with with_nodes(shop) as served:
         live, test = (await served.get("/readyz", key=None)).body["chains"]
     assert live["endpoints"] == [
-        {"host": "first.example:443", "state": "good", "latency_ms": 20},
-        {"host": "second.example:443", "state": "put aside", "latency_ms": None},
+        {"host": "first.example:443", "transport": "http", "state": "in_service", "latency_ms": 20},
+        {"host": "second.example:443", "transport": "http", "state": "aside", "latency_ms": None},
     ]
     assert test["endpoints"] == []
 
@@ -132,10 +137,10 @@ async def test_metrics_tell_of_chain_nodes_and_alerts(shop: Shop) -> None:
         ("openpay_alerts_open", ("56", "endpoint_lied")): 2,
         ("openpay_alerts_open", ("56", "finality_stalled")): 0,
         ("openpay_alerts_open", ("97", "endpoint_lied")): 0,
-        ("openpay_endpoint_up", ("56", "first.example:443")): 1,
-        ("openpay_endpoint_up", ("56", "second.example:443")): 0,
-        ("openpay_endpoint_latency_seconds", ("56", "first.example:443")): 0.0204,
-        ("openpay_endpoint_faults_total", ("56", "first.example:443", "timed_out")): 2,
+        ("openpay_endpoint_up", ("56", "first.example:443", "http")): 1,
+        ("openpay_endpoint_up", ("56", "second.example:443", "http")): 0,
+        ("openpay_endpoint_latency_seconds", ("56", "first.example:443", "http")): 0.0204,
+        ("openpay_endpoint_faults_total", ("56", "first.example:443", "timed_out", "http")): 2,
     }
     assert {key: seen.get(key) for key in expected} == expected
 

@@ -226,6 +226,17 @@ async def test_next_watcher_clears_the_alert_about_the_last_ones_end(office: Off
     assert await office.standing() == []
 
 
+async def test_what_the_next_watcher_finds_to_be_over_at_its_start_is_over(office: Office) -> None:
+    """Its parts say so once, and may be quicker than it reads what is on record."""
+    async with watching(office) as alarms:
+        alarms.raise_(STALLED, 56, detail="no news")
+        await alarms.keep()
+    with watching_now(office) as alarms:
+        alarms.clear(STALLED, 56)
+        await alarms.keep()
+        assert await office.standing() == []
+
+
 async def test_alert_raised_again_by_the_next_process_is_the_same_one(office: Office) -> None:
     for _ in range(3):  # a crash loop
         async with watching(office) as alarms:

@@ -144,6 +144,7 @@ async def test_watcher_alone_serves_its_figures(sqlite_url: str) -> None:
         await running
     assert 'openpay_watcher_blocks_total{chain_id="56"} 0.0' in text
     assert 'openpay_alerts_open{chain_id="56",kind="watcher_stopped"} 0.0' in text
+    assert 'openpay_endpoint_up{chain_id="56",endpoint="127.0.0.1:1",transport="http"}' in text
 
 
 async def _text(session: ClientSession, url: str) -> str:
