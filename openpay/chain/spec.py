@@ -1,11 +1,14 @@
-"""Chain files: one JSON file of facts per chain, shipped (`bsc`, `bsc-testnet`) or the operator's own.
+"""Chain files: one JSON file of facts per chain, shipped (`bsc`, `bsc-testnet`, `local`) or the operator's own.
 
 The escrow is deployed by whoever runs Open Pay, so a shipped file names none: its address comes from the settings, or
-from a copy of the file with the address written into it.
+from a copy of the file with the address written into it. On the local chain everything is deployed, and its file says
+so in place of addresses.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +22,8 @@ SPECS = Path(__file__).parent / "specs"
 MAX_ASSETS = 32
 """As many as the escrow lists."""
 MAX_DECIMALS = 36
+DEPLOYED = "deployed"
+"""Stands for an address that is known only once what it belongs to was deployed."""
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -46,23 +51,46 @@ class _ChainFile(msgspec.Struct, forbid_unknown_fields=True):
     stalled_finality_confirmations: _Positive = 240
     block_interval_s: Annotated[float, msgspec.Meta(gt=0)] = 0.45
 
+    @property
+    def awaits_deployment(self) -> bool:
+        return DEPLOYED in {
+            self.escrow,
+            *(address for token in self.tokens for address in (token.contract, token.feed)),
+        }
+
 
 def load_chain(name: str, *, escrow: str | None = None) -> Chain:
     """Read a shipped chain by name, or a chain file by path; `escrow` is used instead of the file's.
 
     Raises `ConfigurationError` saying what is wrong.
     """
-    shipped = {path.stem: path for path in SPECS.glob("*.json")}
-    path = shipped.get(name, Path(name))
-    try:
-        file = msgspec.json.decode(path.read_bytes(), type=_ChainFile)
-        return _chain(file, path, escrow=escrow)
-    except FileNotFoundError:
+    path = _path(name)
+    file = _read_file(name)
+    if file.awaits_deployment:
         raise ConfigurationError(
-            f"no chain {name!r}: use {', '.join(sorted(shipped))} or the path of a chain file"
-        ) from None
-    except (msgspec.DecodeError, Invalid) as error:
+            f"the chain file {path} has {DEPLOYED!r} in place of addresses: `openpay dev` deploys its contracts and "
+            "uses them by itself; to use such a chain otherwise, copy the file and write the addresses of yours into it"
+        )
+    try:
+        return _chain(file, path, escrow=escrow)
+    except Invalid as error:
         raise ConfigurationError(f"the chain file {path} is wrong: {error}") from error
+
+
+def deployed_chain(
+    name: str, *, escrow: bytes, contracts: Mapping[str, bytes], feeds: Mapping[str, bytes], start_block: int
+) -> Chain:
+    """A chain whose file awaits deployment, with the addresses that its tokens' contracts and feeds got, by symbol.
+
+    Raises `KeyError` when one of them is missing, and `ConfigurationError` as `load_chain` does.
+    """
+    file = _read_file(name)
+    for token in file.tokens:
+        if token.contract == DEPLOYED:
+            token.contract = to_checksum(contracts[token.symbol])
+        if token.feed == DEPLOYED:
+            token.feed = to_checksum(feeds[token.symbol])
+    return replace(_chain(file, _path(name), escrow=to_checksum(escrow)), start_block=start_block)
 
 
 def save_chain(chain: Chain, path: Path) -> None:
@@ -90,6 +118,26 @@ def save_chain(chain: Chain, path: Path) -> None:
         block_interval_s=chain.block_interval_s,
     )
     path.write_bytes(msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
+
+
+def _path(name: str) -> Path:
+    return _shipped().get(name, Path(name))
+
+
+def _shipped() -> dict[str, Path]:
+    return {path.stem: path for path in SPECS.glob("*.json")}
+
+
+def _read_file(name: str) -> _ChainFile:
+    path = _path(name)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_ChainFile)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"no chain {name!r}: use {', '.join(sorted(_shipped()))} or the path of a chain file"
+        ) from None
+    except msgspec.DecodeError as error:
+        raise ConfigurationError(f"the chain file {path} is wrong: {error}") from error
 
 
 def _chain(file: _ChainFile, path: Path, *, escrow: str | None) -> Chain:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eth_abi.abi import encode
 
@@ -12,6 +12,7 @@ from openpay.chain.blocks import read_bytes, read_quantity
 from openpay.chain.escrow_abi import WORD, address_word, selector
 from openpay.chain.pool import Pool
 from openpay.chain.rpc import Call
+from openpay.chain.spec import deployed_chain
 from openpay.devnet.accounts import CUSTOMER, MERCHANT, OPERATOR, OWNER, DevAccount
 from openpay.devnet.wallet import Wallet, mine, set_balance
 from openpay.domain.chains import Chain, Token
@@ -31,8 +32,6 @@ DEPLOY_GAS = 6_000_000
 FEED_NAME = "BNB/USD"
 FEED_DECIMALS = 8
 BNB_PRICE = 600 * 10**FEED_DECIMALS
-MAX_FEED_AGE_S = 86_400
-"""Generous, so that moving the local chain's clock by hours leaves BNB payable; mainnet's feed allows minutes."""
 
 CUSTOMER_MIN_UNITS = 1_000_000 * 10**18
 CUSTOMER_MIN_WEI = 1_000 * BNB
@@ -51,10 +50,12 @@ class Deployment:
     customer: DevAccount = CUSTOMER
 
 
-async def deploy(pool: Pool, *, chain_id: int, confirmations: int = 12, block_interval_s: float = 1.0) -> Deployment:
+async def deploy(
+    pool: Pool, *, chain_id: int, confirmations: int | None = None, block_interval_s: float | None = None
+) -> Deployment:
     """Bring a development node to where a payment in every token can be made. Doing it again changes nothing.
 
-    On return the newest price round is final. Raises `ChainUnavailable`, `ConfigurationError` when the escrow there
+    What is not given is as in the chain file `local`. On return the newest price round is final. Raises `ChainUnavailable`, `ConfigurationError` when the escrow there
     lists other assets.
     """
     start_block = read_quantity((await pool.call(reads.header("latest"))).number)
@@ -70,23 +71,18 @@ async def deploy(pool: Pool, *, chain_id: int, confirmations: int = 12, block_in
     feed = await _deploy(pool, owner, _creation_code("TestFeed", ["string", "uint8"], ["BNB / USD", FEED_DECIMALS]))
     escrow = await _deploy(pool, owner, _creation_code("Escrow", ["address"], [OWNER.address]))
 
-    tokens = (
-        Token(symbol="USDT", asset_index=0, contract=usdt, decimals=18),
-        Token(symbol="USDC", asset_index=1, contract=usdc, decimals=18),
-        Token(symbol="BNB", asset_index=2, contract=None, decimals=18, feed=feed, max_feed_age_s=MAX_FEED_AGE_S),
+    facts = deployed_chain(
+        "local", escrow=escrow, contracts={"USDT": usdt, "USDC": usdc}, feeds={"BNB": feed}, start_block=start_block
     )
-    await _list_assets(pool, owner, escrow, tokens)
+    chain = replace(
+        facts,
+        chain_id=chain_id,
+        confirmations=confirmations or facts.confirmations,
+        block_interval_s=block_interval_s or facts.block_interval_s,
+    )
+    await _list_assets(pool, owner, escrow, chain.tokens)
     for token in (usdt, usdc):
         await _mint_to_customer(pool, owner, token)
-    chain = Chain(
-        chain_id=chain_id,
-        name="local",
-        escrow=escrow,
-        tokens=tokens,
-        confirmations=confirmations,
-        block_interval_s=block_interval_s,
-        start_block=start_block,
-    )
     await add_round_when_older(pool, owner, feed, age_s=0)
     await _make_final(pool)
     return Deployment(chain=chain, tokens={"USDT": usdt, "USDC": usdc}, feeds={FEED_NAME: feed})

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from openpay.chain.spec import load_chain, save_chain
+from openpay.chain.spec import deployed_chain, load_chain, save_chain
 from openpay.domain.address import to_checksum
 from openpay.domain.chains import Chain, Token
 from openpay.errors import ConfigurationError
@@ -80,8 +80,28 @@ def test_escrow_of_the_settings_wins_over_the_files(tmp_path: Path) -> None:
     assert load_chain(str(tmp_path / "chain.json"), escrow="0x" + "44" * 20).escrow == b"\x44" * 20
 
 
+def test_local_chain_has_no_addresses_before_it_is_deployed() -> None:
+    with pytest.raises(ConfigurationError, match=r"local\.json has 'deployed' in place of addresses: `openpay dev`"):
+        load_chain("local", escrow=ESCROW)
+
+
+def test_local_chain_gets_its_addresses_from_the_deployment() -> None:
+    contracts = {"USDT": b"\x01" * 20, "USDC": b"\x02" * 20}
+    chain = deployed_chain(
+        "local", escrow=b"\x22" * 20, contracts=contracts, feeds={"BNB": b"\x03" * 20}, start_block=4
+    )
+    assert (chain.chain_id, chain.escrow, chain.start_block) == (31337, b"\x22" * 20, 4)
+    assert {token.symbol: (token.contract, token.feed) for token in chain.tokens} == {
+        "USDT": (b"\x01" * 20, None),
+        "USDC": (b"\x02" * 20, None),
+        "BNB": (None, b"\x03" * 20),
+    }
+    with pytest.raises(KeyError, match="USDC"):
+        deployed_chain("local", escrow=b"\x22" * 20, contracts={"USDT": b"\x01" * 20}, feeds={}, start_block=4)
+
+
 def test_unknown_chain_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match=r"no chain 'bnb': use bsc, bsc-testnet or the path"):
+    with pytest.raises(ConfigurationError, match=r"no chain 'bnb': use bsc, bsc-testnet, local or the path"):
         load_chain("bnb", escrow=ESCROW)
 
 

@@ -13,11 +13,14 @@ from openpay.chain.feeds import Readings, read_feeds
 from openpay.chain.pool import Pool, connect
 from openpay.chain.quotes import FRESHNESS_MARGIN_S, QuoteCache, Source
 from openpay.devnet.accounts import OWNER
-from openpay.devnet.deployment import MAX_FEED_AGE_S, Deployment, deploy
+from openpay.devnet.deployment import Deployment, deploy
 from openpay.devnet.wallet import Wallet
 from openpay.domain.chains import Chain, Token
 from tests.chain.contracts import answering
 from tests.support.anvil import Anvil
+
+MAX_FEED_AGE_S = 86_400
+"""The local chain's, by its chain file."""
 
 CHAIN_ID = 31337
 FINAL = 11
