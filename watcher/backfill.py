@@ -18,7 +18,7 @@ from openpay.chain.pool import Pool
 from openpay.chain.proofs import ProvenBlock
 from openpay.chain.provers import Provers
 from openpay.chain.rpc import Endpoint
-from watcher.flight import FIRST, Flight
+from watcher.flight import Flight
 
 ReadBlock = ProvenBlock | DigestedBlock
 
@@ -114,32 +114,27 @@ class Backfill:
         async def ask(endpoint: Endpoint) -> ReadBlock:
             try:
                 body = await endpoint.fetch(body_calls(block_hash))
+                ahead.size = len(body)
+                return await self._read(endpoint.name, body, block_hash)
             except (Throttled, TimedOut):
                 self._troubled = True
                 raise
-            ahead.size = len(body)
-            if self._provers is not None:
-                digest = await self._provers.digest(body, block_hash)
-                if digest is not None:
-                    return DigestedBlock(hash=block_hash, digest=digest, body=body, endpoint=endpoint.name)
-            # What may be wrong is found out here, inside the question: the endpoint that served it answers for it.
-            return read_body(body, block_hash=block_hash, endpoint=endpoint.name)
 
         block = await fetch_block_with(self._pool, block_hash, ask)
         self._sizes.append(ahead.size)
         return block
 
+    async def _read(self, endpoint: str, body: bytes, block_hash: bytes) -> ReadBlock:
+        if self._provers is not None:
+            digest = await self._provers.digest(body, block_hash)
+            if digest is not None:
+                return DigestedBlock(hash=block_hash, digest=digest, body=body, endpoint=endpoint)
+        # What may be wrong is found out here, inside the question: the endpoint that served it answers for it.
+        return read_body(body, block_hash=block_hash, endpoint=endpoint)
+
     def _adapt(self, rate: float) -> None:
         self._flight = self._flight.after(rate=rate, troubled=self._troubled)
         self._troubled = False
-
-
-async def read_blocks(pool: Pool, first: int, last: int, *, in_flight: int = FIRST) -> AsyncGenerator[ReadBlock]:
-    """Like `Backfill.blocks`, for once: all of every block, with `in_flight` of them to begin with."""
-    backfill = Backfill(pool, flight=Flight(size=in_flight))
-    async with aclosing(backfill.blocks(first, last)) as blocks:
-        async for block in blocks:
-            yield block
 
 
 async def _hashes(pool: Pool, first: int, last: int) -> AsyncGenerator[bytes]:

@@ -79,17 +79,22 @@ class CatchUp:
         self._near = Backfill(pool, clock=clock)
         self._far = Backfill(pool, self._provers, clock=clock)
         self._progress: Progress | None = None
-        self._step_from, self._step_at = 0, clock()
-        """Where and when the present step began."""
+        self._step: tuple[int, float] | None = None
+        """The block and the time at which the present step began."""
         self._rate = 0.0
         """Blocks a second in the step before."""
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that prove blocks at present."""
+        return self._provers.pids
 
     async def begin_step(self, tip: int, head: int) -> None:
         """Get ready to read on from block `tip`, `head` being the chain's newest; say so when that changes how."""
         now = self._clock()
-        if tip > self._step_from:
-            self._rate = (tip - self._step_from) / max(now - self._step_at, 1e-3)
-        self._step_from, self._step_at = tip, now
+        if self._step is not None and tip > self._step[0]:
+            self._rate = (tip - self._step[0]) / max(now - self._step[1], 1e-3)
+        self._step = tip, now
         if head - tip > FAR_BEHIND and self._progress is None:
             self._progress = Progress.begin(tip, now)
             _log.info("catching up", chain_id=self._chain.chain_id, block=tip, blocks_left=head - tip)

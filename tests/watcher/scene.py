@@ -24,6 +24,7 @@ from openpay.domain.payment import Payment, Status
 from openpay.store import Store
 from tests.support.alarms import Heard
 from tests.support.anvil import Anvil
+from watcher.catch_up import CatchUp
 from watcher.facts import FactFinder
 from watcher.follower import Follower
 from watcher.matching import TRANSFER_SELECTOR
@@ -80,14 +81,22 @@ class Scene:
 
     # --- the watcher -----------------------------------------------------------------------------------------------
 
-    def restart(self, pool: Pool | None = None, chain: Chain | None = None) -> None:
+    def restart(self, pool: Pool | None = None, chain: Chain | None = None, catch_up: CatchUp | None = None) -> None:
         """A new process: nothing survives but the database."""
         self.pool = pool or self.pool
         self.chain = chain or self.chain
         escrow = EscrowClient(self.pool, self.chain, operator=self.deployment.operator.address)
         finder = FactFinder(self.chain, self.pool, self.store, WatchSet(self.store, CHAIN_ID, monotonic=lambda: 0.0))
         self.follower = Follower(
-            self.chain, self.pool, self.store, escrow, finder, signals=Signals(), wall=SystemClock(), alarm=self.alarm
+            self.chain,
+            self.pool,
+            self.store,
+            escrow,
+            finder,
+            signals=Signals(),
+            wall=SystemClock(),
+            alarm=self.alarm,
+            catch_up=catch_up,
         )
 
     async def watch(self) -> None:
