@@ -10,6 +10,7 @@ from openpay.app.clock import SystemClock
 from openpay.app.merchants import Caller, create_merchant
 from openpay.app.order import CreatePayment
 from openpay.app.payments import PaymentService
+from openpay.app.ports import Clock
 from openpay.app.records import Cursor, Merchant
 from openpay.app.signals import Signals
 from openpay.chain import escrow_abi
@@ -67,6 +68,7 @@ class Scene:
     chain: Chain
     follower: Follower = field(init=False)
     alarm: Heard = field(default_factory=Heard)
+    wall: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
         self.restart()
@@ -94,7 +96,7 @@ class Scene:
             escrow,
             finder,
             signals=Signals(),
-            wall=SystemClock(),
+            wall=self.wall,
             alarm=self.alarm,
             catch_up=catch_up,
         )

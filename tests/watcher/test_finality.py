@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from openpay.chain.pool import Agreement, HostWord
 from openpay.domain.chains import Chain
-from watcher.finality import Candidate, final_candidate, vouched_number
+from watcher.finality import Candidate, final_candidate, stall_of, vouched_number
 
 CHAIN = Chain(chain_id=1, name="test", escrow=bytes(20), tokens=())
 A, D, N, S = HostWord.AGREES, HostWord.DISAGREES, HostWord.NOT_YET, HostWord.SILENT
@@ -34,6 +38,55 @@ def test_chain_without_a_tag_is_final_by_depth_alone() -> None:
 def test_more_required_confirmations_than_the_stalled_depth_are_still_required() -> None:
     chain = Chain(chain_id=1, name="test", escrow=bytes(20), tokens=(), confirmations=500)
     assert final_candidate(chain, head=1000, finalized=0).number == 501
+
+
+@pytest.mark.parametrize(
+    ("finalized", "words"),
+    [
+        (None, None),
+        (989, None),
+        (881, None),  # behind, as a tag may be for a while
+        (880, "payments wait"),
+        (761, "payments wait"),
+        (760, "depth takes its place"),
+        (0, "depth takes its place"),
+    ],
+)
+def test_tag_that_stands_still_is_told_at_half_the_depth_that_takes_its_place(
+    finalized: int | None, words: str | None
+) -> None:
+    candidate = final_candidate(CHAIN, head=1000, finalized=finalized)
+    stall = stall_of(CHAIN, candidate, head=1000, finalized=finalized)
+    assert (stall is None) if words is None else (stall is not None and words in stall)
+
+
+@given(
+    head=st.integers(0, 2_000),
+    finalized=st.none() | st.integers(0, 2_000),
+    confirmations=st.integers(1, 300),
+    depth=st.integers(1, 300),
+    words=st.lists(st.sampled_from(HostWord), min_size=1, max_size=4),
+)
+def test_final_is_never_above_what_depth_tag_and_hosts_allow(
+    head: int, finalized: int | None, confirmations: int, depth: int, words: list[HostWord]
+) -> None:
+    chain = replace(CHAIN, confirmations=confirmations, stalled_finality_confirmations=depth)
+    candidate = final_candidate(chain, head=head, finalized=finalized)
+    agreement = Agreement(words={f"host{i}": word for i, word in enumerate(words)})
+    final = vouched_number(chain, candidate, agreement, head=head)
+    if final is None:
+        return
+    assert head - final + 1 >= confirmations
+    assert not agreement.contradicted
+    very_deep = head - final + 1 >= depth
+    assert very_deep or finalized is None or final <= finalized
+    assert very_deep or agreement.confirmed
+
+
+@given(head=st.integers(0, 2_000), tags=st.lists(st.integers(0, 2_000), min_size=2, max_size=2).map(sorted))
+def test_tag_that_goes_back_makes_nothing_final_that_was_not(head: int, tags: list[int]) -> None:
+    back, forth = (final_candidate(CHAIN, head=head, finalized=min(tag, head)).number for tag in tags)
+    assert back <= forth
 
 
 @pytest.mark.parametrize(
