@@ -53,7 +53,7 @@ class Member:
         self.faults: Counter[str] = Counter()
         """How many of each kind there were, by the fault's class."""
         self.was_lost = False
-        """Whether its newest fault was that it could not be reached or did not answer: then it is probed."""
+        """Whether its newest fault was that it could not be reached or said nothing: then a probe may bring it back."""
         self._chain_id = chain_id
         self._alarm = alarm
         self._clock = clock
@@ -75,6 +75,11 @@ class Member:
         return self.standing.is_aside(self._clock())
 
     @property
+    def is_away(self) -> bool:
+        """Put aside because it could not be reached, or said nothing."""
+        return self.is_aside and self.was_lost
+
+    @property
     def is_ready(self) -> bool:
         """In service, and would be asked without delay."""
         return self.place is Place.IN_SERVICE and self.pace.wait_s == 0
@@ -84,22 +89,27 @@ class Member:
         """Sorts members: the lowest is asked first."""
         return self.standing.rank(self._clock(), wait_s=self.pace.wait_s)
 
-    async def ask(self, question: Question[T], *, slow: asyncio.Future[None] | None = None) -> T:
+    async def ask(
+        self, question: Question[T], *, slow: asyncio.Future[None] | None = None, patiently: bool = True
+    ) -> T:
         """Put `question` to this endpoint; `slow` is done when it takes longer than this endpoint usually does.
 
-        Only waiting for the node counts as taking long, not what the question does in between. An answer that came
-        over a new connection is held back until the chain id was seen again: another node may have given it. Raises an
+        Only waiting for the node counts as taking long, not what the question does in between. Not `patiently`, an
+        endpoint that was away a moment ago gets no more time than it usually took. An answer that came over a new
+        connection is held back until the chain id was seen again: another node may have given it. Raises an
         `EndpointFault`, which is noted - but for a `ProofFailed`, which the caller has to judge - or `JsonRpcError`.
         """
         asking = _Asking(slow=slow, sent_at=self._clock())
         endpoint = self.endpoint.within(partial(self._exchange, asking))
+        limit_s = self.standing.patience_s if self.is_away and not patiently else None
         try:
-            if self._checked is None:
-                await self._check_chain(endpoint)
-            answer = await question(endpoint)
-            if self._checked != self.endpoint.connections and self._is_check_due():
-                await self._check_chain(endpoint)
-            return answer
+            async with _limited(self.endpoint.name, limit_s):
+                if self._checked is None:
+                    await self._check_chain(endpoint)
+                answer = await question(endpoint)
+                if self._checked != self.endpoint.connections and self._is_check_due():
+                    await self._check_chain(endpoint)
+                return answer
         except ProofFailed:
             raise
         except EndpointFault as fault:
@@ -158,8 +168,9 @@ class Member:
         try:
             yield
         except asyncio.CancelledError:
-            now = self._clock()
-            self.standing = self.standing.outlasted(now - asking.sent_at, now)
+            if asking.slow is not None:  # given up because another was faster
+                now = self._clock()
+                self.standing = self.standing.outlasted(now - asking.sent_at, now)
             raise
         else:
             now = self._clock()
@@ -181,6 +192,18 @@ class Member:
             self._keeps_connections = self._checked is None or self.endpoint.connections == before
             self._checked = self.endpoint.connections
             self._checked_at = self._clock()
+
+
+@asynccontextmanager
+async def _limited(name: str, limit_s: float | None) -> AsyncIterator[None]:
+    if limit_s is None:
+        yield
+        return
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except TimeoutError as error:
+        raise TimedOut(name, f"still no answer within {limit_s:.3f} s") from error
 
 
 @dataclass

@@ -163,7 +163,7 @@ class Pool:
             self._note_answer()
             raise outcome.refusal
         error = NoEndpointAnswered({member.endpoint.name: fault for member, fault in outcome.faults})
-        if error.is_missing:
+        if outcome.is_answer:
             self._note_answer()
         else:
             self._note_silence(error)
@@ -189,20 +189,23 @@ class Pool:
     async def ask_hosts(self, question: Question[T]) -> dict[str, T | EndpointFault | JsonRpcError]:
         """Put `question` to every host, for what one alone must not decide. Maps host:port to its answer or failure.
 
-        Of two URLs on one host, the one in better standing speaks, and the other when that one does not answer. None
-        is asked early: each host is waited for anyway.
+        Of two URLs on one host, the one in better standing speaks, and the other when that one does not answer. A
+        host that is away is not waited for longer than it usually takes, or it would hold up every such question.
         """
         failed_proofs: list[tuple[Member, EndpointFault]] = []
 
         async def host_word(members: list[Member]) -> T | EndpointFault | JsonRpcError:
             first, *others = members
             try:
-                return await first.ask(question)
+                word = await first.ask(question, patiently=False)
             except JsonRpcError as refusal:
                 return refusal
             except EndpointFault as fault:
                 failed_proofs.append((first, fault))
                 return await host_word(others) if others else fault
+            if first.is_away:
+                first.credit(proven=False)  # it is back
+            return word
 
         by_host: dict[str, list[Member]] = {}
         for member in self._in_order():

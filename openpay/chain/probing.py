@@ -34,7 +34,7 @@ async def _probe(member: Member) -> None:
             if not member.is_aside:
                 await member.ask(_prove_newest)
                 member.credit(proven=True)
-        elif member.is_aside and member.was_lost:
+        elif member.is_away:
             member.forget_chain()
             await member.ask(lambda endpoint: endpoint.call(reads.header("latest")))
             member.credit(proven=False)

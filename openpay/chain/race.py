@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from openpay.chain.errors import EndpointFault, JsonRpcError, Resting, Throttled
+from openpay.chain.errors import EndpointFault, JsonRpcError, Missing, Resting, Throttled
 from openpay.chain.member import Member, Question
 from openpay.chain.pacing import HedgeBudget
 
@@ -32,6 +32,11 @@ class Outcome(Generic[T]):
     refusal: JsonRpcError | None = None
     """The newest error that is no revert: the node's own, so that others were asked too."""
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether somebody answered, if only with `null` or an error: then those that are away are not waited for."""
+        return self.refusal is not None or any(isinstance(fault, Missing) for _, fault in self.faults)
+
 
 async def race(members: Sequence[Member], question: Question[T], budget: HedgeBudget) -> Outcome[T]:
     """Ask `members` in their order until one answers.
@@ -49,7 +54,8 @@ async def race(members: Sequence[Member], question: Question[T], budget: HedgeBu
 
     def start() -> None:
         member = upcoming.popleft()
-        running[asyncio.create_task(member.ask(question, slow=slow))] = member
+        asking = member.ask(question, slow=slow, patiently=not outcome.is_answer)
+        running[asyncio.create_task(asking)] = member
 
     budget.asked()
     may_hedge = True

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from openpay.chain.errors import BadAnswer, JsonRpcError, NoEndpointAnswered, ProofFailed, Throttled
+from openpay.chain.errors import BadAnswer, JsonRpcError, NoEndpointAnswered, ProofFailed, Throttled, TimedOut
 from openpay.chain.pool import UNREADABLE_AFTER_S, Pool, connect
 from openpay.chain.probing import keep_probing, probe
 from openpay.chain.rpc import Call, Endpoint
@@ -235,6 +235,33 @@ async def test_endpoint_that_was_away_is_back_with_the_first_probe_it_answers() 
         await probe(pool.members)
         assert places(pool) == [Place.IN_SERVICE] * 2
         assert other.asked.count("eth_getBlockByNumber") == 0
+
+
+async def test_host_that_hangs_is_waited_for_once_and_then_no_longer_than_it_usually_takes() -> None:
+    hanging, other = node("0x1"), node("0x2")
+    async with pool_of(hanging, other, timeout_s=60) as pool:
+        await pool.ask_hosts(lambda endpoint: endpoint.call(NUMBER))
+        hanging.hang = True
+        pool.blame(TimedOut(name_of(hanging), "no answer"))
+        async with asyncio.timeout(20):
+            for _ in range(3):
+                answers = await pool.ask_hosts(lambda endpoint: endpoint.call(NUMBER))
+                assert isinstance(answers[name_of(hanging)], TimedOut)
+                assert answers[name_of(other)] == "0x2"
+        hanging.hang = False
+        answers = await pool.ask_hosts(lambda endpoint: endpoint.call(NUMBER))
+        assert set(answers.values()) == {"0x1", "0x2"}
+        assert places(pool) == [Place.IN_SERVICE] * 2
+
+
+async def test_host_that_hangs_does_not_hold_up_a_question_to_which_another_said_null() -> None:
+    hanging, other = node("0x1"), node(None)
+    async with pool_of(hanging, other, timeout_s=60) as pool:
+        await pool.call(NUMBER)
+        hanging.hang = True
+        pool.blame(TimedOut(name_of(hanging), "no answer"))
+        async with asyncio.timeout(20):
+            assert await pool.find(NUMBER) is None
 
 
 async def test_probe_does_not_bring_back_another_chain() -> None:
