@@ -25,6 +25,10 @@ from openpay.store.tables import (
 )
 
 
+DOUBTED_BLOCKS = 100
+"""Longer than this a transaction that a reorg threw out does not wait for its next block."""
+
+
 class _OfBlocks(Repository):
     """Rows that belong to a payment and stand or fall with their block."""
 
@@ -70,7 +74,7 @@ class SqlDeposits(_OfBlocks):
 
     async def doubt(self, condition: ColumnElement[bool]) -> None:
         """Have the vaults looked at whose deposits that no log shows are about to be taken back."""
-        place = deposits.c.payment_id, func.max(deposits.c.block_number).label("block_number")
+        place = deposits.c.payment_id, (func.max(deposits.c.block_number) + DOUBTED_BLOCKS).label("block_number")
         unlogged = select(*place).where(condition, deposits.c.source == Source.INTERNAL.value)
         for row in list(await self._connection.execute(unlogged.group_by(deposits.c.payment_id))):
             known = doubted_balances.c.payment_id == row.payment_id

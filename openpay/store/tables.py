@@ -217,7 +217,7 @@ balance_rounds = Table(
 doubted_balances = Table(
     "doubted_balances",
     metadata,
-    # Vaults to look at with every block up to this number: one that was taken back had money in it that no log shows.
+    # Vaults to look at with every block up to this number: one taken back before it had money in it that no log shows.
     Column("payment_id", Id, ForeignKey("payments.id"), primary_key=True),
     Column("block_number", BigInteger, nullable=False),
 )

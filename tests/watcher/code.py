@@ -22,8 +22,15 @@ def deploy_forwarder(scene: Scene, payment: Payment) -> bytes:
     return deploy_code(scene, f"600060006000600034 73{payment.address.hex()} 5af1 00".replace(" ", ""))
 
 
-def forward(scene: Scene, payment: Payment, wei: int) -> None:
-    scene.send(Unsigned(to=deploy_forwarder(scene, payment), value=wei))
+def forward(scene: Scene, payment: Payment, wei: int) -> bytes:
+    """A block in which such a contract passes on `wei`; the transaction's hash."""
+    (tx_hash,) = scene.send(Unsigned(to=deploy_forwarder(scene, payment), value=wei))
+    return read_bytes(tx_hash)
+
+
+def deploy_testament(scene: Scene, payment: Payment) -> bytes:
+    """A contract that destroys itself when it is sent BNB, and leaves all to the payment: no code of it runs then."""
+    return deploy_code(scene, f"73{payment.address.hex()}ff")
 
 
 def deploy_splitter(scene: Scene) -> bytes:

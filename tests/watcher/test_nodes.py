@@ -18,7 +18,6 @@ from openpay.chain.pool import connect
 from openpay.domain.payment import Status
 from openpay.errors import ChainUnavailable, ReorgBelowFinality
 from tests.faults.proxy import Proxy, proxies
-from tests.watcher.code import forward
 from tests.watcher.scene import CHAIN_ID, Scene, due
 from watcher import Watcher
 
@@ -261,31 +260,6 @@ async def test_reorg_below_finality_on_one_of_two_hosts_stops_nothing(scene: Sce
             await scene.watch()
     assert await scene.cursor() == before
     assert await scene.status(payment) is Status.PAID
-
-
-async def test_node_without_state_delays_internal_deposits_but_not_the_chain(scene: Scene) -> None:
-    async with behind(scene, 1) as (node,):
-        payment = await scene.create("BNB")
-        node.lie = lambda method, params, result: "0x" if method == "eth_call" else result
-        forward(scene, payment, due(payment, "BNB")[0])
-        await scene.mine(2)
-        assert (await scene.cursor()).number == scene.anvil.block_number()
-        assert await scene.deposits(payment) == []
-        node.lie = None
-        await scene.mine(1)
-        assert await scene.status(payment) is Status.CONFIRMING
-
-
-async def test_balance_that_only_one_of_two_hosts_reports_is_no_deposit(scene: Scene) -> None:
-    async with behind(scene, 2) as (liar, _):
-        payment = await scene.create("BNB")
-        full = due(payment, "BNB")[0]
-        answer = "0x" + b"".join(number.to_bytes(32, "big") for number in (32, 1, full)).hex()
-        liar.lie = lambda method, params, result: answer if method == "eth_call" else result
-        await scene.mine(3)
-        assert "eth_call" in liar.asked
-        assert await scene.deposits(payment) == []
-        assert await scene.status(payment) is Status.INITIATED
 
 
 async def test_reported_transaction_in_a_block_that_is_not_on_record_is_no_transition(scene: Scene) -> None:

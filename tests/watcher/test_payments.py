@@ -8,10 +8,9 @@ from eth_abi.abi import encode
 from openpay.chain.artifacts import load_artifact
 from openpay.chain.blocks import read_bytes
 from openpay.chain.escrow_abi import selector
-from openpay.domain.deposit import Source
 from openpay.domain.payment import Payment, SettlementStatus, Status
 from tests.support.anvil import ACCOUNTS
-from tests.watcher.code import deploy_forwarder, deploy_splitter, forward
+from tests.watcher.code import deploy_splitter
 from tests.watcher.scene import UNIT, Scene, Unsigned, due, transfer_data
 
 
@@ -253,49 +252,3 @@ async def test_successful_transfer_wins_over_a_reverted_one_that_is_confirming(s
     scene.pay(payment, "USDT", due(payment, "USDT")[0])
     await scene.mine(11)
     assert await scene.status(payment) is Status.PAID
-
-
-# --- BNB from inside a contract ----------------------------------------------------------------------------------
-
-
-async def test_bnb_sent_from_inside_a_contract_is_found_by_balance(either_scene: Scene) -> None:
-    scene = either_scene
-    payment = await scene.create("BNB")
-    full = due(payment, "BNB")[0]
-    forward(scene, payment, full)
-    await scene.watch()
-    confirming = await scene.now(payment)
-    assert confirming.status is Status.CONFIRMING
-    assert confirming.completion is not None
-    assert confirming.completion.tx_hash is None
-    (deposit,) = await scene.deposits(payment)
-    assert (deposit.source, deposit.units, deposit.sender) == (Source.INTERNAL, full, None)
-    await scene.mine(11)
-    assert await scene.status(payment) is Status.PAID
-    assert len(await scene.deposits(payment)) == 1
-
-
-async def test_bnb_from_inside_a_contract_adds_to_what_was_sent_directly(scene: Scene) -> None:
-    payment = await scene.create("BNB")
-    full = due(payment, "BNB")[0]
-    scene.pay(payment, "BNB", full // 4)
-    forward(scene, payment, full // 4)
-    await scene.mine(3)
-    forward(scene, payment, full)
-    await scene.watch()
-    assert [(d.source, d.units) for d in await scene.deposits(payment)] == [
-        (Source.TRANSACTION, full // 4),
-        (Source.INTERNAL, full // 4),
-        (Source.INTERNAL, full),
-    ]
-
-
-async def test_bnb_from_inside_a_contract_settled_in_its_own_block_is_found(scene: Scene) -> None:
-    payment = await scene.create("BNB")
-    full = due(payment, "BNB")[0]
-    forwarder = deploy_forwarder(scene, payment)
-    scene.send(Unsigned(to=forwarder, value=full), scene.settle(payment, "BNB"))
-    await scene.mine(11)
-    assert await scene.status(payment) is Status.PAID
-    assert await scene.received(payment, "BNB") == full
-    assert scene.anvil.balance("0x" + payment.address.hex()) == 0

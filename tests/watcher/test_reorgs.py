@@ -9,7 +9,6 @@ import pytest
 from openpay.chain.blocks import read_bytes
 from openpay.domain.payment import Status
 from openpay.errors import ReorgBelowFinality
-from tests.watcher.code import forward
 from tests.watcher.scene import Scene, due
 from watcher.matching import TRANSFER_TOPIC
 
@@ -128,17 +127,6 @@ async def test_time_spent_confirming_is_given_back_after_a_retraction(scene: Sce
     assert retracted.status is Status.PENDING
     assert retracted.deadline >= payment.deadline
     assert retracted.deadline >= scene.anvil.timestamp() + 290
-
-
-async def test_bnb_from_inside_a_contract_is_retracted_like_any_deposit(scene: Scene) -> None:
-    payment = await scene.create("BNB")
-    forward(scene, payment, due(payment, "BNB")[0])
-    await scene.mine(2)
-    assert await scene.status(payment) is Status.CONFIRMING
-    scene.anvil.reorg(3)
-    await scene.watch()
-    assert await scene.status(payment) is Status.PENDING
-    assert await scene.deposits(payment) == []
 
 
 @pytest.mark.parametrize("seed", range(4))
