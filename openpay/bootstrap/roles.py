@@ -24,7 +24,7 @@ from openpay.bootstrap.role import Role
 from openpay.chain.escrow import TreasuryBalances
 from openpay.config import Settings
 from openpay.domain.chains import Chain
-from openpay.errors import ConfigurationError, OpenPayError
+from openpay.errors import ConfigurationError, OpenPayError, ReorgBelowFinality
 from openpay.store.leader import leadership
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ async def run(
     price_refresh_s: float = PRICE_REFRESH_S,
     on_listening: Callable[[str], Awaitable[None]] | None = None,
 ) -> None:
-    """Run `roles` until `stop` is set. A role that fails for good stops the others and raises.
+    """Run `roles` until `stop` is set. A role that fails for good stops the others and raises - but for the watcher of
+    one of several chains that finds a reorg below finality, which is the end of that one alone.
 
     `on_listening` is awaited with the server's URL once it accepts connections.
     """
@@ -112,6 +113,18 @@ async def run(
                         installation.alarms.stopped(chain.chain_id, f"the {part} failed for good: {error}")
                 raise
 
+        following = {chain.chain_id for chain in installation.each_chain}
+
+        async def watch(chain: Chain) -> None:
+            try:
+                await _lead(installation, f"watcher:{chain.chain_id}", _watch, chain, stop)
+            except ReorgBelowFinality as error:
+                following.discard(chain.chain_id)
+                if not following:
+                    raise
+                # A person has to look at this chain; payments on the other one have nothing to do with it.
+                installation.alarms.stopped(chain.chain_id, str(error))
+
         def start(part: str, work: Awaitable[None]) -> None:
             tasks.create_task(until_failure(part, work), name=part)
 
@@ -124,7 +137,7 @@ async def run(
             start("webhooks", _dispatch(installation, stop))
         for chain in installation.each_chain:
             if Role.WATCHER in wanted:
-                start("watcher", _lead(installation, f"watcher:{chain.chain_id}", _watch, chain, stop))
+                start("watcher", watch(chain))
             if Role.SETTLER in wanted:
                 start("settler", _lead(installation, f"settler:{chain.chain_id}", _settle, chain, stop))
         scheduler.start()

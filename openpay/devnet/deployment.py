@@ -55,8 +55,8 @@ async def deploy(
 ) -> Deployment:
     """Bring a development node to where a payment in every token can be made. Doing it again changes nothing.
 
-    What is not given is as in the chain file `local`. On return the newest price round is final. Raises `ChainUnavailable`, `ConfigurationError` when the escrow there
-    lists other assets.
+    What is not given is as in the chain file `local`. On return the newest price round is final. Raises
+    `ChainUnavailable`, `ConfigurationError` when the escrow there lists other assets.
     """
     start_block = read_quantity((await pool.call(reads.header("latest"))).number)
     for account, wei in ((OWNER, 1_000 * BNB), (OPERATOR, 1_000 * BNB), (CUSTOMER, 2 * CUSTOMER_MIN_WEI)):
