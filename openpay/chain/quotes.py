@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,18 +73,23 @@ class QuoteCache:
         return abs(quote.price - one_dollar) * BPS <= one_dollar * self._peg_tolerance_bps
 
     async def refresh(self) -> None:
-        """Read every feed. A chain that does not answer keeps its last rounds, which grow old by themselves; a feed
-        that answers nonsense loses its own at once."""
-        for source in self._sources:
-            chain_id = source.chain.chain_id
-            try:
-                readings = await read_feeds(source.pool, source.chain)
-            except ChainUnavailable as error:
-                _log.warning("prices not refreshed", chain_id=chain_id, reason=str(error))
-                continue
-            before = self._readings.get(chain_id)
-            _log_changes(chain_id, {} if before is None else before.faults, readings.faults)
-            self._readings[chain_id] = readings
+        """Read every feed, all chains at once: none waits for the nodes of another.
+
+        A chain that does not answer keeps its last rounds, which grow old by themselves; a feed that answers nonsense
+        loses its own at once.
+        """
+        await asyncio.gather(*map(self._refresh, self._sources))
+
+    async def _refresh(self, source: Source) -> None:
+        chain_id = source.chain.chain_id
+        try:
+            readings = await read_feeds(source.pool, source.chain)
+        except ChainUnavailable as error:
+            _log.warning("prices not refreshed", chain_id=chain_id, reason=str(error))
+            return
+        before = self._readings.get(chain_id)
+        _log_changes(chain_id, {} if before is None else before.faults, readings.faults)
+        self._readings[chain_id] = readings
 
 
 def _log_changes(chain_id: int, before: Mapping[str, str], now: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ from openpay.devnet.deployment import Deployment, deploy
 from openpay.devnet.wallet import Wallet
 from openpay.domain.chains import Chain, Token
 from tests.chain.contracts import answering
+from tests.chain.fake_node import FakeNode, serve
 from tests.support.anvil import Anvil
 
 MAX_FEED_AGE_S = 86_400
@@ -360,3 +362,18 @@ async def test_stablecoin_without_peg_feed_is_always_offered(market: Market) -> 
     cache = market.cache()
     await cache.refresh()
     assert cache.on_peg(CHAIN_ID, market.token("USDC"))
+
+
+async def test_node_of_one_chain_that_hangs_holds_no_price_of_another_up(market: Market) -> None:
+    hanging = FakeNode(eth_chainId=hex(56))
+    hanging.hang = True
+    async with serve(hanging) as urls, connect(urls, chain_id=56) as pool:
+        other = replace(market.chain, chain_id=56)
+        sources = [Source(chain=other, pool=pool), Source(chain=market.chain, pool=market.pool)]
+        cache = QuoteCache(sources, clock=market.clock)
+        refreshing = asyncio.create_task(cache.refresh())
+        async with asyncio.timeout(60):
+            while cache.price(CHAIN_ID, market.bnb) is None:
+                assert not refreshing.done()
+                await asyncio.sleep(0.01)
+        refreshing.cancel()
