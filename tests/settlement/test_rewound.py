@@ -1,0 +1,137 @@
+"""The operator's work after a rewind: what was sent is followed again, and nothing is paid out twice."""
+
+from __future__ import annotations
+
+from structlog.testing import capture_logs
+
+from openpay.app.records import TransactionStatus, WithdrawalStatus
+from openpay.domain.payment import Payment, SettlementStatus
+from openpay.domain.refunds import RefundStatus
+from tests.settlement.refund_desk import HOUR_S, RefundDesk
+from tests.settlement.till import Till
+from tests.watcher.scene import UNIT, Scene
+from tests.watcher.test_rewind import differences, rewound, stopped_below_finality
+
+
+def raw(scene: Scene, tx_hash: bytes) -> str:
+    signed: str = scene.anvil.rpc("eth_getRawTransactionByHash", "0x" + tx_hash.hex())
+    return signed
+
+
+async def refunded(desk: RefundDesk) -> tuple[Payment, int]:
+    """A payment with two deposits of which the first was given back; and the block before the refund."""
+    scene = desk.scene
+    payment = await scene.create("USDT")
+    scene.pay(payment, "USDT", 5 * UNIT)
+    await desk.pass_time(2 * HOUR_S)
+    before = scene.anvil.block_number()
+    await desk.settle_up()
+    refund = await desk.refund(payment)
+    assert refund.status is RefundStatus.SUCCEEDED
+    return payment, before
+
+
+async def work_on(till: Till, rounds: int = 4) -> None:
+    """Settler and watcher, as they take turns."""
+    for _ in range(rounds):
+        await till.settler().step()
+        await till.until_final()
+
+
+async def test_refund_that_the_other_branch_lacks_is_sent_again_by_the_same_transaction(till: Till) -> None:
+    desk = RefundDesk(till)
+    payment, before = await refunded(desk)
+    scene = till.scene
+    first = await desk.refund(payment)
+    scene.pay(payment, "USDT", 7 * UNIT)  # more money in the vault, which is not for that refund
+    await till.until_final()
+    scene.anvil.reorg(scene.anvil.block_number() - before)
+    assert desk.held(payment) == 5 * UNIT
+    await stopped_below_finality(scene)
+    await rewound(scene, before)
+    await scene.watch()
+
+    with capture_logs() as logs:
+        await till.settler().step()
+    assert any("read again after a rewind" in str(log["event"]) for log in logs)
+    assert till.operator_nonce() == 0
+
+    await till.until_final()
+    await till.until_final()
+    again, late = await desk.refunds(payment)
+    assert (again.id, again.status) == (first.id, RefundStatus.SUBMITTED)
+    assert late.status is RefundStatus.CANCELED, "the later money is not on this branch"
+    await work_on(till)
+    again, late = await desk.refunds(payment)
+    assert (again.status, again.tx_hash) == (RefundStatus.SUCCEEDED, first.tx_hash)
+    assert late.status is RefundStatus.CANCELED
+    assert till.operator_nonce() == 1
+    assert desk.held(payment) == 0
+    assert (await scene.events(payment)).count("refunded") == 1
+    assert await differences(scene) == []
+
+
+async def test_refund_that_both_branches_hold_is_not_paid_again_from_later_money(till: Till) -> None:
+    desk = RefundDesk(till)
+    payment, before = await refunded(desk)
+    scene = till.scene
+    refund = await desk.refund(payment)
+    assert refund.tx_hash is not None
+    again = raw(scene, refund.tx_hash)
+    later = scene.sign(scene.transfer("USDT", payment.address, 7 * UNIT))
+    scene.anvil.reorg(scene.anvil.block_number() - before, [(again, 4), (later, 6)])
+    await stopped_below_finality(scene)
+    # Below the deposit too: it comes again in the same block as before, and the refund in another.
+    await rewound(scene, before - 20)
+    await till.until_final()
+    await till.until_final()
+    await work_on(till)
+    (same, other) = await desk.refunds(payment)
+    assert (same.id, same.status, same.tx_hash) == (refund.id, RefundStatus.SUCCEEDED, refund.tx_hash)
+    assert (other.units, other.status) == (7 * UNIT, RefundStatus.SCHEDULED), "it waits for its hour"
+    assert desk.held(payment) == 7 * UNIT
+    assert (await scene.events(payment)).count("refunded") == 1
+    assert await differences(scene) == []
+
+
+async def test_settlement_that_the_other_branch_lacks_is_made_again(till: Till) -> None:
+    scene = till.scene
+    payment = await till.paid("USDT")
+    before = scene.anvil.block_number()
+    await till.settler().step()
+    await till.until_final()
+    await till.settler().step()
+    assert (await till.settlement(payment)).status is SettlementStatus.SETTLED
+    scene.anvil.reorg(scene.anvil.block_number() - before)
+    await stopped_below_finality(scene)
+    await rewound(scene, before)
+    await till.until_final()
+    await till.until_final()
+    await work_on(till)
+    assert (await till.settlement(payment)).status is SettlementStatus.SETTLED
+    assert (await scene.events(payment)).count("settled") == 1
+    assert await differences(scene) == []
+    async with scene.store.read() as uow:
+        assert await uow.operations.open_transactions(scene.chain.chain_id) == []
+
+
+async def test_withdrawal_that_the_other_branch_lacks_is_made_again_once(till: Till) -> None:
+    scene = till.scene
+    await till.settled("USDT")
+    withdrawal = await till.request_withdrawal("USDT")
+    before = scene.anvil.block_number()
+    await till.settler().step()
+    await till.until_final()
+    await till.settler().step()
+    assert (await till.withdrawal(withdrawal)).status is WithdrawalStatus.SUCCEEDED
+    scene.anvil.reorg(scene.anvil.block_number() - before)
+    await stopped_below_finality(scene)
+    await rewound(scene, before)
+    assert (await till.withdrawal(withdrawal)).status is WithdrawalStatus.SUBMITTED
+    await till.until_final()
+    await till.until_final()
+    await work_on(till)
+    assert (await till.withdrawal(withdrawal)).status is WithdrawalStatus.SUCCEEDED
+    signed = await till.transactions(withdrawal.id)
+    assert [each.status for each in signed] == [TransactionStatus.MINED]
+    assert await differences(scene) == []
