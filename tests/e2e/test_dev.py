@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from openpay.client import OpenPay
 from tests.e2e.dev import Dev, is_running, launch, running, start
@@ -167,3 +170,19 @@ def test_running_node_is_used_through_two_endpoints_and_left_running(
         dev.pay(payment, "BNB")
         assert dev.until(payment, "paid")["confirmations"] == 14
     assert chain.block_number() > 0
+
+
+def test_its_figures_tell_of_chain_and_node(dev: Dev) -> None:
+    """One process with all roles: its API tells what its watcher counts."""
+    with urllib.request.urlopen(f"{dev.facts['api_url']}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    samples = {sample.name: sample for family in text_string_to_metric_families(text) for sample in family.samples}
+    assert samples["openpay_watcher_blocks_total"].value > 0
+    assert samples["openpay_watcher_commit_seconds_count"].value > 0
+    assert samples["openpay_chain_head"].value >= samples["openpay_chain_block"].value > 0
+    assert samples["openpay_endpoint_up"].value == 1
+    assert samples["openpay_endpoint_latency_seconds"].value > 0
+    with urllib.request.urlopen(f"{dev.facts['api_url']}/readyz", timeout=30) as answer:
+        ready = json.load(answer)
+    assert ready["alerts"] == []
+    assert [endpoint["state"] for endpoint in ready["chains"][0]["endpoints"]] == ["in_service"]
