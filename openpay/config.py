@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     """The escrow you deployed on that chain; not needed where a chain file of your own names it."""
 
     confirmations: int | None = Field(default=None, ge=1)
-    """Instead of the chain file's own number."""
+    """Instead of the chain files' own number, in both modes; a chain file of your own says it for its mode alone."""
 
     peg_tolerance_bps: int = Field(default=200, ge=0, le=10_000)
     """How far from 1 USD a stablecoin may be by its peg feed and still be offered; 200 is 2 %."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openpay.chain.spec import deployed_chain, load_chain, save_chain
+from openpay.chain.spec import SPECS, deployed_chain, load_chain, save_chain
 from openpay.domain.address import to_checksum
 from openpay.domain.chains import Chain, Token
 from openpay.errors import ConfigurationError
 
+ROOT = Path(__file__).resolve().parents[2]
 ESCROW = "0x" + "22" * 20
 CHAIN = Chain(
     chain_id=31337,
@@ -153,3 +155,16 @@ def refusal(directory: Path, change: dict[str, Any]) -> str:
     with pytest.raises(ConfigurationError) as caught:
         load_chain(str(path))
     return str(caught.value)
+
+
+def test_every_field_of_a_chain_file_is_documented_and_no_other() -> None:
+    documented = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/chains.md").read_text(), re.MULTILINE)
+    local = json.loads((SPECS / "local.json").read_text())
+    bsc = json.loads((SPECS / "bsc.json").read_text())
+    assert set(documented) == {*local, *(field for token in (*local["tokens"], *bsc["tokens"]) for field in token)}
+    assert set(local) == set(bsc)
+
+
+def test_shipped_files_are_those_that_the_documentation_names() -> None:
+    (named,) = re.findall(r"shipped as (.*?) in\n", (ROOT / "docs/chains.md").read_text())
+    assert sorted(re.findall(r"`(.*?)`", named)) == sorted(path.stem for path in SPECS.glob("*.json"))

@@ -367,7 +367,7 @@ async def test_stablecoin_without_peg_feed_is_always_offered(market: Market) -> 
 async def test_node_of_one_chain_that_hangs_holds_no_price_of_another_up(market: Market) -> None:
     hanging = FakeNode(eth_chainId=hex(56))
     hanging.hang = True
-    async with serve(hanging) as urls, connect(urls, chain_id=56) as pool:
+    async with serve(hanging) as urls, connect(urls, chain_id=56, timeout_s=300) as pool:
         other = replace(market.chain, chain_id=56)
         sources = [Source(chain=other, pool=pool), Source(chain=market.chain, pool=market.pool)]
         cache = QuoteCache(sources, clock=market.clock)
