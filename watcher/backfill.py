@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Container
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -41,8 +41,9 @@ class _Ahead:
 class Backfill:
     """Reads ranges of blocks from the pool, with as many in flight as is worth it and fits.
 
-    With `provers` blocks are digested, without they are read whole. One range at a time; what it learns about speed and
-    sizes is kept from one range to the next. `clock` is monotonic seconds.
+    With `provers` blocks are digested, without they are read whole. The bodies of those that do not concern `watched`
+    are let go, which is nearly all; without `watched` they are kept. One range at a time; what it learns about speed
+    and sizes is kept from one range to the next. `clock` is monotonic seconds.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class Backfill:
         pool: Pool,
         provers: Provers | None = None,
         *,
+        watched: Container[bytes] | None = None,
         flight: Flight | None = None,
         budget_bytes: int = READ_AHEAD_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
         self._provers = provers
+        self._watched = watched
         self._flight = flight or Flight()
         self._budget_bytes = budget_bytes
         self._clock = clock
@@ -128,7 +131,8 @@ class Backfill:
         if self._provers is not None:
             digest = await self._provers.digest(body, block_hash)
             if digest is not None:
-                return DigestedBlock(hash=block_hash, digest=digest, body=body, endpoint=endpoint)
+                kept = body if self._watched is None or digest.may_concern(self._watched) else None
+                return DigestedBlock(hash=block_hash, digest=digest, body=kept, endpoint=endpoint)
         # What may be wrong is found out here, inside the question: the endpoint that served it answers for it.
         return read_body(body, block_hash=block_hash, endpoint=endpoint)
 

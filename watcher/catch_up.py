@@ -8,7 +8,7 @@ none: the same loop reads the same blocks in the same order, each from where the
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Container
 from dataclasses import dataclass, field
 
 import structlog
@@ -51,7 +51,7 @@ class Batch:
         if not self.blocks:
             self.began_at = self.clock()
         self.blocks.append(block)
-        self.size += len(block.body) if isinstance(block, DigestedBlock) else WHOLE_BLOCK_BYTES
+        self.size += len(block.body or b"") if isinstance(block, DigestedBlock) else WHOLE_BLOCK_BYTES
 
     @property
     def is_full(self) -> bool:
@@ -66,18 +66,25 @@ class Batch:
 class CatchUp:
     """What a follower knows about being behind. `processes`: how many may prove blocks over a long gap; 0 for none.
 
-    `clock` is monotonic seconds.
+    `watched`: the addresses that are looked for, as far as they are known when a block is read. `clock` is monotonic
+    seconds.
     """
 
     def __init__(
-        self, chain: Chain, pool: Pool, *, processes: int = 0, clock: Callable[[], float] = time.monotonic
+        self,
+        chain: Chain,
+        pool: Pool,
+        *,
+        watched: Container[bytes] | None = None,
+        processes: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._chain = chain
         self._processes = processes
         self._clock = clock
         self._provers = Provers(Concerns.of(chain))
         self._near = Backfill(pool, clock=clock)
-        self._far = Backfill(pool, self._provers, clock=clock)
+        self._far = Backfill(pool, self._provers, watched=watched, clock=clock)
         self._progress: Progress | None = None
         self._step: tuple[int, float] | None = None
         """The block and the time at which the present step began."""

@@ -10,6 +10,7 @@ from openpay.app.ports import Database
 from openpay.app.records import Block
 from openpay.chain.digest import DigestedBlock
 from openpay.chain.fallback import learn_outcomes
+from openpay.chain.fetch import fetch_block
 from openpay.chain.pool import Pool
 from openpay.chain.proofs import Basis, ProvenBlock
 from openpay.domain.chains import Chain
@@ -52,7 +53,7 @@ class FactFinder:
         payment that was committed before its block was fetched is overlooked.
         """
         await self._watched.refresh(at=blocks[0].timestamp)
-        opened = [self._open(block) for block in blocks]
+        opened = [await self._open(block) for block in blocks]
         whole = [block for block in opened if isinstance(block, ProvenBlock)]
         paid = {address for block in whole for address in self._matcher.recipients(block, self._watched)}
         payments = await self._watched.payment_ids(paid)
@@ -78,10 +79,13 @@ class FactFinder:
             payments = await uow.payments.ids_by_address(self._chain_id, paid)
         return [await self._facts(block, payments) for block in blocks]
 
-    def _open(self, block: ReadBlock) -> ReadBlock:
-        """`block` whole, unless its digest shows that it is of no concern."""
+    async def _open(self, block: ReadBlock) -> ReadBlock:
+        """`block` whole, unless its digest shows that it is of no concern.
+
+        It is fetched again where a payment was made after it was read: then it was let go, and now it is of concern.
+        """
         if isinstance(block, DigestedBlock) and block.digest.may_concern(self._watched):
-            return block.open()
+            return await fetch_block(self._pool, block.hash) if block.body is None else block.open()
         return block
 
     async def _facts(self, read: ReadBlock, payments: Mapping[bytes, str]) -> BlockFacts:

@@ -77,11 +77,12 @@ class Digest(Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, kw_only=True)
 class DigestedBlock:
-    """A proven block of which only the digest is read. `body` is the answer as it came, `endpoint` who gave it."""
+    """A proven block of which only the digest is read. `body` is the answer as it came, None when it was let go, and
+    `endpoint` who gave it."""
 
     hash: bytes
     digest: Digest
-    body: bytes
+    body: bytes | None
     endpoint: str
 
     @property
@@ -103,7 +104,9 @@ class DigestedBlock:
         return frozenset()
 
     def open(self) -> ProvenBlock:
-        """All of the block. The same bytes decode to the same block, so they need no second proof."""
+        """All of the block, which is still here. The same bytes decode to the same block: they need no second proof."""
+        if self.body is None:
+            raise ValueError(f"the body of block {self.number} was let go")
         block, receipts = decode(self.body, body_calls(self.hash), endpoint=self.endpoint)
         return ProvenBlock(hash=self.hash, header=block, transactions=block.transactions, receipts=receipts)
 

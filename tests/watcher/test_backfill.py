@@ -92,6 +92,18 @@ async def test_blocks_come_in_order_whatever_order_they_are_served_and_proven_in
     assert all(isinstance(block, DigestedBlock) for block in blocks)
 
 
+async def test_body_is_kept_only_of_a_block_that_is_of_concern(provers: Provers) -> None:
+    paid = BLOCKS[6].txs[1].to
+    async with pool_over(None) as (pool, _):
+        blocks = await read(Backfill(pool, provers, watched={paid}), 1, 20)
+        kept = await read(Backfill(pool, provers), 1, 20)
+    digested = [block for block in blocks if isinstance(block, DigestedBlock)]
+    assert [block.number for block in digested if block.body is not None] == [7]
+    assert all(isinstance(block, DigestedBlock) and block.body for block in kept)
+    with pytest.raises(ValueError, match="let go"):
+        digested[0].open()
+
+
 async def test_without_provers_blocks_are_whole() -> None:
     async with pool_over(None) as (pool, _):
         blocks = await read(Backfill(pool), 1, 10)

@@ -68,6 +68,15 @@ async def test_payment_made_while_catching_up_is_not_overlooked(scene: Scene) ->
     assert await scene.status(payment) is Status.CONFIRMING
 
 
+async def test_money_is_found_in_blocks_that_were_let_go_before_anybody_knew_of_the_payment(scene: Scene) -> None:
+    first = await scene.create("USDT")
+    scene.pay(first, "USDT", due(first, "USDT")[0])
+    scene.anvil.mine(120)
+    scene.restart(catch_up=CatchUp(scene.chain, scene.pool, watched=()))
+    await scene.watch()
+    assert await scene.status(first) is Status.PAID
+
+
 async def test_long_gap_is_read_with_processes_that_end_with_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catch_up, "LONG_GAP", 100)
     early, late = await scene.create("USDT"), await scene.create("BNB")
@@ -75,7 +84,7 @@ async def test_long_gap_is_read_with_processes_that_end_with_it(scene: Scene, mo
     scene.anvil.mine(300)
     scene.pay(late, "BNB", due(late, "BNB")[0])
     scene.anvil.mine(3)
-    reading = CatchUp(scene.chain, scene.pool, processes=2)
+    reading = CatchUp(scene.chain, scene.pool, watched={early.address}, processes=2)
     scene.restart(catch_up=reading)
     pids: set[int] = set()
     while await scene.follower.step():
