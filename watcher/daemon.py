@@ -59,7 +59,7 @@ class Watcher:
         self._poll_s = min(max(chain.block_interval_s / 2, SHORTEST_POLL_S), LONGEST_POLL_S)
         self._watched = WatchSet(db, chain.chain_id, monotonic=time.monotonic)
         finder = FactFinder(chain, pool, db, self._watched)
-        self._catch_up = CatchUp(chain, pool, processes=processor_count())
+        self._catch_up = CatchUp(chain, pool, watched=self._watched, processes=processor_count())
         self._follower = Follower(
             chain,
             pool,
