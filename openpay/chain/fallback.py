@@ -56,12 +56,13 @@ class _Served:
     body: _Body
 
 
-async def fetch_unproven_block(pool: Pool, block_hash: bytes) -> ProvenBlock:
+async def fetch_unproven_block(pool: Pool, block_hash: bytes, *, try_to_prove: bool = True) -> ProvenBlock:
     """The block with `block_hash`, after no endpoint alone could prove it whole.
 
-    Raises `NotAgreed` where hosts would have to agree and do not, and `ChainUnavailable` as every question does.
+    `try_to_prove` is false when the header or the transactions were seen to prove at no endpoint. Raises `NotAgreed`
+    where hosts would have to agree and do not, and `ChainUnavailable` as every question does.
     """
-    body = await _body(pool, block_hash)
+    body = await _body(pool, block_hash, try_to_prove=try_to_prove)
     receipts = await _receipts(pool, block_hash, body)
     parts = body.agreed
     if receipts is None:
@@ -104,7 +105,7 @@ async def learn_outcomes(pool: Pool, block: ProvenBlock, indices: Iterable[int])
 # --- header and transactions ----------------------------------------------------------------------------------------
 
 
-async def _body(pool: Pool, block_hash: bytes) -> _Body:
+async def _body(pool: Pool, block_hash: bytes, *, try_to_prove: bool) -> _Body:
     async def ask(endpoint: Endpoint) -> _Body:
         block = await endpoint.call(reads.block(block_hash))
         prove_header(block, block_hash=block_hash, endpoint=endpoint.name)
@@ -119,7 +120,7 @@ async def _body(pool: Pool, block_hash: bytes) -> _Body:
         body = agreed(await pool.ask_hosts(serve), _difference, part=Part.HEADER, what=what).body
         return _prove_what_can_be(body, block_hash)
 
-    return await proven_or_agreed(pool, ask, agree, proven=True)
+    return await proven_or_agreed(pool, ask, agree, proven=True) if try_to_prove else await agree()
 
 
 def _prove_what_can_be(body: _Body, block_hash: bytes) -> _Body:

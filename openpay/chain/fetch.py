@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TypeVar
 
 from openpay.chain.bodies import body_calls, read_body
-from openpay.chain.errors import JsonRpcError, NoEndpointAnswered
+from openpay.chain.errors import EndpointFault, JsonRpcError, NoEndpointAnswered, ProofFailed, Unreadable
 from openpay.chain.fallback import RECEIPTS, fetch_unproven_block
 from openpay.chain.member import Question
 from openpay.chain.pool import Pool
-from openpay.chain.proofs import ProvenBlock
+from openpay.chain.proofs import HEADER_HASH, TRANSACTIONS_ROOT, ProvenBlock
 from openpay.chain.rpc import Endpoint
 
 T = TypeVar("T")
@@ -45,6 +45,13 @@ async def fetch_block_with(pool: Pool, block_hash: bytes, ask: Question[T]) -> T
     except NoEndpointAnswered as error:
         if error.is_outage:
             raise
+        is_hopeless = all(_fails_before_receipts(fault) for fault in error.faults.values())
     except JsonRpcError:
-        pass  # refused: perhaps only the receipts were
-    return await fetch_unproven_block(pool, block_hash)
+        is_hopeless = False  # refused: perhaps only the receipts were
+    return await fetch_unproven_block(pool, block_hash, try_to_prove=not is_hopeless)
+
+
+def _fails_before_receipts(fault: EndpointFault) -> bool:
+    if isinstance(fault, ProofFailed):
+        return fault.what in (HEADER_HASH, TRANSACTIONS_ROOT)
+    return isinstance(fault, Unreadable)

@@ -22,6 +22,8 @@ from openpay.chain.trie import index_trie_root
 from openpay.domain.keccak import keccak
 
 _SUCCESS = 1
+HEADER_HASH, TRANSACTIONS_ROOT = "header hash", "transactions root"
+"""What `ProofFailed.what` says where a block fails before its receipts are looked at."""
 
 NOT_UNDERSTOOD = Transaction(nonce="0x0", gas="0x0", value="0x0", input="0x", r="0x0", s="0x0", type="")
 """Stands for a transaction of a type that came after this was written: nothing is read from its fields."""
@@ -128,7 +130,7 @@ def prove_header(header: Header, *, block_hash: bytes, endpoint: str) -> None:
     """Raise `ProofFailed`, naming `endpoint`, unless the header's fields hash to `block_hash`."""
     _check(
         header,
-        "header hash",
+        HEADER_HASH,
         expected=block_hash,
         compute=lambda: keccak(unhexlify(encoding.header(header))),
         endpoint=endpoint,
@@ -139,7 +141,7 @@ def prove_transactions(header: Header, transactions: Sequence[Transaction], *, e
     """Raise `ProofFailed`, naming `endpoint`, unless these are all transactions under `header`, in their order."""
     _check(
         header,
-        "transactions root",
+        TRANSACTIONS_ROOT,
         expected=read_bytes(header.transactions_root),
         compute=lambda: index_trie_root(map(encoding.transaction, transactions), count=len(transactions)),
         endpoint=endpoint,

@@ -146,6 +146,14 @@ async def test_hosts_that_agree_on_what_can_be_shown_to_be_wrong_are_not_followe
     assert isinstance(caught.value, NotAgreed) or {type(each) for each in caught.value.faults.values()} == {ProofFailed}
 
 
+async def test_block_of_a_later_fork_is_asked_for_twice_of_each_host_and_no_more(chain: Chain) -> None:
+    """A fork may last for weeks, at several blocks a second: what was seen to prove nowhere is not tried again."""
+    hosts = later_fork(chain, 2)
+    await read(*hosts)
+    assert [host.asked.count("eth_getBlockByHash") for host in hosts] == [2, 2]
+    assert sum(host.asked.count(RECEIPTS) for host in hosts) == 3
+
+
 async def test_outage_is_an_outage(chain: Chain) -> None:
     hosts = later_fork(chain, 2)
     async with pool_of(*hosts) as pool:
