@@ -1,4 +1,4 @@
-"""Whose balances are looked at: those awaiting coin with every block, all others in rounds, the doubted till they are."""
+"""Whose balances are looked at: those awaiting coin with every block, all others in rounds, doubted ones in between."""
 
 from __future__ import annotations
 
