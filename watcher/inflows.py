@@ -42,9 +42,10 @@ class VaultRecord:
         directly = sum(deposit.units for deposit in self._deposits(internal=False) if deposit.block_number <= at)
         return balance + went_out - directly
 
-    def internal_in(self, block_hash: bytes) -> int:
-        """How many internal deposits of this block are on record: the next one's position."""
-        return sum(deposit.block_hash == block_hash for deposit in self._deposits(internal=True))
+    def free_position(self, block_hash: bytes) -> int:
+        """Behind all internal deposits of this block that are on record."""
+        internal = self._deposits(internal=True)
+        return max((deposit.position + 1 for deposit in internal if deposit.block_hash == block_hash), default=0)
 
     def _deposits(self, *, internal: bool) -> Iterable[Deposit]:
         return (

@@ -203,7 +203,7 @@ class InternalTransfers:
             place = await past.at(number)
             named = await self._named(place, [vault.address for vault, _ in arrivals])
             for vault, units in arrivals:
-                first = search.records[vault.payment_id].internal_in(place.hash)
+                first = search.records[vault.payment_id].free_position(place.hash)
                 transfers = named.get(vault.address, [])
                 if sum(each.wei for each in transfers) != units:
                     transfers = [_Named(wei=units)]

@@ -202,8 +202,9 @@ def test_deposits_in_tokens_explain_no_coin() -> None:
     assert (record.came_in(30, at=5), record.level) == (30, 0)
 
 
-def test_deposits_of_one_block_get_positions_of_their_own() -> None:
-    record = VaultRecord(
-        token="BNB", deposits=(deposit(5, 30, Source.INTERNAL), deposit(6, 1, Source.INTERNAL)), logs=()
-    )
-    assert record.internal_in((5).to_bytes(32, "big")) == 1
+def test_position_is_behind_all_others_of_the_block_though_one_was_taken_back() -> None:
+    """A rescan may take back the first of two: what stands at a place that is taken would be lost."""
+    second = deposit(5, 30, Source.INTERNAL, position=1)
+    record = VaultRecord(token="BNB", deposits=(second, deposit(6, 1, Source.INTERNAL, position=7)), logs=())
+    assert record.free_position((5).to_bytes(32, "big")) == 2
+    assert record.free_position((9).to_bytes(32, "big")) == 0
