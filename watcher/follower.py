@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 
 import structlog
 
@@ -20,7 +19,6 @@ from openpay.app.follow import BlockFacts, Committed, Question
 from openpay.app.ports import Clock, Database
 from openpay.app.signals import Signals
 from openpay.chain import headers
-from openpay.chain.blocks import Header, read_bytes, read_quantity
 from openpay.chain.errors import NoEndpointAnswered, NotAgreed
 from openpay.chain.escrow import EscrowClient
 from openpay.chain.pool import Pool
@@ -33,20 +31,13 @@ from watcher.catch_up import FAR_BEHIND, CatchUp
 from watcher.facts import FactFinder
 from watcher.finality import final_candidate
 from watcher.local_chain import Extends, Gap, Known, Link, Reorg, TooDeep, Unlinked, relate
+from watcher.lookout import Heads, Lookout, link_of
 from watcher.metrics import ChainMetrics, uncounted
 from watcher.record import Record
 from watcher.unproven import Unproven
 from watcher.vouching import Vouching
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Heads:
-    """What a node says of its chain now. `finalized` is None where the chain has no such tag."""
-
-    latest: Link
-    finalized: int | None
 
 
 class Follower:
@@ -77,6 +68,7 @@ class Follower:
         self._unproven = Unproven(alarm or Silent(), chain.chain_id)
         self._vouching = Vouching(chain, pool, alarm or Silent())
         self._metrics = metrics or uncounted(chain.chain_id)
+        self._lookout = Lookout(chain, pool)
         self._record: Record | None = None
         self._is_far_behind = False
 
@@ -99,7 +91,7 @@ class Follower:
             raise
 
     async def _step(self) -> bool:
-        heads = await self._heads()
+        heads = await self._lookout.look()
         if self._record is None:
             cursor = await follow.read_cursor(self._db, self._chain.chain_id)
             if cursor is None:
@@ -108,6 +100,10 @@ class Follower:
         self._tell_lag(self._record, heads.latest.number)
         await self._catch_up.begin_step(self._record.tip.number, heads.latest.number)
         match relate(self._record.view(), [heads.latest]):
+            case Unlinked() | Reorg() | TooDeep() if not heads.of_all:
+                # One host's word for it that what was read is no longer true: the others are heard first.
+                self._lookout.doubt()
+                return True
             case Known():
                 return False
             case Extends():
@@ -156,6 +152,9 @@ class Follower:
                     # The node's chain is not ours, or changed while it was read. Keep what links, then look.
                     if batch.blocks:
                         await self._commit(batch.blocks, heads)
+                    if not heads.of_all:
+                        self._lookout.doubt()
+                        return True
                     return await self._switch_branch(record, _link_of(block))
                 batch.add(block)
                 if batch.is_full or not self._may_share(block.number, heads):
@@ -269,15 +268,9 @@ class Follower:
 
     # --- asking ----------------------------------------------------------------------------------------------------
 
-    async def _heads(self) -> Heads:
-        newest = await headers.newest_heads(self._pool, has_finalized_tag=self._chain.has_finalized_tag)
-        head = _link(newest.latest)
-        # Nothing above the head is final, whatever a node that is not asked in one moment, or lies, says of it.
-        return Heads(latest=head, finalized=None if newest.finalized is None else min(newest.finalized, head.number))
-
     async def _parent(self, *, number: int, block_hash: bytes) -> Link:
         """A header by its hash, recomputed: a branch must hang together before anything is taken back for it."""
-        link = _link(await headers.header_by_hash(self._pool, block_hash))
+        link = link_of(await headers.header_by_hash(self._pool, block_hash))
         if link.number != number:
             raise ChainUnavailable(f"the parent of block {number + 1}, 0x{block_hash.hex()}, has number {link.number}")
         return link
@@ -304,12 +297,6 @@ class Follower:
             self._signals.notify("payments")
         if committed.events:
             self._signals.notify("events")
-
-
-def _link(header: Header) -> Link:
-    return Link(
-        number=read_quantity(header.number), hash=read_bytes(header.hash), parent_hash=read_bytes(header.parent_hash)
-    )
 
 
 def _link_of(block: ReadBlock) -> Link:

@@ -35,15 +35,9 @@ class NewestHeads:
 
 async def newest_heads(pool: Pool, *, has_finalized_tag: bool) -> NewestHeads:
     """The newest header, and the height that is called finalized. Raises `ChainUnavailable`."""
-    tags: list[reads.Tag] = ["latest", "finalized"] if has_finalized_tag else ["latest"]
-
-    async def ask(endpoint: Endpoint) -> NewestHeads:
-        latest, *finalized = await endpoint.batch([reads.header(tag) for tag in tags])
-        prove_header(latest, block_hash=read_bytes(latest.hash), endpoint=endpoint.name)
-        return NewestHeads(latest=latest, finalized=read_quantity(finalized[0].number) if finalized else None)
 
     async def claims(endpoint: Endpoint) -> list[Header]:
-        return await endpoint.batch([reads.header(tag) for tag in tags])
+        return await endpoint.batch([reads.header(tag) for tag in _tags(has_finalized_tag)])
 
     async def agree() -> NewestHeads:
         said = [word for word in (await pool.ask_hosts(claims)).values() if isinstance(word, list)]
@@ -52,7 +46,26 @@ async def newest_heads(pool: Pool, *, has_finalized_tag: bool) -> NewestHeads:
         finalized = sorted((read_quantity(heads[1].number) for heads in said if len(heads) > 1), reverse=True)
         return NewestHeads(latest=latest, finalized=finalized[:2][-1] if finalized else None)
 
-    return await proven_or_agreed(pool, ask, agree)
+    return await proven_or_agreed(pool, _asking_newest(has_finalized_tag=has_finalized_tag), agree)
+
+
+async def newest_heads_of_hosts(pool: Pool, *, has_finalized_tag: bool) -> dict[str, NewestHeads]:
+    """What every host says is newest, of those whose newest header proves."""
+    ask = _asking_newest(has_finalized_tag=has_finalized_tag)
+    return {host: word for host, word in (await pool.ask_hosts(ask)).items() if isinstance(word, NewestHeads)}
+
+
+def _asking_newest(*, has_finalized_tag: bool) -> Callable[[Endpoint], Awaitable[NewestHeads]]:
+    async def ask(endpoint: Endpoint) -> NewestHeads:
+        latest, *finalized = await endpoint.batch([reads.header(tag) for tag in _tags(has_finalized_tag)])
+        prove_header(latest, block_hash=read_bytes(latest.hash), endpoint=endpoint.name)
+        return NewestHeads(latest=latest, finalized=read_quantity(finalized[0].number) if finalized else None)
+
+    return ask
+
+
+def _tags(has_finalized_tag: bool) -> list[reads.Tag]:
+    return ["latest", "finalized"] if has_finalized_tag else ["latest"]
 
 
 async def header_by_hash(pool: Pool, block_hash: bytes) -> Header:

@@ -52,6 +52,8 @@ class Member:
         self.pace = Pace(clock)
         self.faults: Counter[str] = Counter()
         """How many of each kind there were, by the fault's class."""
+        self.lags = False
+        """Whether its chain was far behind another host's when both were last asked."""
         self.was_lost = False
         """Whether its newest fault was that it could not be reached or said nothing: then a probe may bring it back."""
         self._chain_id = chain_id
@@ -85,9 +87,10 @@ class Member:
         return self.place is Place.IN_SERVICE and self.pace.wait_s == 0
 
     @property
-    def rank(self) -> tuple[int, bool, int]:
-        """Sorts members: the lowest is asked first."""
-        return self.standing.rank(self._clock(), wait_s=self.pace.wait_s)
+    def rank(self) -> tuple[int, bool, bool, int]:
+        """Sorts members: the lowest is asked first. One that lags comes before those that do not answer at all."""
+        place, is_aside, slowness = self.standing.rank(self._clock(), wait_s=self.pace.wait_s)
+        return place, is_aside, self.lags, slowness
 
     async def ask(
         self, question: Question[T], *, slow: asyncio.Future[None] | None = None, patiently: bool = True

@@ -31,6 +31,8 @@ from openpay.domain.alerts import Alarm, AlertKind, Silent
 
 T = TypeVar("T")
 
+MOST_BLOCKS_BEHIND = 5
+"""Of one host behind another, without being asked after it: nodes hear of a block at different times."""
 UNREADABLE_AFTER_S = 30.0
 """For so long no question was answered: an alert. Shorter is a restart."""
 
@@ -225,6 +227,15 @@ class Pool:
         return Agreement(
             words={host: word if isinstance(word, HostWord) else HostWord.SILENT for host, word in words.items()}
         )
+
+    def note_heights(self, heights: Mapping[str, int]) -> None:
+        """Note how high each host says its chain is, all asked at the same time: those far behind are asked last.
+
+        A host that is not named gave no answer, and is not judged by its height.
+        """
+        highest = max(heights.values(), default=0)
+        for member in self._members:
+            member.lags = highest - heights.get(member.host, highest) > MOST_BLOCKS_BEHIND
 
     def blame(self, fault: EndpointFault) -> None:
         """Note a fault that was found in an answer after its question was over."""

@@ -1,0 +1,82 @@
+"""Which head to follow: the best endpoint's nearly always, the highest of all hosts' where one alone may mislead.
+
+One endpoint is enough while it has news. It may be stuck, though, or stay on a branch that the others left, and say so
+in good faith and quickly for ever. So all hosts are asked when nothing new was heard for a while, now and then anyway,
+and before anything is taken back. Those that turn out to be far behind are then asked after the others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from openpay.chain import headers
+from openpay.chain.blocks import Header, read_bytes, read_quantity
+from openpay.chain.headers import NewestHeads
+from openpay.chain.pool import Pool
+from openpay.domain.chains import Chain
+from watcher.local_chain import Link
+
+LOOKS_IN_VAIN = 3
+"""After so many looks at one host that showed nothing new, all are asked. A look is half a block's interval."""
+EVERY_S = 15.0
+"""All are asked this often however well it goes: a host may fall behind so slowly that it always has news."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads:
+    """What is newest. `finalized` is None where the chain has no such tag, and never above `latest`.
+
+    `of_all`: every host was asked, and none that answered has a higher one.
+    """
+
+    latest: Link
+    finalized: int | None
+    of_all: bool
+
+
+class Lookout:
+    """Looks for the newest head of one chain. `clock` is monotonic seconds."""
+
+    def __init__(self, chain: Chain, pool: Pool, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._has_tag = chain.has_finalized_tag
+        self._pool = pool
+        self._clock = clock
+        self._seen: bytes | None = None
+        self._in_vain = 0
+        self._asked_all_at = float("-inf")
+
+    async def look(self) -> Heads:
+        """The newest head. Raises `ChainUnavailable`."""
+        is_due = self._in_vain >= LOOKS_IN_VAIN or self._clock() - self._asked_all_at >= EVERY_S
+        of_all = len(self._pool.hosts) == 1
+        if is_due and not of_all:
+            newest, of_all = await self._ask_all(), True
+        else:
+            newest = await headers.newest_heads(self._pool, has_finalized_tag=self._has_tag)
+        latest = link_of(newest.latest)
+        self._in_vain = self._in_vain + 1 if latest.hash == self._seen and not of_all else 0
+        self._seen = latest.hash
+        # Nothing above the head is final, whatever a node that is not asked in one moment, or lies, says of it.
+        finalized = None if newest.finalized is None else min(newest.finalized, latest.number)
+        return Heads(latest=latest, finalized=finalized, of_all=of_all)
+
+    def doubt(self) -> None:
+        """Ask all hosts next time: what one says does not fit what was read."""
+        self._in_vain = LOOKS_IN_VAIN
+
+    async def _ask_all(self) -> NewestHeads:
+        self._asked_all_at = self._clock()
+        by_host = await headers.newest_heads_of_hosts(self._pool, has_finalized_tag=self._has_tag)
+        if not by_host:
+            return await headers.newest_heads(self._pool, has_finalized_tag=self._has_tag)
+        heights = {host: read_quantity(heads.latest.number) for host, heads in by_host.items()}
+        self._pool.note_heights(heights)
+        return by_host[max(heights, key=lambda host: heights[host])]
+
+
+def link_of(header: Header) -> Link:
+    return Link(
+        number=read_quantity(header.number), hash=read_bytes(header.hash), parent_hash=read_bytes(header.parent_hash)
+    )
