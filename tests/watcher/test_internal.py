@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -276,6 +277,45 @@ async def test_a_step_that_no_node_answers_is_taken_again(scene: Scene) -> None:
         assert await sums(scene, payment) == [(Source.INTERNAL, WEI)]
         async with scene.store.read() as uow:
             assert await uow.vault_looks.round_(CHAIN_ID) != before
+
+
+async def test_more_arrivals_than_are_dated_at_once_are_dated_by_and_by(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends dust to many vaults makes no search longer, and no money is passed over."""
+    monkeypatch.setattr(internal, "MOST_AT_ONCE", 2)
+    payments = [await scene.create("USDT") for _ in range(5)]
+    for payment in payments:
+        forward(scene, payment, WEI)
+    found = []
+    for _ in range(3):
+        await step(scene)
+        found.append(sum([len(await scene.deposits(payment)) for payment in payments]))
+    assert found == [2, 4, 5]
+
+
+async def test_search_ends_after_so_many_looks_and_dates_money_as_well_as_it_can(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(internal, "MOST_LOOKS", 3)
+    payment = await scene.create("BNB")
+    forward(scene, payment, WEI)
+    at = scene.anvil.block_number()
+    scene.anvil.mine(200)
+    await scene.watch()
+    (deposit,) = await scene.deposits(payment)
+    assert at < deposit.block_number < at + 60
+
+
+async def test_chain_whose_coin_is_not_listed_is_asked_for_no_balances(scene: Scene) -> None:
+    tokens = tuple(token for token in scene.chain.tokens if token.contract is not None)
+    async with behind(scene, 1) as (node,):
+        scene.restart(chain=replace(scene.chain, tokens=tokens))
+        payment = await scene.create("USDT")
+        forward(scene, payment, WEI)
+        await step(scene)
+        assert node.asked.count("eth_call") == 0
+        assert await scene.deposits(payment) == []
 
 
 # --- what is sure ----------------------------------------------------------------------------------------------------
