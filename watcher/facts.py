@@ -42,7 +42,7 @@ class FactFinder:
         self._db = db
         self._watched = watched
         self._internal = InternalTransfers(chain, pool, db)
-        self._reports = ReportedTransactions(chain.chain_id, pool, db, self._matcher)
+        self._reports = ReportedTransactions(pool, db, self._matcher)
 
     async def find(
         self, blocks: Sequence[ReadBlock], record: Record | None, *, head: int, wall_now: int
@@ -52,11 +52,21 @@ class FactFinder:
         The blocks were fetched before this is called, and the addresses are refreshed before they are matched: no
         payment that was committed before its block was fetched is overlooked.
         """
+<<<<<<< Updated upstream
         await self._watched.refresh(at=blocks[0].timestamp)
         opened = [await self._open(block) for block in blocks]
         whole = [block for block in opened if isinstance(block, ProvenBlock)]
         paid = {address for block in whole for address in self._matcher.recipients(block, self._watched)}
         payments = await self._watched.payment_ids(paid)
+=======
+        async with self._db.read() as uow:
+            await self._watched.refresh(uow, at=blocks[0].timestamp)
+            opened = [self._open(block) for block in blocks]
+            whole = [block for block in opened if isinstance(block, ProvenBlock)]
+            paid = {address for block in whole for address in self._matcher.recipients(block, self._watched)}
+            payments = await self._watched.payment_ids(uow, paid)
+            reports = [] if record is None else await uow.attempts.open_reports(self._chain_id)
+>>>>>>> Stashed changes
         facts = [await self._facts(block, payments) for block in opened]
         newest = facts[-1]
         internal = await self._internal.find(facts, head=head)
@@ -67,7 +77,7 @@ class FactFinder:
             settled_doubts=internal.settled_doubts,
         )
         if record is not None:
-            attempts = await self._reports.look_up(record, wall_now=wall_now)
+            attempts = await self._reports.look_up(reports, record, wall_now=wall_now)
             newest = replace(newest, attempts=tuple(attempts))
         return [*facts[:-1], newest]
 

@@ -32,7 +32,7 @@ async def follower_on(urls: Sequence[str], store: Store, chain: Chain, *, timeou
         timeout_s=timeout_s,
     ) as pool:
         escrow = EscrowClient(pool, chain, operator=OPERATOR)
-        finder = FactFinder(chain, pool, store, WatchSet(store, chain.chain_id, monotonic=lambda: 0.0))
+        finder = FactFinder(chain, pool, store, WatchSet(chain.chain_id, monotonic=lambda: 0.0))
         yield Follower(chain, pool, store, escrow, finder, signals=Signals(), wall=SystemClock())
 
 
