@@ -57,7 +57,7 @@ class Watcher:
         self._metrics = metrics or uncounted(chain.chain_id)
         # Half an interval: a block is seen when it is half an interval old at most, on average a quarter.
         self._poll_s = min(max(chain.block_interval_s / 2, SHORTEST_POLL_S), LONGEST_POLL_S)
-        self._watched = WatchSet(db, chain.chain_id, monotonic=time.monotonic)
+        self._watched = WatchSet(chain.chain_id, monotonic=time.monotonic)
         finder = FactFinder(chain, pool, db, self._watched)
         self._catch_up = CatchUp(chain, pool, watched=self._watched, processes=processor_count())
         self._follower = Follower(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from openpay.app.follow import BlockFacts
@@ -52,21 +52,13 @@ class FactFinder:
         The blocks were fetched before this is called, and the addresses are refreshed before they are matched: no
         payment that was committed before its block was fetched is overlooked.
         """
-<<<<<<< Updated upstream
-        await self._watched.refresh(at=blocks[0].timestamp)
+        async with self._db.read() as uow:
+            await self._watched.refresh(uow, at=blocks[0].timestamp)
+            reports = [] if record is None else await uow.attempts.open_reports(self._chain_id)
         opened = [await self._open(block) for block in blocks]
         whole = [block for block in opened if isinstance(block, ProvenBlock)]
         paid = {address for block in whole for address in self._matcher.recipients(block, self._watched)}
-        payments = await self._watched.payment_ids(paid)
-=======
-        async with self._db.read() as uow:
-            await self._watched.refresh(uow, at=blocks[0].timestamp)
-            opened = [self._open(block) for block in blocks]
-            whole = [block for block in opened if isinstance(block, ProvenBlock)]
-            paid = {address for block in whole for address in self._matcher.recipients(block, self._watched)}
-            payments = await self._watched.payment_ids(uow, paid)
-            reports = [] if record is None else await uow.attempts.open_reports(self._chain_id)
->>>>>>> Stashed changes
+        payments = await self._payments(paid)
         facts = [await self._facts(block, payments) for block in opened]
         newest = facts[-1]
         internal = await self._internal.find(facts, head=head)
@@ -85,9 +77,15 @@ class FactFinder:
         """The facts of old blocks for every payment there ever was, watched any more or not. Neither balances nor
         reports: nodes no longer have the state of these blocks."""
         paid = {address for block in blocks for address in self._matcher.recipients(block, _EVERYBODY)}
-        async with self._db.read() as uow:
-            payments = await uow.payments.ids_by_address(self._chain_id, paid)
+        payments = await self._payments(paid)
         return [await self._facts(block, payments) for block in blocks]
+
+    async def _payments(self, paid: Collection[bytes]) -> Mapping[bytes, str]:
+        """The payments that these addresses belong to, by address."""
+        if not paid:
+            return {}
+        async with self._db.read() as uow:
+            return await uow.payments.ids_by_address(self._chain_id, paid)
 
     async def _open(self, block: ReadBlock) -> ReadBlock:
         """`block` whole, unless its digest shows that it is of no concern.

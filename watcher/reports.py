@@ -33,8 +33,7 @@ _log = structlog.get_logger(__name__)
 class ReportedTransactions:
     """Looks up open reports, a few per block in turn."""
 
-    def __init__(self, chain_id: int, pool: Pool, db: Database, matcher: Matcher) -> None:
-        self._chain_id = chain_id
+    def __init__(self, pool: Pool, db: Database, matcher: Matcher) -> None:
         self._pool = pool
         self._db = db
         self._matcher = matcher
@@ -43,13 +42,11 @@ class ReportedTransactions:
         self._rests_until: dict[tuple[str, bytes], int] = {}
         self._round = 0
 
-    async def look_up(self, record: Record, *, wall_now: int) -> list[RevertedAttempt]:
-        """The reported transactions that are found reverted in a block on record.
+    async def look_up(self, reports: Sequence[Report], record: Record, *, wall_now: int) -> list[RevertedAttempt]:
+        """Those of the open `reports` that are found reverted in a block on record.
 
         Reports whose transaction succeeded in a final block, was meant for something else, or never came are closed.
         """
-        async with self._db.read() as uow:
-            reports = await uow.attempts.open_reports(self._chain_id)
         attempts, done = [], []
         chosen = self._choose(reports)
         for report, (attempt, is_done) in zip(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 
 import structlog
 
-from openpay.app.ports import Database, UnitOfWork
+from openpay.app.ports import UnitOfWork
 
 GAP_PATIENCE_S = 3600.0
 """How long a missing sequence number may belong to a transaction that has not committed yet. Far above any
@@ -25,15 +25,14 @@ _log = structlog.get_logger(__name__)
 class WatchSet:
     """Tells deposit addresses of one chain from all others.
 
-    Invariant: after `refresh(at)` it holds the address of every payment that was committed before that call began and
-    is open, or watched until block time `at` or later. Sequence numbers are handed out in order but may commit out of
-    order (PostgreSQL), so numbers that were skipped are asked for again.
+    Invariant: after `refresh(uow, at)` it holds the address of every payment that was committed before `uow` was opened
+    and is open, or watched until block time `at` or later. Sequence numbers are handed out in order but may commit out
+    of order (PostgreSQL), so numbers that were skipped are asked for again.
 
     Which payment an address belongs to is looked up when money arrives: a million addresses alone take 100 MiB.
     """
 
-    def __init__(self, db: Database, chain_id: int, *, monotonic: Callable[[], float]) -> None:
-        self._db = db
+    def __init__(self, chain_id: int, *, monotonic: Callable[[], float]) -> None:
         self._chain_id = chain_id
         self._monotonic = monotonic
         self._addresses: set[bytes] = set()
@@ -43,28 +42,19 @@ class WatchSet:
         self._missing: dict[int, float] = {}
         """Sequence numbers below the last one that were not there yet, and when that was first noticed."""
 
-    async def refresh(self, *, at: int) -> None:
-        """Take in what was committed since the last call, for blocks from time `at` on."""
-        async with self._db.read() as uow:
-            if self._since is None:
-                await self._load(uow, at)
-            else:
-                await self._move(uow, self._since, at)
-                await self._take_new(uow)
+    async def refresh(self, uow: UnitOfWork, *, at: int) -> None:
+        """Take in what was committed before `uow` was opened, for blocks from time `at` on."""
+        if self._since is None:
+            await self._load(uow, at)
+        else:
+            await self._move(uow, self._since, at)
+            await self._take_new(uow)
 
     def __contains__(self, address: object) -> bool:
         return address in self._addresses
 
     def __len__(self) -> int:
         return len(self._addresses)
-
-    async def payment_ids(self, addresses: Collection[bytes]) -> Mapping[bytes, str]:
-        """The payments that those of `addresses` in this set belong to, by address."""
-        watched = [address for address in addresses if address in self._addresses]
-        if not watched:
-            return {}
-        async with self._db.read() as uow:
-            return await uow.payments.ids_by_address(self._chain_id, watched)
 
     async def _load(self, uow: UnitOfWork, at: int) -> None:
         """Read everything that is watched. All in one view of the database; taken again whole if it breaks off."""

@@ -73,11 +73,11 @@ async def read_cursor(db: Database, chain_id: int) -> Cursor | None:
 async def questions(db: Database, chain_id: int, *, final_number: int) -> list[Question]:
     """The confirming payments whose transaction is final at `final_number`: they wait for the escrow's word."""
     async with db.read() as uow:
-        payments = await uow.payments.confirming(chain_id)
+        payments = await uow.payments.confirming(chain_id, up_to=final_number)
     asked = []
     for payment in payments:
         completion = payment.completion
-        if completion is None or completion.reverted or completion.block_number > final_number:
+        if completion is None or completion.reverted:
             continue
         offer = payment.offer(completion.token)
         if offer is None:
@@ -230,9 +230,9 @@ async def _finalize(uow: UnitOfWork, cursor: Cursor, final_number: int, *, first
 async def _touched_by_finality(uow: UnitOfWork, old: Cursor | None, new: Cursor) -> tuple[set[str], SignedRefunds]:
     """Payments to look at because time passed or a block became final, though nothing arrived for them; and the refunds
     that merchants made from their treasuries in the blocks that became final."""
-    touched = set(await uow.payments.ids_confirming(new.chain_id))
     if new.final_number is None or new.final_time is None:
-        return touched, {}
+        return set(), {}
+    touched = set(await uow.payments.ids_confirming(new.chain_id, up_to=new.final_number))
     touched |= set(await uow.payments.ids_past_deadline(new.chain_id, new.final_time, limit=EXPIRED_AT_ONCE))
     before = -1 if old is None or old.final_number is None else old.final_number
     if new.final_number <= before:

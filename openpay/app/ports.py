@@ -112,8 +112,11 @@ class Payments(Protocol):
     async def ids_past_deadline(self, chain_id: int, final_time: int, *, limit: int) -> list[str]:
         """Waiting payments whose deadline is before `final_time`, the longest overdue first."""
 
-    async def ids_confirming(self, chain_id: int) -> list[str]: ...
-    async def confirming(self, chain_id: int) -> list[Payment]: ...
+    async def ids_confirming(self, chain_id: int, *, up_to: int | None = None) -> list[str]:
+        """Confirming payments, of these only such as rest on a transaction in block `up_to` or below."""
+
+    async def confirming(self, chain_id: int, *, up_to: int) -> list[Payment]:
+        """Confirming payments that rest on a transaction in block `up_to` or below."""
 
     async def awaiting_settlement(self, chain_id: int, limit: int) -> list[Payment]:
         """Paid payments without a final `Settled` log and without a transaction on its way, oldest first."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, bindparam, delete, func, insert, select, update
 
 from openpay.app.records import Block, Cursor, EscrowLog, Report
 from openpay.domain.deposit import Deposit, RevertedAttempt, Source
@@ -24,9 +25,34 @@ from openpay.store.tables import (
     reverted_attempts,
 )
 
-
 DOUBTED_BLOCKS = 100
 """Longer than this a transaction that a reorg threw out does not wait for its next block."""
+
+
+@cache
+def _of_payments(table: Table) -> Select[Any]:
+    wanted = table.c.payment_id.in_(bindparam("payment_ids", expanding=True))
+    return select(table).where(wanted).order_by(table.c.block_number)
+
+
+_CURSOR = select(cursors).where(cursors.c.chain_id == bindparam("chain_id"))
+_CURSOR_FROM = update(cursors).where(
+    cursors.c.chain_id == bindparam("old_chain_id"),
+    cursors.c.number == bindparam("old_number"),
+    cursors.c.hash == bindparam("old_hash"),
+)
+_BLOCK = select(blocks).where(blocks.c.chain_id == bindparam("chain_id"), blocks.c.number == bindparam("number"))
+_ESCROW_LOGS_IN = (
+    select(escrow_logs)
+    .where(
+        escrow_logs.c.chain_id == bindparam("chain_id"),
+        escrow_logs.c.block_number.between(bindparam("first"), bindparam("last")),
+    )
+    .order_by(escrow_logs.c.block_number, escrow_logs.c.log_index)
+)
+_OPEN_REPORTS = select(reports.c.chain_id, reports.c.payment_id, reports.c.tx_hash, reports.c.reported_at).where(
+    reports.c.chain_id == bindparam("chain_id"), reports.c.open.is_(True)
+)
 
 
 class _OfBlocks(Repository):
@@ -35,8 +61,7 @@ class _OfBlocks(Repository):
     async def _of(self, table: Table, payment_ids: Collection[str]) -> list[Row[Any]]:
         if not payment_ids:
             return []
-        query = select(table).where(table.c.payment_id.in_(payment_ids)).order_by(table.c.block_number)
-        return list(await self._connection.execute(query))
+        return list(await self._connection.execute(_of_payments(table), {"payment_ids": list(payment_ids)}))
 
     async def _remove(self, table: Table, block_hash: bytes) -> list[str]:
         condition = table.c.block_hash == block_hash
@@ -95,10 +120,8 @@ class SqlAttempts(_OfBlocks):
         return await self._connection.scalar(query) or 0
 
     async def open_reports(self, chain_id: int) -> list[Report]:
-        query = select(reports.c.chain_id, reports.c.payment_id, reports.c.tx_hash, reports.c.reported_at).where(
-            reports.c.chain_id == chain_id, reports.c.open.is_(True)
-        )
-        return [Report(**row._mapping) for row in await self._connection.execute(query)]
+        rows = await self._connection.execute(_OPEN_REPORTS, {"chain_id": chain_id})
+        return [Report(**row._mapping) for row in rows]
 
     async def close_report(self, payment_id: str, tx_hash: bytes) -> None:
         await self._set_open(payment_id, tx_hash, open_=False)
@@ -126,7 +149,7 @@ class SqlAttempts(_OfBlocks):
 
 class SqlChainRecord(_OfBlocks):
     async def cursor(self, chain_id: int) -> Cursor | None:
-        row = (await self._connection.execute(select(cursors).where(cursors.c.chain_id == chain_id))).first()
+        row = (await self._connection.execute(_CURSOR, {"chain_id": chain_id})).first()
         return None if row is None else Cursor(**row._mapping)
 
     async def move_cursor(self, old: Cursor | None, new: Cursor) -> None:
@@ -134,11 +157,8 @@ class SqlChainRecord(_OfBlocks):
             if await self._insert_new(cursors, [asdict(new)]) != 1:
                 raise CursorMoved(f"chain {new.chain_id} has a cursor already: another watcher is running")
             return
-        result = await self._connection.execute(
-            update(cursors)
-            .where(cursors.c.chain_id == old.chain_id, cursors.c.number == old.number, cursors.c.hash == old.hash)
-            .values(asdict(new))
-        )
+        place = {"old_chain_id": old.chain_id, "old_number": old.number, "old_hash": old.hash}
+        result = await self._connection.execute(_CURSOR_FROM, place | asdict(new))
         if result.rowcount != 1:
             raise CursorMoved(f"chain {old.chain_id} is no longer at block {old.number}: another watcher is running")
 
@@ -149,8 +169,7 @@ class SqlChainRecord(_OfBlocks):
             )
 
     async def block(self, chain_id: int, number: int) -> Block | None:
-        query = select(blocks).where(blocks.c.chain_id == chain_id, blocks.c.number == number)
-        row = (await self._connection.execute(query)).first()
+        row = (await self._connection.execute(_BLOCK, {"chain_id": chain_id, "number": number})).first()
         return None if row is None else Block(**row._mapping)
 
     async def remove_block(self, block: Block) -> None:
@@ -195,12 +214,8 @@ class SqlChainRecord(_OfBlocks):
         await self._insert_new(escrow_logs, [asdict(log) for log in logs])
 
     async def escrow_logs_in(self, chain_id: int, first: int, last: int) -> list[EscrowLog]:
-        query = (
-            select(escrow_logs)
-            .where(escrow_logs.c.chain_id == chain_id, escrow_logs.c.block_number.between(first, last))
-            .order_by(escrow_logs.c.block_number, escrow_logs.c.log_index)
-        )
-        return [EscrowLog(**row._mapping) for row in await self._connection.execute(query)]
+        place = {"chain_id": chain_id, "first": first, "last": last}
+        return [EscrowLog(**row._mapping) for row in await self._connection.execute(_ESCROW_LOGS_IN, place)]
 
     async def escrow_logs_of(self, payment_ids: Collection[str]) -> Mapping[str, list[EscrowLog]]:
         found: dict[str, list[EscrowLog]] = defaultdict(list)

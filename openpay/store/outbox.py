@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Set
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, and_, func, insert, or_, select, update
+from sqlalchemy import Row, and_, bindparam, func, insert, or_, select, update
 
 from openpay.app.records import Delivery, DeliveryAttempt, DeliveryState, DueDelivery, Page, WebhookEndpoint
 from openpay.domain.events import Event, EventType
@@ -43,12 +43,19 @@ class SqlEvents(Repository):
         return Page(items=tuple(_event(row) for row in rows), has_more=has_more)
 
 
+_ENDPOINTS = (
+    select(webhook_endpoints)
+    .where(
+        webhook_endpoints.c.merchant_id == bindparam("merchant_id"),
+        webhook_endpoints.c.livemode == bindparam("livemode"),
+    )
+    .order_by(webhook_endpoints.c.created_at, webhook_endpoints.c.id)
+)
+
+
 class SqlWebhooks(Repository):
     async def endpoints(self, merchant_id: str, livemode: bool) -> list[WebhookEndpoint]:
-        query = select(webhook_endpoints).where(
-            webhook_endpoints.c.merchant_id == merchant_id, webhook_endpoints.c.livemode == livemode
-        )
-        rows = await self._connection.execute(query.order_by(webhook_endpoints.c.created_at, webhook_endpoints.c.id))
+        rows = await self._connection.execute(_ENDPOINTS, {"merchant_id": merchant_id, "livemode": livemode})
         return [_endpoint(row) for row in rows]
 
     async def endpoint(self, endpoint_id: str) -> WebhookEndpoint | None:

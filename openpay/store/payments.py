@@ -8,11 +8,14 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Row,
     Text,
     and_,
+    bindparam,
     case,
+    cast,
     exists,
     func,
     insert,
@@ -81,19 +84,13 @@ class SqlPayments(Repository):
     async def lock(self, payment_ids: Collection[str]) -> list[Payment]:
         if not payment_ids:
             return []
-        # In one order for everybody, so that two transactions cannot wait for each other.
-        query = (
-            select(payments).where(payments.c.id.in_(payment_ids)).order_by(payments.c.seq).with_for_update(of=payments)
-        )
-        return [_payment(row) for row in await self._connection.execute(query)]
+        rows = await self._connection.execute(_LOCKED, {"payment_ids": list(payment_ids)})
+        return [_payment(row) for row in rows]
 
     async def save(self, payment: Payment) -> Payment:
         stored = replace(payment, version=payment.version + 1)
-        result = await self._connection.execute(
-            update(payments)
-            .where(payments.c.id == payment.id, payments.c.version == payment.version)
-            .values(_moving(stored))
-        )
+        place = {"old_id": payment.id, "old_version": payment.version}
+        result = await self._connection.execute(_VERSION, place | _moving(stored))
         if result.rowcount != 1:
             raise ConcurrentChange(f"{payment.id} is no longer at version {payment.version}")
         return stored
@@ -141,10 +138,8 @@ class SqlPayments(Repository):
     async def ids_by_address(self, chain_id: int, addresses: Collection[bytes]) -> Mapping[bytes, str]:
         found: dict[bytes, str] = {}
         for some in _in_parts(addresses):
-            query = select(payments.c.address, payments.c.id).where(
-                payments.c.address.in_(some), payments.c.chain_id == chain_id
-            )
-            found |= {row.address: row.id for row in await self._connection.execute(query)}
+            rows = await self._connection.execute(_IDS_BY_ADDRESS, {"watching": chain_id, "addresses": some})
+            found |= {row.address: row.id for row in rows}
         return found
 
     async def is_deposit_address(self, chain_id: int, address: bytes) -> bool:
@@ -152,27 +147,16 @@ class SqlPayments(Repository):
         return await self._connection.scalar(query) is not None
 
     async def ids_past_deadline(self, chain_id: int, final_time: int, *, limit: int) -> list[str]:
-        query = (
-            select(payments.c.id)
-            .where(
-                payments.c.chain_id == chain_id,
-                payments.c.status.in_([status.value for status in WAITING]),
-                payments.c.deadline < final_time,
-            )
-            .order_by(payments.c.deadline, payments.c.seq)
-            .limit(limit)
-        )
-        return list(await self._connection.scalars(query))
+        place = {"chain_id": chain_id, "final_time": final_time, "most": limit}
+        return list(await self._connection.scalars(_IDS_PAST_DEADLINE, place))
 
-    async def ids_confirming(self, chain_id: int) -> list[str]:
-        query = select(payments.c.id).where(
-            payments.c.chain_id == chain_id, payments.c.status == Status.CONFIRMING.value
-        )
-        return list(await self._connection.scalars(query))
+    async def ids_confirming(self, chain_id: int, *, up_to: int | None = None) -> list[str]:
+        place = {"chain_id": chain_id, "up_to": _BEYOND_EVERY_BLOCK if up_to is None else up_to}
+        return list(await self._connection.scalars(_IDS_CONFIRMING, place))
 
-    async def confirming(self, chain_id: int) -> list[Payment]:
-        query = select(payments).where(payments.c.chain_id == chain_id, payments.c.status == Status.CONFIRMING.value)
-        return [_payment(row) for row in await self._connection.execute(query)]
+    async def confirming(self, chain_id: int, *, up_to: int) -> list[Payment]:
+        rows = await self._connection.execute(_CONFIRMING, {"chain_id": chain_id, "up_to": up_to})
+        return [_payment(row) for row in rows]
 
     async def awaiting_settlement(self, chain_id: int, limit: int) -> list[Payment]:
         pending = payments.c.settlement_status == SettlementStatus.PENDING.value
@@ -196,10 +180,9 @@ class SqlPayments(Repository):
         return [_payment(row) for row in await self._connection.execute(query)]
 
     async def watched(self, chain_id: int, *, after: int, also: Collection[int]) -> list[Watched]:
-        query = select(payments.c.seq, case((payments.c.chain_id == chain_id, payments.c.address)).label("address"))
-        rows = list(await self._connection.execute(query.where(payments.c.seq > after)))
+        rows = list(await self._connection.execute(_WATCHED_AFTER, {"watching": chain_id, "after": after}))
         for some in _in_parts(also):
-            rows += await self._connection.execute(query.where(payments.c.seq.in_(some)))
+            rows += await self._connection.execute(_WATCHED_AMONG, {"watching": chain_id, "among": some})
         return sorted((Watched(seq=row.seq, address=row.address) for row in rows), key=attrgetter("seq"))
 
     async def newest_numbers(self, limit: int) -> list[int]:
@@ -277,6 +260,43 @@ _MOST_NAMED = 1_000
 _ADDRESSES_AT_ONCE = 20_000
 """Read together: about 1 MB of text."""
 _ADDRESS_BYTES = 20
+
+_BEYOND_EVERY_BLOCK = 2**62
+
+# What every block asks.
+# In one order for everybody, so that two transactions cannot wait for each other.
+_LOCKED = (
+    select(payments)
+    .where(payments.c.id.in_(bindparam("payment_ids", expanding=True)))
+    .order_by(payments.c.seq)
+    .with_for_update(of=payments)
+)
+_VERSION = update(payments).where(payments.c.id == bindparam("old_id"), payments.c.version == bindparam("old_version"))
+_IDS_PAST_DEADLINE = (
+    select(payments.c.id)
+    .where(
+        payments.c.chain_id == bindparam("chain_id"),
+        payments.c.status.in_([status.value for status in WAITING]),
+        payments.c.deadline < bindparam("final_time"),
+    )
+    .order_by(payments.c.deadline, payments.c.seq)
+    .limit(bindparam("most"))
+)
+_ARE_CONFIRMED_SO_FAR = (
+    payments.c.chain_id == bindparam("chain_id"),
+    payments.c.status == Status.CONFIRMING.value,
+    cast(payments.c.completion["block_number"].as_string(), BigInteger) <= bindparam("up_to"),
+)
+_IDS_CONFIRMING = select(payments.c.id).where(*_ARE_CONFIRMED_SO_FAR)
+_CONFIRMING = select(payments).where(*_ARE_CONFIRMED_SO_FAR)
+_WATCHED = select(
+    payments.c.seq, case((payments.c.chain_id == bindparam("watching"), payments.c.address)).label("address")
+)
+_WATCHED_AFTER = _WATCHED.where(payments.c.seq > bindparam("after"))
+_WATCHED_AMONG = _WATCHED.where(payments.c.seq.in_(bindparam("among", expanding=True)))
+_IDS_BY_ADDRESS = select(payments.c.address, payments.c.id).where(
+    payments.c.address.in_(bindparam("addresses", expanding=True)), payments.c.chain_id == bindparam("watching")
+)
 
 _UNSETTLED = payments.c.settlement_status.in_([SettlementStatus.PENDING.value, SettlementStatus.SUBMITTED.value])
 

@@ -7,12 +7,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 
 from openpay.app.records import Page, RefundFilter
 from openpay.domain.refunds import NamedBy, Refund, RefundMode, RefundReason, RefundStatus
 from openpay.store.sql import Repository
 from openpay.store.tables import refunds
+
+_OF_PAYMENTS = (
+    select(refunds).where(refunds.c.payment_id.in_(bindparam("payment_ids", expanding=True))).order_by(refunds.c.seq)
+)
 
 
 class SqlRefunds(Repository):
@@ -34,8 +38,7 @@ class SqlRefunds(Repository):
     async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[Refund]]:
         found: dict[str, list[Refund]] = defaultdict(list)
         if payment_ids:
-            query = select(refunds).where(refunds.c.payment_id.in_(payment_ids)).order_by(refunds.c.seq)
-            for row in await self._connection.execute(query):
+            for row in await self._connection.execute(_OF_PAYMENTS, {"payment_ids": list(payment_ids)}):
                 found[row.payment_id].append(_refund(row))
         return found
 

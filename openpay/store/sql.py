@@ -1,16 +1,27 @@
-"""Small helpers shared by the repositories."""
+"""Small helpers shared by the repositories.
+
+Building a statement takes longer than running it on a local database. Those that every block needs are built once, with
+`bindparam` for what changes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, select
+from sqlalchemy import ColumnElement, Insert, Select, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openpay.errors import Invalid
+
+
+@cache
+def _insert_if_new(table: Table, dialect: str) -> Insert:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing()
 
 
 class Repository:
@@ -23,11 +34,10 @@ class Repository:
         """Insert rows, leaving those that exist (by any unique key) as they are; how many were new."""
         if not rows:
             return 0
-        dialect = postgresql if self._connection.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(table).on_conflict_do_nothing()
+        statement = _insert_if_new(table, self._connection.dialect.name)
         inserted = 0
         for row in rows:
-            inserted += (await self._connection.execute(statement.values(row))).rowcount
+            inserted += (await self._connection.execute(statement, row)).rowcount
         return inserted
 
     async def _newest_first(

@@ -21,7 +21,7 @@ class Counted:
 
     def __init__(self, scene: Scene) -> None:
         self.registry = CollectorRegistry()
-        watched = WatchSet(scene.store, CHAIN_ID, monotonic=lambda: 0.0)
+        watched = WatchSet(CHAIN_ID, monotonic=lambda: 0.0)
         scene.follower = Follower(
             scene.chain,
             scene.pool,

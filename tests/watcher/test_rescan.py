@@ -39,7 +39,7 @@ class Clock:
 def rescans(scene: Scene, pool: Any = None, clock: Callable[[], float] | None = None) -> Rescans:
     """As a process that just started: it has not even loaded the addresses that are watched."""
     pool = pool or scene.pool
-    finder = FactFinder(scene.chain, pool, scene.store, WatchSet(scene.store, CHAIN_ID, monotonic=lambda: 0.0))
+    finder = FactFinder(scene.chain, pool, scene.store, WatchSet(CHAIN_ID, monotonic=lambda: 0.0))
     return Rescans(
         scene.chain,
         pool,

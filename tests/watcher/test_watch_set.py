@@ -61,8 +61,13 @@ class Rows:
         yield SimpleNamespace(payments=self)
 
 
-def watch_set(rows: Rows, clock: list[float]) -> WatchSet:
-    return WatchSet(rows, 56, monotonic=lambda: clock[0])  # type: ignore[arg-type]
+def watch_set(clock: list[float]) -> WatchSet:
+    return WatchSet(56, monotonic=lambda: clock[0])
+
+
+async def refresh(watched: WatchSet, db: Rows | Store, *, at: int) -> None:
+    async with db.read() as uow:
+        await watched.refresh(uow, at=at)
 
 
 # --- what is added -------------------------------------------------------------------------------------------------
@@ -70,41 +75,41 @@ def watch_set(rows: Rows, clock: list[float]) -> WatchSet:
 
 async def test_address_is_known_after_a_refresh() -> None:
     rows = Rows()
-    watched = watch_set(rows, [0.0])
+    watched = watch_set([0.0])
     first = rows.commit(1)
     assert first not in watched
-    await watched.refresh(at=0)
+    await refresh(watched, rows, at=0)
     second = rows.commit(2)
     assert first in watched
     assert second not in watched
-    await watched.refresh(at=0)
+    await refresh(watched, rows, at=0)
     assert second in watched
 
 
 async def test_only_new_rows_are_asked_for() -> None:
     rows = Rows()
-    watched = watch_set(rows, [0.0])
+    watched = watch_set([0.0])
     for seq in (1, 2, 3):
         rows.commit(seq)
-    await watched.refresh(at=0)
-    await watched.refresh(at=0)
+    await refresh(watched, rows, at=0)
+    await refresh(watched, rows, at=0)
     rows.commit(4)
-    await watched.refresh(at=0)
-    await watched.refresh(at=0)
+    await refresh(watched, rows, at=0)
+    await refresh(watched, rows, at=0)
     assert rows.asked == [(3, []), (3, []), (4, [])]
 
 
 async def test_number_that_commits_out_of_order_is_found() -> None:
     rows = Rows()
-    watched = watch_set(rows, [0.0])
-    await watched.refresh(at=0)
+    watched = watch_set([0.0])
+    await refresh(watched, rows, at=0)
     rows.commit(1)
     rows.commit(4)
-    await watched.refresh(at=0)
+    await refresh(watched, rows, at=0)
     late = rows.commit(2)
-    await watched.refresh(at=0)
+    await refresh(watched, rows, at=0)
     assert late in watched
-    await watched.refresh(at=0)
+    await refresh(watched, rows, at=0)
     assert rows.asked[-1] == (4, [3])
 
 
@@ -112,10 +117,10 @@ async def test_number_that_was_open_while_the_set_was_loaded_is_found() -> None:
     rows = Rows()
     rows.commit(1)
     rows.commit(3)
-    watched = watch_set(rows, [0.0])
-    await watched.refresh(at=0)
+    watched = watch_set([0.0])
+    await refresh(watched, rows, at=0)
     late = rows.commit(2)
-    await watched.refresh(at=0)
+    await refresh(watched, rows, at=0)
     assert late in watched
 
 
@@ -123,35 +128,35 @@ async def test_gaps_far_below_the_newest_number_are_of_no_interest_when_the_set_
     rows = Rows()
     for seq in (1, 5 * LOOK_BACK, 5 * LOOK_BACK + 2):
         rows.commit(seq)
-    watched = watch_set(rows, [0.0])
-    await watched.refresh(at=0)
+    watched = watch_set([0.0])
+    await refresh(watched, rows, at=0)
     assert len(watched) == 3
-    await watched.refresh(at=0)
+    await refresh(watched, rows, at=0)
     assert rows.asked[-1] == (5 * LOOK_BACK + 2, [5 * LOOK_BACK + 1])
 
 
 async def test_number_that_was_rolled_back_is_given_up_after_an_hour() -> None:
     rows, clock = Rows(), [0.0]
-    watched = watch_set(rows, clock)
+    watched = watch_set(clock)
     rows.commit(1)
     rows.commit(3)
-    await watched.refresh(at=0)
+    await refresh(watched, rows, at=0)
     clock[0] = GAP_PATIENCE_S + 1
-    await watched.refresh(at=0)
-    await watched.refresh(at=0)
+    await refresh(watched, rows, at=0)
+    await refresh(watched, rows, at=0)
     assert rows.asked[-1] == (3, [])
 
 
 async def test_number_of_another_chain_is_no_gap() -> None:
     """As gaps, those of a busy chain would soon be more than a query can name."""
     rows = Rows()
-    watched = watch_set(rows, [0.0])
-    await watched.refresh(at=0)
+    watched = watch_set([0.0])
+    await refresh(watched, rows, at=0)
     rows.commit(1)
     rows.committed[2] = Watched(seq=2, address=None)
     rows.commit(3)
-    await watched.refresh(at=0)
-    await watched.refresh(at=0)
+    await refresh(watched, rows, at=0)
+    await refresh(watched, rows, at=0)
     assert rows.asked[-1] == (3, [])
     assert len(watched) == 2
 
@@ -159,12 +164,12 @@ async def test_number_of_another_chain_is_no_gap() -> None:
 async def test_loading_that_broke_off_is_done_again_whole() -> None:
     rows = Rows()
     addresses = [rows.commit(seq) for seq in (1, 2, 3)]
-    watched = watch_set(rows, [0.0])
+    watched = watch_set([0.0])
     rows.breaks = True
     with pytest.raises(ConnectionError):
-        await watched.refresh(at=0)
+        await refresh(watched, rows, at=0)
     rows.breaks = False
-    await watched.refresh(at=0)
+    await refresh(watched, rows, at=0)
     assert all(address in watched for address in addresses)
 
 
@@ -190,9 +195,9 @@ async def add(store: Store, *payments: Payment) -> None:
             await uow.payments.add(payment)
 
 
-def loaded(store: Store) -> WatchSet:
+def fresh() -> WatchSet:
     """As a new process has it before its first block."""
-    return WatchSet(store, 56, monotonic=lambda: 0.0)
+    return WatchSet(56, monotonic=lambda: 0.0)
 
 
 async def test_only_payments_of_the_chain_are_watched(store: Store, merchant_id: str) -> None:
@@ -200,15 +205,17 @@ async def test_only_payments_of_the_chain_are_watched(store: Store, merchant_id:
         make_payment(f"pay_{number}", merchant_id=merchant_id, chain_id=56 if number % 4 == 1 else 97)
         for number in range(1, 11)
     ]
-    watched = loaded(store)
+    watched = fresh()
     await add(store, *made[:5])
-    await watched.refresh(at=START)
+    await refresh(watched, store, at=START)
     await add(store, *made[5:])
-    await watched.refresh(at=START)
+    await refresh(watched, store, at=START)
     assert len(watched) == 3
-    assert await watched.payment_ids([payment.address for payment in made]) == {
-        payment.address: payment.id for payment in made if payment.chain_id == 56
-    }
+    assert all((payment.address in watched) == (payment.chain_id == 56) for payment in made)
+    async with store.read() as uow:
+        assert await uow.payments.ids_by_address(56, [payment.address for payment in made]) == {
+            payment.address: payment.id for payment in made if payment.chain_id == 56
+        }
 
 
 async def test_more_gaps_than_a_query_can_name_are_looked_for_all_the_same(store: Store, merchant_id: str) -> None:
@@ -254,18 +261,18 @@ async def test_ended_payment_is_watched_until_its_late_window_is_over(
 ) -> None:
     ended = make_payment("ended", merchant_id=merchant_id, status=status, ended_at=ENDED_AT)
     await add(store, ended)
-    running = loaded(store)
-    await running.refresh(at=ENDED_AT)
-    await running.refresh(at=LAST)
+    running = fresh()
+    await refresh(running, store, at=ENDED_AT)
+    await refresh(running, store, at=LAST)
     assert ended.address in running
-    starting = loaded(store)
-    await starting.refresh(at=LAST)
+    starting = fresh()
+    await refresh(starting, store, at=LAST)
     assert ended.address in starting
 
-    await running.refresh(at=LAST + SWEEP_S)
+    await refresh(running, store, at=LAST + SWEEP_S)
     assert ended.address not in running
-    starting = loaded(store)
-    await starting.refresh(at=LAST + 1)
+    starting = fresh()
+    await refresh(starting, store, at=LAST + 1)
     assert ended.address not in starting
 
 
@@ -273,10 +280,10 @@ async def test_ended_payment_is_watched_until_its_late_window_is_over(
 async def test_open_payment_is_watched_however_old_it_is(store: Store, merchant_id: str, status: Status) -> None:
     still_open = make_payment("open", merchant_id=merchant_id, status=status)
     await add(store, still_open)
-    running, starting = loaded(store), loaded(store)
-    await running.refresh(at=START)
-    await running.refresh(at=LAST + 10 * SWEEP_S)
-    await starting.refresh(at=LAST + 10 * SWEEP_S)
+    running, starting = fresh(), fresh()
+    await refresh(running, store, at=START)
+    await refresh(running, store, at=LAST + 10 * SWEEP_S)
+    await refresh(starting, store, at=LAST + 10 * SWEEP_S)
     assert still_open.address in running
     assert still_open.address in starting
 
@@ -287,8 +294,8 @@ async def test_payment_canceled_early_is_watched_for_as_long_as_if_it_had_expire
     """Its page may have shown the address until the deadline."""
     canceled = make_payment("canceled", merchant_id=merchant_id, status=Status.CANCELED, ended_at=START)
     await add(store, canceled)
-    watched = loaded(store)
-    await watched.refresh(at=LAST)
+    watched = fresh()
+    await refresh(watched, store, at=LAST)
     assert canceled.address in watched
 
 
@@ -298,9 +305,9 @@ async def test_payment_that_ended_later_than_others_is_kept_when_they_go(store: 
         for name, ended_at in (("soon", ENDED_AT), ("later", ENDED_AT + SWEEP_S))
     )
     await add(store, soon, later)
-    watched = loaded(store)
-    await watched.refresh(at=ENDED_AT)
-    await watched.refresh(at=LAST + SWEEP_S)
+    watched = fresh()
+    await refresh(watched, store, at=ENDED_AT)
+    await refresh(watched, store, at=LAST + SWEEP_S)
     assert (soon.address in watched, later.address in watched) == (False, True)
 
 
@@ -310,15 +317,15 @@ async def test_payment_that_a_retraction_kept_alive_is_watched_from_its_real_end
     """What counts is what is stored when the set is swept, not what was stored when the address came in."""
     payment = make_payment("pay_1", merchant_id=merchant_id, status=Status.CONFIRMING)
     await add(store, payment)
-    watched = loaded(store)
-    await watched.refresh(at=START)
+    watched = fresh()
+    await refresh(watched, store, at=START)
     deadline = ENDED_AT + 10 * SWEEP_S
     async with store.write() as uow:
         payment = await uow.payments.save(replace(payment, status=Status.PENDING, deadline=deadline))
         await uow.payments.save(replace(payment, status=Status.EXPIRED, ended_at=deadline))
-    await watched.refresh(at=LAST + 10 * SWEEP_S)
+    await refresh(watched, store, at=LAST + 10 * SWEEP_S)
     assert payment.address in watched
-    await watched.refresh(at=LAST + 20 * SWEEP_S)
+    await refresh(watched, store, at=LAST + 20 * SWEEP_S)
     assert payment.address not in watched
 
 
@@ -327,12 +334,12 @@ async def test_address_that_was_let_go_is_watched_again_when_blocks_are_read_aga
 ) -> None:
     ended = make_payment("ended", merchant_id=merchant_id, status=Status.EXPIRED, ended_at=ENDED_AT)
     await add(store, ended)
-    watched = loaded(store)
-    await watched.refresh(at=ENDED_AT)
-    await watched.refresh(at=LAST + SWEEP_S)
-    await watched.refresh(at=LAST + 1)
+    watched = fresh()
+    await refresh(watched, store, at=ENDED_AT)
+    await refresh(watched, store, at=LAST + SWEEP_S)
+    await refresh(watched, store, at=LAST + 1)
     assert ended.address not in watched
-    await watched.refresh(at=LAST)
+    await refresh(watched, store, at=LAST)
     assert ended.address in watched
-    await watched.refresh(at=LAST + SWEEP_S)
+    await refresh(watched, store, at=LAST + SWEEP_S)
     assert ended.address not in watched
