@@ -361,6 +361,21 @@ async def test_two_hosts_suffice_where_none_offers_proofs(scene: Scene) -> None:
         assert await sums(scene, payment) == [(Source.INTERNAL, WEI)]
 
 
+async def test_word_of_one_host_waits_for_that_of_the_second_and_is_dated_in_time(scene: Scene) -> None:
+    async with behind(scene, 2) as (first, second):
+        offering_no_proofs(first, second)
+        payment = await scene.create("BNB")
+        second.faults = [*second.faults, without("eth_call")]
+        forward(scene, payment, WEI)
+        at = scene.anvil.block_number()
+        await scene.mine(5)
+        assert await scene.deposits(payment) == []
+        second.faults = second.faults[:1]
+        await scene.mine(1)
+        (deposit,) = await scene.deposits(payment)
+        assert deposit.block_number == at
+
+
 async def test_one_host_that_proves_it_suffices(scene: Scene) -> None:
     async with behind(scene, 2) as (honest, liar):
         liar.faults = [without("eth_getProof")]
