@@ -96,6 +96,11 @@ class CatchUp:
         """The processes that prove blocks at present."""
         return self._provers.pids
 
+    @property
+    def in_flight(self) -> int:
+        """How many blocks are fetched at once while far behind."""
+        return self._far.in_flight
+
     async def begin_step(self, tip: int, head: int) -> None:
         """Get ready to read on from block `tip`, `head` being the chain's newest; say so when that changes how."""
         now = self._clock()
@@ -139,7 +144,7 @@ class CatchUp:
             blocks_left=report.blocks_left,
             blocks_per_s=round(report.blocks_per_s, 1),
             time_left=report.time_left,
-            in_flight=self._far.in_flight,
+            in_flight=self.in_flight,
         )
 
     async def close(self) -> None:

@@ -1,19 +1,22 @@
-"""Runs one benchmark by name and prints its figures: `python -m scripts.benchmarks NAME [--json]`."""
+"""Runs one benchmark by name and prints its figures: `python -m scripts.benchmarks NAME [--json] [--plots DIR]`."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import json
+import logging
 import os
 import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import structlog
+
 from scripts.benchmarks.figures import Figure
 
-NOT_BENCHMARKS = {"__init__", "__main__", "figures", "samples"}
+NOT_BENCHMARKS = {"__init__", "__main__", "figures", "plots", "samples"}
 
 
 def main() -> int:
@@ -22,9 +25,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=f"Benchmarks: {', '.join(names)}.")
     parser.add_argument("name", choices=names)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the plots of the documentation there, too")
     arguments = parser.parse_args()
-    figures: list[Figure] = importlib.import_module(f"scripts.benchmarks.{arguments.name}").run()
+    benchmark = importlib.import_module(f"scripts.benchmarks.{arguments.name}")
+    if arguments.plots is not None and not hasattr(benchmark, "plot"):
+        parser.error(f"{arguments.name} has no plots")
+    # What the measured parts have to say would stand between the figures.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    figures: list[Figure] = benchmark.run()
     print(_json(arguments.name, figures) if arguments.json else _table(figures))
+    if arguments.plots is not None:
+        for path in benchmark.plot(arguments.plots):
+            print(f"drawn: {path}", file=sys.stderr)
     return 1 if any(figure.limit is not None and not figure.met for figure in figures) else 0
 
 
