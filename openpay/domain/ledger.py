@@ -96,7 +96,7 @@ def unseen_in_vault(payment: Payment, native: Iterable[str]) -> tuple[str, ...]:
     """The tokens that may reach a payment's vault without a deposit in the books.
 
     Transfers of tokens are read for every vault for ever, so a token too much is a deposit that was missed. BNB that
-    a contract sends leaves no log; it is looked for only while the payment is open.
+    a contract sends leaves no log; after a payment's end it is looked for in rounds, for a while.
     """
     return tuple(native) if payment.status in ENDED else ()
 
