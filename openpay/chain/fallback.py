@@ -197,7 +197,8 @@ async def _receipts(pool: Pool, block_hash: bytes, body: _Body) -> tuple[Receipt
     async def ask(endpoint: Endpoint) -> tuple[Receipt, ...]:
         nonlocal is_absent
         try:
-            receipts = await ask_receipts(endpoint, block_hash)
+            endpoint.offers.check(RECEIPTS)
+            receipts = await endpoint.call(reads.receipts(block_hash))
         except (Missing, JsonRpcError):
             is_absent = True
             raise
@@ -211,16 +212,6 @@ async def _receipts(pool: Pool, block_hash: bytes, body: _Body) -> tuple[Receipt
     except (NoEndpointAnswered, JsonRpcError):
         if is_absent or not body.is_understood:
             return None
-        raise
-
-
-async def ask_receipts(endpoint: Endpoint, block_hash: bytes) -> tuple[Receipt, ...]:
-    """The receipts of a block, unless the endpoint is known not to offer any. Raises like `Endpoint.call`."""
-    endpoint.offers.check(RECEIPTS)
-    try:
-        return await endpoint.call(reads.receipts(block_hash))
-    except JsonRpcError as refusal:
-        endpoint.offers.learn(refusal)
         raise
 
 

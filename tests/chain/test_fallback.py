@@ -13,6 +13,7 @@ from openpay.chain.fallback import RECEIPTS, learn_outcomes
 from openpay.chain.fetch import fetch_block
 from openpay.chain.offers import ASK_AGAIN_S
 from openpay.chain.proofs import Basis, ProvenBlock
+from openpay.chain.trie import EMPTY_ROOT
 from openpay.errors import ChainUnavailable
 from tests.chain.copies import NO_BLOCK, Copy, ManualClock, pool_of
 from tests.chain.real_blocks import Chain
@@ -154,6 +155,15 @@ async def test_block_of_a_later_fork_is_asked_for_twice_of_each_host_and_no_more
     assert sum(host.asked.count(RECEIPTS) for host in hosts) == 3
 
 
+async def test_agreed_header_under_which_transactions_have_no_receipts_is_not_followed(chain: Chain) -> None:
+    hosts = later_fork(chain, 2)
+    for host in hosts:
+        host.block["receiptsRoot"] = "0x" + EMPTY_ROOT.hex()
+        host.receipts = []
+    with pytest.raises(ChainUnavailable, match="0 receipts of 150 transactions"):
+        await read(*hosts)
+
+
 async def test_outage_is_an_outage(chain: Chain) -> None:
     hosts = later_fork(chain, 2)
     async with pool_of(*hosts) as pool:
@@ -241,6 +251,14 @@ async def test_transactions_of_a_later_type_need_two_hosts_that_say_the_same(
     lie(liar)
     with pytest.raises(NotAgreed):
         await read(liar, honest)
+
+
+async def test_list_that_contradicts_what_can_be_computed_is_taken_from_nobody(chain: Chain) -> None:
+    hosts = unknown_type(chain, 2)
+    for host in hosts:
+        lists_another_hash_of_what_is_understood(host)
+    with pytest.raises(NotAgreed, match="no host served it"):
+        await read(*hosts)
 
 
 async def test_receipts_of_a_later_format_are_replaced_by_logs_that_hosts_agree_on(chain: Chain) -> None:
