@@ -95,7 +95,6 @@ class Alarms:
         wall: Clock,
         signals: Signals,
         notify: bool,
-        poll_s: float = POLL_S,
     ) -> None:
         """`clock` is the time of payments. `notify`: the operator is to be sent what is raised and cleared."""
         self._db = db
@@ -104,7 +103,6 @@ class Alarms:
         self._wall = wall
         self._signals = signals
         self._notify = notify
-        self._poll_s = poll_s
         self._standing: dict[Key, _Standing] = {}
         self._dirty: set[Key] = set()
         self._took_over_at: dict[int, int] = {}
@@ -199,7 +197,7 @@ class Alarms:
             if is_last:
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._poll_s)
+                await asyncio.wait_for(self._wake.wait(), POLL_S)
 
     async def keep(self) -> None:
         """Bring the database in line with what stands. Raises `RetryableError`; call it again then."""
@@ -216,7 +214,10 @@ class Alarms:
             return
         try:
             async with self._db.write() as uow:
-                told = [await self._write(uow, key, now) for key in sorted(dirty | again)]
+                told = [await self._write(uow, key, now) for key in sorted(dirty)]
+                for key in sorted(again - dirty):  # never anew: somebody else may have ended it a moment ago
+                    standing = self._standing[key]
+                    await uow.alerts.refresh(*key, detail=standing.detail, seen_at=standing.seen_at)
                 if forgets:
                     await uow.alerts.forget_cleared_before(now - KEPT_S)
         except BaseException:

@@ -425,6 +425,9 @@ class Alerts(Protocol):
     async def raise_(self, alert: Alert) -> Alert | None:
         """Store a new alert and return it; or bring the open one's `detail` and `seen_at` up to date: None."""
 
+    async def refresh(self, kind: AlertKind, chain_id: int, subject: str, *, detail: str, seen_at: int) -> None:
+        """Bring the open alert up to date; nothing where there is none."""
+
     async def clear(self, kind: AlertKind, chain_id: int, subject: str, *, at: int) -> Alert | None:
         """End the open alert and return it; None where there is none."""
 

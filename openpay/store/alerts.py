@@ -12,28 +12,31 @@ from openpay.store.sql import Repository
 from openpay.store.tables import alert_notices, alerts
 
 _OPEN = alerts.c.cleared_at.is_(None)
+_KNOWN = alerts.c.kind.in_([kind.value for kind in AlertKind])
+"""A newer version beside this one may raise kinds that this one has no name for."""
 _UNTAKEN = alert_notices.c.next_attempt_at.is_not(None)
 
 
 class SqlAlerts(Repository):
     async def open(self, chain_id: int | None = None) -> list[Alert]:
         mine = [] if chain_id is None else [alerts.c.chain_id == chain_id]
-        query = select(alerts).where(_OPEN, *mine).order_by(alerts.c.seq)
+        query = select(alerts).where(_OPEN, _KNOWN, *mine).order_by(alerts.c.seq)
         return [_alert(row) for row in await self._connection.execute(query)]
 
     async def newest(self, limit: int) -> list[Alert]:
-        query = select(alerts).order_by(alerts.c.seq.desc()).limit(limit)
+        query = select(alerts).where(_KNOWN).order_by(alerts.c.seq.desc()).limit(limit)
         return [_alert(row) for row in await self._connection.execute(query)]
 
     async def raise_(self, alert: Alert) -> Alert | None:
         if await self._insert_new(alerts, [asdict(alert) | {"kind": alert.kind.value}]):
             return alert
-        await self._connection.execute(
-            update(alerts)
-            .where(_OPEN, *_about(alert.kind, alert.chain_id, alert.subject))
-            .values(detail=alert.detail, seen_at=alert.seen_at)
-        )
+        await self.refresh(alert.kind, alert.chain_id, alert.subject, detail=alert.detail, seen_at=alert.seen_at)
         return None
+
+    async def refresh(self, kind: AlertKind, chain_id: int, subject: str, *, detail: str, seen_at: int) -> None:
+        await self._connection.execute(
+            update(alerts).where(_OPEN, *_about(kind, chain_id, subject)).values(detail=detail, seen_at=seen_at)
+        )
 
     async def clear(self, kind: AlertKind, chain_id: int, subject: str, *, at: int) -> Alert | None:
         query = update(alerts).where(_OPEN, *_about(kind, chain_id, subject)).values(cleared_at=at).returning(*alerts.c)
@@ -42,7 +45,7 @@ class SqlAlerts(Repository):
 
     async def untold(self) -> list[Alert]:
         """Open ones that no notice was ever written of, oldest first."""
-        query = select(alerts).where(_OPEN, alerts.c.id.not_in(select(alert_notices.c.alert_id)))
+        query = select(alerts).where(_OPEN, _KNOWN, alerts.c.id.not_in(select(alert_notices.c.alert_id)))
         return [_alert(row) for row in await self._connection.execute(query.order_by(alerts.c.seq))]
 
     async def forget_cleared_before(self, at: int) -> None:

@@ -426,6 +426,8 @@ class Book:
         ended = self.standing.pop(Key(kind, chain_id, subject), None)
         return None if ended is None else replace(ended, cleared_at=at)
 
+    async def refresh(self, kind: AlertKind, chain_id: int, subject: str, *, detail: str, seen_at: int) -> None: ...
+
     async def forget_cleared_before(self, at: int) -> None: ...
 
     async def add_notice(self, notice: Notice) -> None:

@@ -106,6 +106,21 @@ async def test_payment_expires_by_a_final_block_although_nothing_arrived(world: 
     assert await world.told() == ["expired"]
 
 
+async def test_expiry_waits_for_the_watcher_whatever_the_servers_clock_says(world: World) -> None:
+    """A payment made in time counts, though its block is read a day after the deadline."""
+    await world.add("pay_1")
+    await world.add("pay_2")
+    world.clock.seconds += 86_400
+    await world.mine(LAST_BLOCK - 1, final=LAST_BLOCK - 1)
+    assert [(await world.get(each)).status for each in ("pay_1", "pay_2")] == [Status.PENDING] * 2
+    await world.mine(LAST_BLOCK, deposits=[make_deposit()], final=LAST_BLOCK)
+    assert (await world.get("pay_1")).status is Status.CONFIRMING
+    assert (await world.get("pay_2")).status is Status.PENDING
+    await world.mine(LAST_BLOCK + 1, final=LAST_BLOCK + 1)
+    assert (await world.get("pay_2")).status is Status.EXPIRED
+    assert (await world.get("pay_1")).status is Status.CONFIRMING
+
+
 async def test_mass_expiry_is_spread_over_blocks_and_leaves_nobody_out(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -67,20 +68,22 @@ async def settings(anvil: Anvil, database_url: str, directory: Path, pager: Page
         live_rpc_urls=urls or (anvil.rpc_url,),
         operator_address=to_checksum(b"\x0e" * 20),
         alert_webhook_url=pager.url,
+        secret="a passphrase of some length",
     )
 
 
 @asynccontextmanager
-async def watching(settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
-    """`openpay watcher`, in this process."""
+async def watching(settings: Settings, role: Role = Role.WATCHER) -> AsyncIterator[asyncio.Task[None]]:
+    """`openpay watcher`, or another role, in this process."""
     stop = asyncio.Event()
     async with installed(settings) as installation:
-        running = asyncio.create_task(run(installation, [Role.WATCHER], stop))
+        running = asyncio.create_task(run(installation, [role], stop))
         try:
             yield running
         finally:
             stop.set()
             await asyncio.wait([running])
+            running.exception()
 
 
 async def until(what: Callable[[], object]) -> None:
@@ -156,6 +159,36 @@ def _with_a_transaction(anvil: Anvil) -> bool:
     account = anvil.rpc("eth_accounts")[0]
     anvil.rpc("eth_sendTransaction", {"from": account, "to": account, "value": "0x1"})
     return True
+
+
+async def test_view_that_nobody_keeps_current_is_told_by_another_process(
+    anvil: Anvil, database_url: str, tmp_path: Path, pager: Pager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watcher is gone without a word, as a killed process is; one that delivers webhooks says so."""
+    monkeypatch.setattr("openpay.app.alerts.LAGS_AFTER_S", 4)
+    monkeypatch.setattr("openpay.app.alerts.LAGS_BLOCKS", 0)
+    monkeypatch.setattr("openpay.app.alerts.LAGS_SEEN_S", 1)
+    monkeypatch.setattr("openpay.app.alerts.POLL_S", 0.1)
+    known = await settings(anvil, database_url, tmp_path, pager)
+    async with watching(known):
+        await read_to(database_url, anvil.block_number())
+    pager.received.clear()
+    async with watching(known, Role.WEBHOOKS):
+        async with asyncio.timeout(PATIENCE_S):
+            while AlertKind.VIEW_LAGS not in [alert.kind for alert in await open_alerts(database_url)]:
+                await asyncio.sleep(0.05)
+        await until(lambda: pager.told[-1:] == [("alert.raised", "view_lags")])
+        async with watching(known):
+            mining = asyncio.create_task(_mine_at_wall_time(anvil))
+            await until(lambda: pager.told[-1:] == [("alert.cleared", "view_lags")])
+            mining.cancel()
+
+
+async def _mine_at_wall_time(anvil: Anvil) -> None:
+    while True:
+        anvil.rpc("evm_setNextBlockTimestamp", max(int(time.time()), anvil.timestamp() + 1))
+        anvil.mine()
+        await asyncio.sleep(0.1)
 
 
 async def test_chain_that_no_node_reads_is_told_and_so_is_its_return(

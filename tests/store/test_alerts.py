@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
+
+from sqlalchemy import insert
 
 from openpay.domain.alerts import Alert, AlertKind, Notice, notice_of
 from openpay.store import Store
+from openpay.store.tables import alerts
 from tests.app.worlds import World
 from tests.domain.builders import START
 
@@ -43,6 +46,17 @@ async def test_alert_raised_again_is_the_same_with_news(world: World) -> None:
     assert await open_alerts(world.store) == [replace(LIED, detail=again.detail, seen_at=START + 9)]
 
 
+async def test_refreshing_what_was_ended_raises_nothing(world: World) -> None:
+    await raise_(world.store, LIED)
+    async with world.store.write() as uow:
+        await uow.alerts.refresh(LIED.kind, 56, LIED.subject, detail="news", seen_at=START + 30)
+    assert await open_alerts(world.store) == [replace(LIED, detail="news", seen_at=START + 30)]
+    await clear(world.store, LIED, at=START + 31)
+    async with world.store.write() as uow:
+        await uow.alerts.refresh(LIED.kind, 56, LIED.subject, detail="news", seen_at=START + 60)
+    assert await open_alerts(world.store) == []
+
+
 async def test_alerts_differ_by_kind_chain_and_subject(world: World) -> None:
     others = [
         replace(LIED, id="alt_2", subject="second.example:443"),
@@ -68,8 +82,8 @@ async def test_what_is_over_can_be_raised_anew(world: World) -> None:
 
 
 async def test_two_processes_that_see_the_same_raise_one_alert(postgres_world: World) -> None:
-    alerts = [replace(LIED, id=f"alt_{number}") for number in range(8)]
-    stored = await asyncio.gather(*(raise_(postgres_world.store, alert) for alert in alerts))
+    same = [replace(LIED, id=f"alt_{number}") for number in range(8)]
+    stored = await asyncio.gather(*(raise_(postgres_world.store, alert) for alert in same))
     assert len([alert for alert in stored if alert is not None]) == 1
     assert len(await open_alerts(postgres_world.store)) == 1
 
@@ -86,6 +100,15 @@ async def test_ended_alerts_are_forgotten_with_their_notices(world: World) -> No
         await uow.alerts.forget_cleared_before(START + 6)
         assert await uow.alerts.newest(10) == [kept]
     assert [notice.alert_id for notice in await claim(world.store)] == [kept.id]
+
+
+async def test_kind_of_another_version_is_left_to_it(world: World) -> None:
+    await raise_(world.store, LIED)
+    async with world.store.write() as uow:
+        await uow.connection.execute(
+            insert(alerts), asdict(LIED) | {"id": "alt_2", "kind": "of_a_later_version", "subject": ""}
+        )
+        assert await uow.alerts.open() == await uow.alerts.newest(10) == await uow.alerts.untold() == [LIED]
 
 
 # --- notices -----------------------------------------------------------------------------------------------------
