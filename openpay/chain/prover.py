@@ -2,7 +2,8 @@
 
 On standard input comes first what concerns payments, then one request after another: the size of a body, which stands
 at the start of the file `FD`, and the block's hash. Each is answered on standard output by its digest. Messages are
-preceded by their length; an empty one says that the body does not prove. The process ends when its input does, which
+preceded by their length; an empty one says that the body does not prove, and, before all others, that the process is
+ready. The process ends when its input does, which
 also happens when the process that started it is killed.
 """
 
@@ -27,12 +28,16 @@ def serve(requests: BinaryIO, answers: BinaryIO, bodies: int) -> None:
     """Answer requests until there are no more. `bodies` is the file descriptor where the bodies are put."""
     (length,) = LENGTH.unpack(requests.read(LENGTH.size))
     concerns = msgspec.msgpack.decode(requests.read(length), type=Concerns)
+    _answer(answers, b"")
     while request := requests.read(REQUEST.size):
         size, block_hash = REQUEST.unpack(request)
         digest = digest_body(os.pread(bodies, size, 0), block_hash, concerns)
-        answer = b"" if digest is None else msgspec.msgpack.encode(digest)
-        answers.write(LENGTH.pack(len(answer)) + answer)
-        answers.flush()
+        _answer(answers, b"" if digest is None else msgspec.msgpack.encode(digest))
+
+
+def _answer(answers: BinaryIO, answer: bytes) -> None:
+    answers.write(LENGTH.pack(len(answer)) + answer)
+    answers.flush()
 
 
 if __name__ == "__main__":

@@ -36,18 +36,21 @@ def processor_count() -> int:
 
 
 class Provers:
-    """Digests blocks: in this process until `start`, in others from then on until `close`."""
+    """Digests blocks: in this process until others, which `start` starts, are ready, and again after `close`."""
 
     def __init__(self, concerns: Concerns) -> None:
         self._concerns = concerns
         self._free: asyncio.Queue[_Process | None] = asyncio.Queue()
         """Who can take a block now. None is this process, in the place of one that died."""
         self._processes: list[_Process] = []
+        self._starting: set[asyncio.Task[None]] = set()
+        self._has_started = False
+        """Whether there ever was anybody in the queue, who comes back to it."""
         self._working: set[asyncio.Task[Digest | None]] = set()
 
     @property
     def pids(self) -> list[int]:
-        """The processes that are at work."""
+        """The processes that are at work, or about to be."""
         return [process.pid for process in self._processes]
 
     async def start(self, count: int) -> None:
@@ -61,18 +64,35 @@ class Provers:
                 _log.warning("no process to prove blocks in", reason=str(error))
                 break
             self._processes.append(process)
-            self._free.put_nowait(process)
+            self._starting.add(asyncio.create_task(self._welcome(process)))
+
+    async def ready(self) -> None:
+        """Wait for the processes that were started. There is no need to: meanwhile blocks are proven here."""
+        await asyncio.gather(*self._starting)
 
     async def close(self) -> None:
         """End the processes. May be called twice, and at any time: what they were working on is proven here."""
         processes, self._processes, self._free = self._processes, [], asyncio.Queue()
+        self._has_started = False
         await asyncio.gather(*(process.end() for process in processes))
+        await asyncio.gather(*self._starting)
+        self._starting.clear()
         if self._working:
             await asyncio.wait(self._working)
 
+    async def _welcome(self, process: _Process) -> None:
+        free = self._free
+        try:
+            await process.ready()
+        except _Gone as gone:
+            await self._part_with(process, gone)
+        else:
+            free.put_nowait(process)
+            self._has_started = self._has_started or free is self._free
+
     async def digest(self, body: bytes, block_hash: bytes) -> Digest | None:
         """The digest of the block in `body`; None when that does not prove. May be called concurrently."""
-        if not self._processes or len(body) > LARGEST_LENT_BYTES:
+        if not self._has_started or len(body) > LARGEST_LENT_BYTES:
             return digest_body(body, block_hash, self._concerns)
         # A caller that is canceled leaves the process with an answer that nobody waits for: it is still taken.
         task = asyncio.create_task(self._digest(self._free, body, block_hash))
@@ -86,14 +106,17 @@ class Provers:
             if process is not None:
                 return await process.digest(body, block_hash)
         except _Gone as gone:
-            if process in self._processes:
-                _log.warning("a process that proved blocks is gone", pid=process.pid, reason=str(gone))
-                self._processes.remove(process)
-                await process.end()
+            await self._part_with(process, gone)
             process = None
         finally:
             free.put_nowait(process)
         return digest_body(body, block_hash, self._concerns)
+
+    async def _part_with(self, process: _Process | None, gone: _Gone) -> None:
+        if process in self._processes:
+            _log.warning("a process that proved blocks is gone", pid=process.pid, reason=str(gone))
+            self._processes.remove(process)
+            await process.end()
 
 
 class _Gone(Exception):
@@ -137,17 +160,27 @@ class _Process:
     def pid(self) -> int:
         return self.process.pid
 
+    async def ready(self) -> None:
+        """Wait until it takes blocks. Raises `_Gone` when it never will."""
+        await self._answer()
+
     async def digest(self, body: bytes, block_hash: bytes) -> Digest | None:
         """Raises `_Gone` when there is no answer."""
         try:
             if os.pwrite(self.bodies.fileno(), body, 0) != len(body):
                 raise OSError("no room for the block")
+            self.requests.write(REQUEST.pack(len(body), block_hash))
+        except (OSError, ValueError) as error:
+            raise _Gone(str(error)) from error
+        answer = await self._answer()
+        return msgspec.msgpack.decode(answer, type=Digest) if answer else None
+
+    async def _answer(self) -> bytes:
+        try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                self.requests.write(REQUEST.pack(len(body), block_hash))
                 (length,) = LENGTH.unpack(await self.answers.readexactly(LENGTH.size))
-                answer = await self.answers.readexactly(length)
-            return msgspec.msgpack.decode(answer, type=Digest) if answer else None
-        except (OSError, ValueError, EOFError, TimeoutError) as error:
+                return await self.answers.readexactly(length)
+        except (OSError, EOFError, TimeoutError) as error:
             raise _Gone(str(error) or type(error).__name__) from error
 
     async def end(self) -> None:

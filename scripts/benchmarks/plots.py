@@ -14,10 +14,11 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scripts.benchmarks.catching import Committed
+from scripts.benchmarks.catching import AWAY_S, Committed
+from watcher.catch_up import FAR_BEHIND
 
 INK, QUIET, STRONG, SECOND = "#1f2328", "#8c959f", "#0b6e4f", "#b4541a"
-BINS = 60
+BINS = 100
 
 
 def catching_up(notes: Sequence[Committed], path: Path) -> Path:
@@ -26,27 +27,42 @@ def catching_up(notes: Sequence[Committed], path: Path) -> Path:
         2, 1, figsize=(8, 4.6), sharex=True, height_ratios=(3, 1), layout="constrained"
     )
     times, rates = _rates(notes)
-    rate.step(times, rates, where="post", color=STRONG, linewidth=1.8)
+    rate.step(times, rates, where="post", color=STRONG, linewidth=1.6)
     rate.fill_between(times, rates, step="post", color=STRONG, alpha=0.12, linewidth=0)
     rate.set_ylabel("blocks committed / s")
-    rate.set_ylim(bottom=0)
-    _title(rate, f"Catching up with {notes[-1].number:,} blocks, from a node 30 ms away")
+    rate.set_ylim(0, 1.25 * max(rates))
+    _title(rate, f"Catching up with {notes[-1].number:,} blocks, from a node {AWAY_S * 1000:.0f} ms away")
+    near = next(note.at_s for note in notes if notes[-1].number - note.number <= FAR_BEHIND)
+    for axes in (rate, flight):
+        axes.axvspan(near, notes[-1].at_s, color=QUIET, alpha=0.15, linewidth=0)
+    rate.annotate(
+        "near the head:\none by one ",
+        (near, rate.get_ylim()[1]),
+        ha="right",
+        va="top",
+        fontsize=9,
+        color=INK,
+    )
     flight.step([note.at_s for note in notes], [note.in_flight for note in notes], where="post", color=SECOND)
     flight.set_ylabel("in flight")
     flight.set_ylim(bottom=0)
     flight.set_xlabel("seconds")
+    flight.set_xlim(0, notes[-1].at_s)
     for axes in (rate, flight):
         _plain(axes)
     return _save(figure, path)
 
 
 def _rates(notes: Sequence[Committed]) -> tuple[list[float], list[float]]:
-    """Blocks a second in equal parts of the time; the last value twice, for the end of its step."""
-    end = notes[-1].at_s
-    width = end / BINS
+    """Blocks a second in equal parts of the time; the blocks of a commit were read since the one before. The last
+    value stands twice, for the end of its step."""
+    width = notes[-1].at_s / BINS
     counts = [0.0] * BINS
     for before, after in pairwise(notes):
-        counts[min(int(after.at_s / width), BINS - 1)] += (after.number - before.number) / width
+        rate = (after.number - before.number) / (after.at_s - before.at_s)
+        for at in range(int(before.at_s / width), min(int(after.at_s / width), BINS - 1) + 1):
+            overlap = min(after.at_s, (at + 1) * width) - max(before.at_s, at * width)
+            counts[at] += rate * max(0.0, overlap) / width
     return [at * width for at in range(BINS + 1)], [*counts, counts[-1]]
 
 

@@ -82,6 +82,7 @@ async def _race(chain: Sequence[ServedBlock], url: str, rounds: int) -> dict[str
     connector = aiohttp.TCPConnector(limit=0)
     here, elsewhere = Provers(Concerns.of(CHAIN)), Provers(Concerns.of(CHAIN))
     await elsewhere.start(processor_count())
+    await elsewhere.ready()
     async with (
         connect([url], chain_id=CHAIN_ID) as pool,
         aiohttp.ClientSession(connector=connector, read_bufsize=READ_BUFFER_BYTES) as session,

@@ -27,6 +27,7 @@ CONCERNS = Concerns.of(CHAIN)
 async def started(count: int) -> AsyncIterator[Provers]:
     provers = Provers(CONCERNS)
     await provers.start(count)
+    await provers.ready()
     try:
         yield provers
     finally:
@@ -48,6 +49,25 @@ async def test_process_says_what_would_be_found_here() -> None:
         digests = await asyncio.gather(*(provers.digest(body_of(block), block.hash) for block in blocks))
     assert digests == [digest_body(body_of(block), block.hash, CONCERNS) for block in blocks]
     assert None not in digests
+
+
+async def test_nobody_waits_for_processes_to_start() -> None:
+    (block,) = made_blocks(1)
+    provers = Provers(CONCERNS)
+    await provers.start(1)
+    try:
+        os.kill(provers.pids[0], signal.SIGSTOP)
+        assert await provers.digest(body_of(block), block.hash) is not None
+    finally:
+        await provers.close()
+
+
+async def test_process_that_never_becomes_ready_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    (block,) = made_blocks(1)
+    async with started(2) as provers:
+        assert provers.pids == []
+        assert await provers.digest(body_of(block), block.hash) is not None
 
 
 async def test_body_of_another_block_or_of_none_has_no_digest() -> None:
@@ -74,10 +94,10 @@ async def test_block_is_proven_here_when_its_process_dies() -> None:
 
 
 async def test_process_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANSWER_TIMEOUT_S", 0.2)
     (block,) = made_blocks(1)
     async with started(1) as provers:
         (pid,) = provers.pids
+        monkeypatch.setattr(module, "ANSWER_TIMEOUT_S", 0.2)
         os.kill(pid, signal.SIGSTOP)
         assert await provers.digest(body_of(block), block.hash) is not None
         assert provers.pids == []
@@ -108,6 +128,7 @@ async def test_closing_ends_the_processes_and_what_they_worked_on_is_proven_here
         assert not any(map(is_alive, pids))
         assert await provers.digest(body_of(blocks[0]), blocks[0].hash) is not None
         await provers.start(1)
+        await provers.ready()
         assert await provers.digest(body_of(blocks[0]), blocks[0].hash) is not None
         assert len(provers.pids) == 1
 

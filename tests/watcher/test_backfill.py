@@ -86,6 +86,7 @@ async def test_blocks_come_in_order_whatever_order_they_are_served_and_proven_in
     async with pool_over(None) as (pool, (server,)):
         late(server, random.Random(1))
         await provers.start(2)
+        await provers.ready()
         blocks = await read(Backfill(pool, provers, flight=Flight(size=16)), 3, 80)
     assert [block.number for block in blocks] == list(range(3, 81))
     assert [block.hash for block in blocks] == [block.hash for block in BLOCKS[2:80]]
@@ -146,6 +147,7 @@ async def test_next_heights_are_asked_for_while_the_present_blocks_are_read(prov
 
 async def test_liar_is_found_by_a_process_named_and_asked_no_more(provers: Provers) -> None:
     await provers.start(1)
+    await provers.ready()
     async with pool_over(omit_log(), None) as (pool, (liar, honest)):
         blocks = await read(Backfill(pool, provers), 1, 80)
     assert [block.hash for block in blocks] == [block.hash for block in BLOCKS[:80]]
@@ -155,6 +157,7 @@ async def test_liar_is_found_by_a_process_named_and_asked_no_more(provers: Prove
 
 async def test_liar_alone_is_told_by_what_did_not_prove(provers: Provers) -> None:
     await provers.start(1)
+    await provers.ready()
     async with pool_over(omit_log()) as (pool, (liar,)):
         with pytest.raises(NoEndpointAnswered) as caught:
             await read(Backfill(pool, provers), 1, 10)
@@ -164,6 +167,7 @@ async def test_liar_alone_is_told_by_what_did_not_prove(provers: Provers) -> Non
 
 async def test_process_killed_in_the_middle_costs_nothing(provers: Provers) -> None:
     await provers.start(2)
+    await provers.ready()
     seen = []
     async with (
         pool_over(None) as (pool, _),
@@ -179,6 +183,7 @@ async def test_process_killed_in_the_middle_costs_nothing(provers: Provers) -> N
 
 async def test_reading_that_is_left_early_leaves_nothing_running(provers: Provers) -> None:
     await provers.start(1)
+    await provers.ready()
     async with pool_over(None) as (pool, _):
         before = asyncio.all_tasks()
         async with aclosing(Backfill(pool, provers, flight=Flight(size=16)).blocks(1, 80)) as blocks:
