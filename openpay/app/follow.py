@@ -144,6 +144,7 @@ async def commit_blocks(
             tokens=tokens,
             wall_now=wall_now,
             reread=reread,
+            times={fact.block.number: fact.block.time for fact in facts},
         )
         return Committed(cursor=new, changed=changed, events=told)
 

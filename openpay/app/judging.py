@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from openpay.app.excess import keep_excess
 from openpay.app.outbox import tell
@@ -25,16 +26,18 @@ async def judge(
     tokens: Sequence[Token],
     wall_now: int,
     reread: Collection[str] = (),
+    times: Mapping[int, int] | None = None,
 ) -> tuple[tuple[Payment, ...], int]:
     """Judge payments anew from everything the canonical chain says of them; store what changed. Returns the payments
     that did, and how many events were stored.
 
     `news`: payments about which the chain said something new, stored even where no field of theirs changes, because
     what is shown of them did. `waiting`: those that only time or depth may have moved. `reread`: those of either whose
-    blocks were taken back by a rewind, and have been read again.
+    blocks were taken back by a rewind, and have been read again. `times`: of the blocks that are committed together, by
+    number.
     """
     payment_ids = {*news, *waiting}
-    head = head_of(cursor)
+    head = replace(head_of(cursor), times=times or {})
     deposits = await uow.deposits.of(payment_ids)
     attempts = await uow.attempts.of(payment_ids)
     logs = await uow.chain.escrow_logs_of(payment_ids)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from openpay.domain.deposit import Deposit, RevertedAttempt, Source
 from openpay.domain.events import Draft, EventType
@@ -36,6 +36,7 @@ class Head:
     `tip_time`: `time`, but while a branch is being undone still the time of that branch's newest block.
     `is_rereading`: final blocks were taken back by hand, and the chain is being read again from below them. What is
     missing on record may be about to come: nothing that was final is called gone.
+    `times`: of the blocks that were read together with this one, by number, while catching up.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Head:
     final_number: int | None
     final_time: int | None
     is_rereading: bool = False
+    times: Mapping[int, int] = field(default_factory=dict)
 
     def is_final(self, block_number: int) -> bool:
         return self.final_number is not None and block_number <= self.final_number
@@ -209,17 +211,27 @@ def _step_confirming(payment: Payment, evidence: Evidence, head: Head) -> tuple[
         return moved, Draft(type=EventType.FAILED)
     match _escrow_answer(evidence, head):
         case Accepted():
+            number, time = _made_final_by(payment, completion, head)
             moved = payment.moved(
                 Trigger.CONFIRMED,
-                paid_at=head.time,
-                ended_at=head.time,
-                paid_confirmations=head.number - completion.block_number + 1,
+                paid_at=time,
+                ended_at=time,
+                paid_confirmations=number - completion.block_number + 1,
             )
             return moved, Draft(type=EventType.COMPLETED)
         case Refused(error=error):
             return payment.moved(Trigger.REFUSED, ended_at=head.time, failure=error), Draft(type=EventType.FAILED)
         case None:
             return None
+
+
+def _made_final_by(payment: Payment, completion: Completion, head: Head) -> tuple[int, int]:
+    """Number and time of the block with which a payment is paid: the newest one or, where several were read at once,
+    the one that completed its confirmations."""
+    number = completion.block_number + payment.required_confirmations - 1
+    if number < head.number and number in head.times:
+        return number, head.times[number]
+    return head.number, head.time
 
 
 def _is_reverted(payment: Payment) -> bool:

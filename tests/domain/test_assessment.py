@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -254,6 +255,20 @@ def test_nothing_is_decided_before_the_block_is_final(answer: EscrowAnswer) -> N
     payment = confirming(make_deposit(block=10))
     outcome = advance(payment, evidence(make_deposit(block=10), escrow_answer=answer), head_at(30, final=9))
     assert outcome == Outcome(payment=payment)
+
+
+def test_payment_is_paid_at_the_block_that_completed_its_confirmations_though_more_were_read_at_once() -> None:
+    deposit = make_deposit(block=10)
+    head = replace(head_at(60, final=49), times={number: block_time(number) for number in range(11, 61)})
+    payment = advance(confirming(deposit), evidence(deposit, escrow_answer=Accepted()), head).payment
+    assert (payment.paid_at, payment.ended_at, payment.paid_confirmations) == (block_time(21), block_time(21), 12)
+
+
+def test_payment_whose_confirmations_were_complete_before_is_paid_at_the_newest_block() -> None:
+    deposit = make_deposit(block=10)
+    head = replace(head_at(60, final=49), times={number: block_time(number) for number in range(22, 61)})
+    payment = advance(confirming(deposit), evidence(deposit, escrow_answer=Accepted()), head).payment
+    assert (payment.paid_at, payment.paid_confirmations) == (block_time(60), 51)
 
 
 def test_final_deposit_is_paid_by_the_escrows_word() -> None:
