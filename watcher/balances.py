@@ -14,10 +14,9 @@ from openpay.chain import reads
 from openpay.chain.account_proof import PROOF, account_proof, proven_balance
 from openpay.chain.artifacts import load_artifact
 from openpay.chain.blocks import Header, read_bytes, read_quantity
-from openpay.chain.errors import METHOD_NOT_FOUND, BadAnswer, JsonRpcError, Missing, ProofFailed
-from openpay.chain.headers import header_by_hash
+from openpay.chain.errors import METHOD_NOT_FOUND, BadAnswer, JsonRpcError, ProofFailed
+from openpay.chain.headers import header_by_hash, lineage
 from openpay.chain.pool import Pool
-from openpay.chain.proofs import prove_header
 from openpay.chain.rpc import Endpoint
 from openpay.errors import ChainUnavailable
 
@@ -110,7 +109,7 @@ class Past:
         while number < self._oldest:
             numbers = range(max(number, self._oldest - HEADERS_PER_REQUEST), self._oldest)
             child_of = self._hashes[self._oldest - 1]
-            for header in await self._pool.ask(partial(_lineage, newest=child_of, numbers=numbers)):
+            for header in await lineage(self._pool, child_of, numbers):
                 self._add(header, child_of)
                 child_of = read_bytes(header.parent_hash)
                 self._hashes[read_quantity(header.number) - 1] = child_of
@@ -162,18 +161,6 @@ async def _prove(endpoint: Endpoint, *, addresses: Sequence[bytes], place: Place
                 endpoint=endpoint.name,
             ) from error
     return balances
-
-
-async def _lineage(endpoint: Endpoint, *, newest: bytes, numbers: range) -> list[Header]:
-    """The headers at these heights, newest first: the one with hash `newest`, and its ancestors."""
-    headers = await endpoint.batch([reads.header(number) for number in reversed(numbers)])
-    expected = newest
-    for header in headers:
-        if read_bytes(header.hash) != expected:
-            raise Missing(endpoint.name, f"it is on another branch than block 0x{newest.hex()}")
-        prove_header(header, block_hash=expected, endpoint=endpoint.name)
-        expected = read_bytes(header.parent_hash)
-    return headers
 
 
 def _parts(addresses: Sequence[bytes], size: int) -> Iterable[Sequence[bytes]]:

@@ -16,7 +16,16 @@ import msgspec
 from openpay.chain import reads
 from openpay.chain.agreement import Json, agreed, header_difference
 from openpay.chain.blocks import Header, read_bytes, read_quantity
-from openpay.chain.errors import BadAnswer, JsonRpcError, NoEndpointAnswered, NotAgreed, Part, ProofFailed, Unreadable
+from openpay.chain.errors import (
+    BadAnswer,
+    JsonRpcError,
+    Missing,
+    NoEndpointAnswered,
+    NotAgreed,
+    Part,
+    ProofFailed,
+    Unreadable,
+)
 from openpay.chain.member import Question
 from openpay.chain.pool import Pool
 from openpay.chain.proofs import prove_header
@@ -77,6 +86,31 @@ async def header_by_hash(pool: Pool, block_hash: bytes) -> Header:
         return header
 
     return await proven_or_agreed(pool, ask, lambda: agreed_header(pool, block_hash), proven=True)
+
+
+async def lineage(pool: Pool, newest: bytes, numbers: range) -> list[Header]:
+    """The headers at these heights, newest first: the one with hash `newest`, and its ancestors.
+
+    Raises `ChainUnavailable`.
+    """
+
+    async def ask(endpoint: Endpoint) -> list[Header]:
+        headers = await endpoint.batch([reads.header(number) for number in reversed(numbers)])
+        expected = newest
+        for header in headers:
+            if read_bytes(header.hash) != expected:
+                raise Missing(endpoint.name, f"it is on another branch than block 0x{newest.hex()}")
+            prove_header(header, block_hash=expected, endpoint=endpoint.name)
+            expected = read_bytes(header.parent_hash)
+        return headers
+
+    async def agree() -> list[Header]:
+        headers = [await agreed_header(pool, newest)]
+        for _ in numbers[1:]:
+            headers.append(await agreed_header(pool, read_bytes(headers[-1].parent_hash)))
+        return headers
+
+    return await proven_or_agreed(pool, ask, agree, proven=True)
 
 
 async def hashes_at(pool: Pool, numbers: range) -> list[bytes]:

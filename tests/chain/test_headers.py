@@ -102,3 +102,15 @@ async def test_header_by_hash_is_what_two_hosts_serve() -> None:
     async with pool_of(Host(120), liar) as pool:
         with pytest.raises(NotAgreed, match="parentHash"):
             await headers.header_by_hash(pool, name)
+
+
+async def test_lineage_is_followed_by_parent_hashes_that_two_hosts_serve() -> None:
+    newest = read_bytes(block(109)["hash"])
+    expected = [read_bytes(block(number)["hash"]) for number in reversed(HEIGHTS)]
+    async with pool_of(Host(120), Host(120)) as pool:
+        found = await headers.lineage(pool, newest, HEIGHTS)
+    assert [read_bytes(each.hash) for each in found] == expected
+    liar = Host(120, {**block(105), "stateRoot": "0x" + "77" * 32})
+    async with pool_of(Host(120), liar) as pool:
+        with pytest.raises(NotAgreed, match="stateRoot"):
+            await headers.lineage(pool, newest, HEIGHTS)

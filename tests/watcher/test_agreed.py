@@ -129,6 +129,22 @@ async def test_only_host_is_not_followed_on_its_word_and_the_alarm_says_so(scene
         assert standing(scene) == set()
 
 
+async def test_coins_from_inside_a_contract_are_found_and_dated_under_a_later_fork(scene: Scene) -> None:
+    """Dating them reads the headers of older blocks."""
+    async with behind(scene, 2) as nodes:
+        everywhere(nodes, later_header)
+        payment = await scene.create("BNB")
+        await scene.mine(2)
+        scene.anvil.mine(90)
+        forward(scene, payment, due(payment, "BNB")[0])
+        number = scene.anvil.block_number()
+        scene.anvil.mine(85)
+        await scene.watch()
+        (deposit,) = await scene.deposits(payment)
+        assert (deposit.units, deposit.block_number) == (due(payment, "BNB")[0], number)
+        assert await scene.status(payment) is Status.PAID
+
+
 async def test_transactions_of_a_later_type_that_move_listed_tokens_are_paid(scene: Scene) -> None:
     async with behind(scene, 2) as nodes:
         everywhere(nodes, later_transactions)
