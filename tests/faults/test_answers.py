@@ -66,10 +66,11 @@ FAILURES = [
     server_error(500),
     server_error(502),
     null_blocks(),
+    receipts_pruned(),
     wrong_chain_id(),
 ]
 """What any caller notices."""
-HARMLESS = [slow(0.05), stale_head(LAG), finality_swinging(4), receipts_pruned(), without("eth_getBlockReceipts")]
+HARMLESS = [slow(0.05), stale_head(LAG), finality_swinging(4), without("eth_getBlockReceipts")]
 """What delays at most."""
 
 
