@@ -26,7 +26,7 @@ def catching_up(notes: Sequence[Committed], path: Path) -> Path:
     figure, (rate, flight) = pyplot.subplots(
         2, 1, figsize=(8, 4.6), sharex=True, height_ratios=(3, 1), layout="constrained"
     )
-    times, rates = _rates(notes)
+    times, rates = rates_over_time(notes)
     rate.step(times, rates, where="post", color=STRONG, linewidth=1.6)
     rate.fill_between(times, rates, step="post", color=STRONG, alpha=0.12, linewidth=0)
     rate.set_ylabel("blocks committed / s")
@@ -53,7 +53,7 @@ def catching_up(notes: Sequence[Committed], path: Path) -> Path:
     return _save(figure, path)
 
 
-def _rates(notes: Sequence[Committed]) -> tuple[list[float], list[float]]:
+def rates_over_time(notes: Sequence[Committed]) -> tuple[list[float], list[float]]:
     """Blocks a second in equal parts of the time; the blocks of a commit were read since the one before. The last
     value stands twice, for the end of its step."""
     width = notes[-1].at_s / BINS

@@ -1,0 +1,46 @@
+"""The benchmarks run, and measure what they say: a short version of each, without looking at how fast it was."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from scripts.benchmarks import catching, reading
+from scripts.benchmarks.catching import Committed
+from scripts.benchmarks.figures import Figure
+from watcher import catch_up
+
+
+def check(figures: list[Figure], aimed_at: set[str]) -> None:
+    assert all(math.isfinite(figure.value) and figure.value > 0 for figure in figures)
+    assert {figure.name for figure in figures if figure.met is not None} == aimed_at
+
+
+def test_reading_is_measured_against_web3_and_the_floor() -> None:
+    check(reading.run(length=4, rounds=1), {"proven / web3.py", "proven / floor, one core"})
+
+
+def test_catching_up_is_measured_with_commits_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catch_up, "LONG_GAP", 0)  # with processes, short as it is
+    check(catching.run(blocks=4, rounds=1), {"with commits / without", "with commits / without, every core"})
+
+
+def test_catching_up_over_time_is_drawn(tmp_path: Path) -> None:
+    from scripts.benchmarks import plots
+
+    notes = catching.over_time(blocks=90)
+    assert notes[-1].number == 90
+    assert [note.number for note in notes] == sorted({note.number for note in notes})
+    assert plots.catching_up(notes, tmp_path / "plot.png").stat().st_size > 10_000
+
+
+def test_rates_of_a_plot_add_up_to_the_blocks_that_were_read() -> None:
+    from scripts.benchmarks.plots import rates_over_time
+
+    notes = [
+        Committed(at_s=at, number=number, in_flight=4, processes=0) for at, number in ((1.0, 0), (2.5, 50), (7, 80))
+    ]
+    times, rates = rates_over_time(notes)
+    assert sum(rates[:-1]) * (times[1] - times[0]) == pytest.approx(80)
