@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import pairwise
 
 import structlog
@@ -21,7 +21,7 @@ from openpay.app.signals import Signals
 from openpay.chain.pool import Pool
 from openpay.chain.proofs import ProvenBlock
 from openpay.domain.chains import Chain
-from openpay.errors import ChainUnavailable, RetryableError
+from openpay.errors import ChainUnavailable, ConcurrentChange, RetryableError
 from watcher.backfill import Backfill
 from watcher.facts import FactFinder
 
@@ -72,6 +72,7 @@ class Rescans:
         now = self._monotonic()
         if now < self._rests_until:
             return False
+        part: Part | None = None
         try:
             part = await rescan.next_part(self._db, self._chain.chain_id)
             if part is None:
@@ -80,9 +81,17 @@ class Rescans:
             await self._read(part)
         except RetryableError as error:
             self._rests_until = now + REST_S
-            _log.warning("rescan will go on later", chain_id=self._chain.chain_id, reason=str(error))
+            await self._tell(part, error)
             return False
         return True
+
+    async def _tell(self, part: Part | None, error: RetryableError) -> None:
+        """Say why a part could not be read, also to whoever waits for it."""
+        _log.warning("rescan will go on later", chain_id=self._chain.chain_id, reason=str(error))
+        if part is None or isinstance(error, ConcurrentChange):
+            return
+        with suppress(RetryableError):  # the log has it, and the next try will say so again
+            await rescan.note_failure(self._db, part.rescan, str(error), wall_now=self._wall.now())
 
     async def _read(self, part: Part) -> None:
         request = part.rescan
@@ -91,9 +100,7 @@ class Rescans:
         if not agreement.confirmed:
             raise ChainUnavailable(f"hosts do not agree on block {blocks[-1].number} ({agreement})")
         if request.last_hash is not None and blocks[0].parent_hash != request.last_hash:
-            await self._give_up(
-                request, f"block {request.next - 1} is no longer the one that was read: the chain changed"
-            )
+            await self._end(request, f"block {request.next - 1} is no longer the one that was read: the chain changed")
             return
         facts = await self._finder.find_for_all(blocks)
         wall_now = self._wall.now()
@@ -127,6 +134,6 @@ class Rescans:
                 raise ChainUnavailable(f"block {after.number} does not follow block {before.number}: nodes disagree")
         return blocks
 
-    async def _give_up(self, request: Rescan, failure: str) -> None:
+    async def _end(self, request: Rescan, failure: str) -> None:
         _log.error("rescan ended early", chain_id=self._chain.chain_id, reason=failure)
-        await rescan.give_up(self._db, request, failure, wall_now=self._wall.now())
+        await rescan.note_failure(self._db, request, failure, wall_now=self._wall.now(), is_final=True)

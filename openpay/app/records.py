@@ -244,8 +244,9 @@ class Rescan:
     """A request to read blocks `first` to `last`, both included, once more, and how far it is.
 
     `next` is the first block not read yet, `last_hash` the hash of the one before it once there is one. `seen_at` is
-    when the watcher last worked on it, None while none has; `failure` says why it ended early. `found` are the first of
-    the `found_deposits` that were not on record, `found_logs` counts the escrow's.
+    when the watcher last worked on it, None while none has; `failure` says why the last try to read on failed, or why
+    it ended early. `found` are the first of the `found_deposits` that were not on record, `found_logs` counts the
+    escrow's.
     """
 
     id: int

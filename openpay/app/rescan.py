@@ -97,6 +97,7 @@ async def commit_part(
             last_hash=last.hash,
             seen_at=wall_now,
             done_at=wall_now if is_done else None,
+            failure=None,
             found_deposits=rescan.found_deposits + len(deposits),
             found_logs=rescan.found_logs + len(logs),
             found=(*rescan.found, *map(_found, deposits))[:MOST_NAMED],
@@ -114,11 +115,12 @@ async def commit_part(
         return Reread(rescan=after, changed=changed, events=told)
 
 
-async def give_up(db: Database, rescan: Rescan, failure: str, *, wall_now: int) -> None:
-    """End a request that cannot be carried out. What it found so far stays."""
+async def note_failure(db: Database, rescan: Rescan, failure: str, *, wall_now: int, is_final: bool = False) -> None:
+    """Store why the next part could not be read. `is_final` ends the request; what it found so far stays."""
+    done_at = wall_now if is_final else None
     async with db.write() as uow:
         await uow.rescans.save(
-            replace(rescan, seen_at=wall_now, done_at=wall_now, failure=failure), read_from=rescan.next
+            replace(rescan, seen_at=wall_now, done_at=done_at, failure=failure), read_from=rescan.next
         )
 
 

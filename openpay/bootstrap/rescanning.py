@@ -92,10 +92,8 @@ class Progress:
             if self._told_waiting:
                 return None
             self._told_waiting = True
-            return (
-                f"block {current.next:,} waits: no watcher reads on. Is one running? The request stays, and this "
-                "command can be ended"
-            )
+            why = current.failure or "no watcher reads on. Is one running?"
+            return f"block {current.next:,} waits: {why} The request stays, and this command can be ended"
         if self._started_at is None or now - self._told_at < TELL_EVERY_S:
             return None
         self._told_at = now

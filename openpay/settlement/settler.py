@@ -18,7 +18,7 @@ from openpay.chain.pool import Pool
 from openpay.chain.signing import Signer
 from openpay.domain.address import to_checksum
 from openpay.domain.chains import Chain
-from openpay.errors import RetryableError
+from openpay.errors import ConcurrentChange, RetryableError
 from openpay.settlement.batches import Batching, Bundle, bundles_of
 from openpay.settlement.fees import FeePolicy, Patience, start_of_day
 from openpay.settlement.nonces import Slot, is_gap, next_nonce, slots_of
@@ -260,6 +260,8 @@ class Settler:
             nonce=round_.nonce,
         )
         async with self._db.write() as uow:
+            if self._is_rereading(await uow.chain.cursor(self._chain.chain_id)):
+                raise ConcurrentChange("the record was rewound while work was prepared")
             await self._operator.record(uow, transaction)
             for subject in passing.subjects:
                 await source.submitted(uow, subject, transaction.tx_hash)

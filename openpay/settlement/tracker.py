@@ -100,6 +100,9 @@ class Tracker:
         ending = Ending(fate=fate, tx_hash=mined.tx_hash, hashes=slot.hashes)
         now = self._wall.now()
         async with self._db.write() as uow:
+            cursor = await uow.chain.cursor(mined.chain_id)
+            if cursor is None or cursor.reread_to is not None:
+                return  # rewound since the look: this end may lie in a block that was taken back
             for subject in mined.subjects:
                 if not await self._sources[mined.kind].ended(uow, subject, ending, now=now):
                     return

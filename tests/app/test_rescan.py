@@ -10,7 +10,7 @@ import pytest
 from openpay.app.follow import BlockFacts
 from openpay.app.ports import Database
 from openpay.app.records import Rescan
-from openpay.app.rescan import commit_part, give_up, next_part, request_rescan, rescan_of
+from openpay.app.rescan import commit_part, next_part, note_failure, request_rescan, rescan_of
 from openpay.domain.assessment import Accepted
 from openpay.domain.deposit import Deposit, Source
 from openpay.domain.payment import Status
@@ -192,7 +192,11 @@ async def test_requests_are_taken_one_after_the_other_and_end(world: World) -> N
     part = await next_part(world.store, 56)
     assert part is not None
     assert part.rescan == second
-    await give_up(world.store, second, "the chain changed", wall_now=3)
+    await note_failure(world.store, second, "no node has block 4", wall_now=3)
+    part = await next_part(world.store, 56)
+    assert part is not None
+    assert (part.rescan.failure, part.rescan.next) == ("no node has block 4", 4)
+    await note_failure(world.store, second, "the chain changed", wall_now=3, is_final=True)
     assert await next_part(world.store, 56) is None
     ended = await rescan_of(world.store, second.id)
     assert ended is not None

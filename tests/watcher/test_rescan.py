@@ -224,7 +224,11 @@ async def test_nodes_that_are_away_are_waited_for(scene: Scene) -> None:
             raise NoEndpointAnswered({})
 
     assert not await rescans(scene, Away(scene.pool, HostWord.SILENT)).turn()
-    assert (await now(scene, rescan)).done_at is None
+    waiting = await now(scene, rescan)
+    assert waiting.done_at is None
+    assert waiting.failure is not None
+    assert await rescans(scene).turn()
+    assert (await now(scene, rescan)).failure is None
 
 
 async def test_chain_that_changed_below_ends_the_rescan(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
