@@ -145,7 +145,7 @@ class _Process:
                 stdout=asyncio.subprocess.PIPE,
                 pass_fds=(bodies.fileno(),),
                 start_new_session=True,
-                env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=environment | {"PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
             )
         except BaseException:
             bodies.close()

@@ -76,7 +76,7 @@ def run(*, length: int = CHAIN_LENGTH, rounds: int = ROUNDS) -> list[Figure]:
 
 
 async def _race(chain: Sequence[ServedBlock], url: str, rounds: int) -> dict[str, Speeds]:
-    hashed = _hashed_strings(chain[0])
+    hashed = hashed_strings(chain[0])
     web3 = Web3(HTTPProvider(url))
     web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
     connector = aiohttp.TCPConnector(limit=0)
@@ -156,7 +156,7 @@ async def _floor(session: aiohttp.ClientSession, url: str, block_hash: str, hash
         sha3.keccak_256(data).digest()
 
 
-def _hashed_strings(served: ServedBlock) -> list[bytes]:
+def hashed_strings(served: ServedBlock) -> list[bytes]:
     """Every byte string that proving this block hashes; other blocks have as many of the same sizes."""
     hashed: list[bytes] = []
     real = keccak

@@ -26,6 +26,7 @@ from openpay.domain.keccak import keccak
 CHAIN_ID = 56
 TRANSACTIONS = 150
 LOGS = 1_000
+FIRST_BLOCK_TIME = 1_770_000_001
 TRANSFER_TOPIC = "0x" + keccak(b"Transfer(address,address,uint256)").hex()
 TOKEN = "0x" + "55" * 20
 """The first log of every transaction is a transfer of this token; the others are of other contracts."""
@@ -89,6 +90,23 @@ def make_chain(length: int, *, watched: Sequence[bytes] = ()) -> list[ServedBloc
         chain.append(_make_block(chance, number, parent, contents[number % count]))
         parent = chain[-1].hash
     return chain
+
+
+class GrowingChain:
+    """Whole, linked blocks, made one by one when they are wanted."""
+
+    def __init__(self) -> None:
+        self._chance = random.Random(56)
+        self._idle = _make_content(self._chance, ())
+        self._number, self._parent = 0, "0x" + "00" * 32
+
+    def next_block(self, *paid: bytes) -> ServedBlock:
+        """The next block, from number 1 on; each of `paid` receives a transfer in it."""
+        content = _make_content(self._chance, paid) if paid else self._idle
+        self._number += 1
+        block = _make_block(self._chance, self._number, self._parent, content)
+        self._parent = block.hash
+        return block
 
 
 def _make_block(chance: random.Random, number: int, parent: str, content: Content) -> ServedBlock:
@@ -176,7 +194,7 @@ def _header(chance: random.Random, number: int, parent: str) -> dict[str, Any]:
         "number": hex(number),
         "gasLimit": hex(55_000_000),
         "gasUsed": hex(20_000_000),
-        "timestamp": hex(1_770_000_000 + number),
+        "timestamp": hex(FIRST_BLOCK_TIME + number - 1),
         "extraData": _hex(chance, 97),
         "mixHash": "0x" + "00" * 32,
         "nonce": "0x" + "00" * 8,
