@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
 from structlog.testing import capture_logs
 
 from openpay.app.records import TransactionStatus, WithdrawalStatus
 from openpay.domain.payment import Payment, SettlementStatus
 from openpay.domain.refunds import RefundStatus
+from openpay.errors import ConcurrentChange
 from tests.settlement.refund_desk import HOUR_S, RefundDesk
 from tests.settlement.till import Till
 from tests.watcher.scene import UNIT, Scene
@@ -135,3 +140,49 @@ async def test_withdrawal_that_the_other_branch_lacks_is_made_again_once(till: T
     signed = await till.transactions(withdrawal.id)
     assert [each.status for each in signed] == [TransactionStatus.MINED]
     assert await differences(scene) == []
+
+
+class Interrupted:
+    """A pool that lets something happen after the first question of a kind: `ask_hosts`, or a `call`."""
+
+    def __init__(self, pool: Any, name: str, meanwhile: Callable[[], Awaitable[Any]]) -> None:
+        self._pool = pool
+        self._name = name
+        self._meanwhile: Callable[[], Awaitable[Any]] | None = meanwhile
+
+    def __getattr__(self, name: str) -> Any:
+        asked = getattr(self._pool, name)
+        if name != self._name:
+            return asked
+
+        async def ask(*arguments: Any) -> Any:
+            answer = await asked(*arguments)
+            meanwhile, self._meanwhile = self._meanwhile, None
+            if meanwhile is not None:
+                await meanwhile()
+            return answer
+
+        return ask
+
+
+async def test_end_that_was_seen_before_a_rewind_is_not_recorded_after_it(till: Till) -> None:
+    payment = await till.paid("USDT")
+    before = till.scene.anvil.block_number() - 11
+    await till.settler().step()
+    await till.until_final()
+    await till.settler(Interrupted(till.scene.pool, "ask_hosts", lambda: rewound(till.scene, before))).step()
+    (signed,) = await till.transactions(payment.id)
+    assert signed.status is TransactionStatus.SIGNED
+    await work_on(till)
+    (signed,) = await till.transactions(payment.id)
+    assert signed.status is TransactionStatus.MINED
+
+
+async def test_work_that_was_prepared_before_a_rewind_is_not_sent_after_it(till: Till) -> None:
+    payment = await till.paid("USDT")
+    before = till.scene.anvil.block_number() - 11
+    with pytest.raises(ConcurrentChange, match="rewound"):
+        await till.settler(Interrupted(till.scene.pool, "call", lambda: rewound(till.scene, before))).step()
+    assert await till.transactions(payment.id) == []
+    await work_on(till)
+    assert (await till.settlement(payment)).status is SettlementStatus.SETTLED
