@@ -19,6 +19,7 @@ from openpay.app.alerts import INHERITED_S, KEPT_S, LAGS_AFTER_S, LAGS_SEEN_S
 from openpay.chain.pool import UNREADABLE_AFTER_S
 from openpay.chain.standing import PROOFS_FOR_TRUST
 from openpay.config import Settings
+from openpay.domain.alert_board import SETTLED_S
 from openpay.domain.alerts import AlertKind, NoticeType
 from openpay.domain.retry import LATER_NOTICE_DELAY_S, LONGEST_NOTICE_DELAY_S, NOTICE_DELAYS_S
 from openpay.http.monitoring import EndpointStanding, Monitored, monitoring_app
@@ -120,6 +121,7 @@ def test_times_are_those_of_the_code() -> None:
     assert "within an hour" in OPERATIONS
     assert (INHERITED_S, KEPT_S) == (600, 90 * 86_400)
     assert "followed the chain for ten minutes" in OPERATIONS
+    assert f"over for {SETTLED_S}\nseconds" in OPERATIONS
     assert "forgotten after 90 days" in OPERATIONS
     assert (LAGS_AFTER_S, LAGS_SEEN_S, UNREADABLE_AFTER_S, PROOFS_FOR_TRUST) == (120, 60, 30, 20)
     for words in ("more than two minutes old, and has been for a minute", "for half a minute", "twenty of its answers"):

@@ -17,23 +17,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import structlog
 
 from openpay.app.lag import lag_s
 from openpay.app.ports import Clock, Database, UnitOfWork
 from openpay.app.signals import Signals
+from openpay.domain.alert_board import Board, Key, key_of
 from openpay.domain.alerts import Alarm, Alert, AlertKind, Severity, Silent, notice_of
 from openpay.domain.chains import Chain
 from openpay.domain.ids import derived_id, new_id
 from openpay.errors import RetryableError
 
 POLL_S = 5.0
-"""How often the views' age is looked at; what is raised or cleared is written at once."""
-REFRESH_S = 30
-"""An alert that is raised again and again is brought up to date this often."""
+"""How often it is looked what is over, and how old the views are; what is raised is written at once."""
 INHERITED_S = 600
 LAST_WORDS_S = 5.0
 """How long a process that ends may take to write why."""
@@ -49,25 +46,6 @@ LAGS_SEEN_S = 60
 """and only when it was seen for this long: a process that has just started is about to catch up."""
 
 _log = structlog.get_logger(__name__)
-
-
-class Key(NamedTuple):
-    """What makes two alerts the same."""
-
-    kind: AlertKind
-    chain_id: int
-    subject: str
-
-
-@dataclass
-class _Standing:
-    """Something that is wrong. `written_at`: when the database last heard of it, None: not yet."""
-
-    detail: str
-    raised_at: int
-    seen_at: int
-    written_at: int | None = None
-    inherited: bool = False
 
 
 class Forwarding:
@@ -103,8 +81,9 @@ class Alarms:
         self._wall = wall
         self._signals = signals
         self._notify = notify
-        self._standing: dict[Key, _Standing] = {}
-        self._dirty: set[Key] = set()
+        self._board = Board()
+        self._passed_on: set[Key] = set()
+        """What this process was told and does not watch for: said once in its log."""
         self._took_over_at: dict[int, int] = {}
         self._unread: set[int] = set()
         """Chains just taken over, whose open alerts are not known yet."""
@@ -115,23 +94,23 @@ class Alarms:
     # --- what the parts call ---------------------------------------------------------------------------------------
 
     def raise_(self, kind: AlertKind, chain_id: int, *, subject: str = "", detail: str) -> None:
-        if chain_id not in self._took_over_at:
-            _log.warning(
-                "seen by a process that does not watch", kind=kind.value, chain_id=chain_id, subject=subject, why=detail
-            )
-            return
-        self._raise(Key(kind, chain_id, subject), detail)
+        key = Key(kind, chain_id, subject)
+        if chain_id in self._took_over_at:
+            self._raise(key, detail)
+        elif key not in self._passed_on:
+            self._passed_on.add(key)
+            _log.warning("seen by a process that does not watch", **_names(key), detail=detail)
 
     def clear(self, kind: AlertKind, chain_id: int, *, subject: str = "") -> None:
+        key = Key(kind, chain_id, subject)
+        self._passed_on.discard(key)
         if chain_id in self._took_over_at:
-            self._clear(Key(kind, chain_id, subject))
+            self._board.clear(key, self._wall.now(), may_be_recorded=chain_id in self._unread)
 
     @contextmanager
     def watching(self, chain_id: int) -> Iterator[None]:
         """While this process watches the chain, and its word about it counts."""
-        for key, standing in self._standing.items():
-            # From an earlier term of ours: others may have watched since.
-            standing.inherited |= key.chain_id == chain_id
+        self._board.disown(chain_id)
         self._took_over_at[chain_id] = self._wall.now()
         self._unread.add(chain_id)
         self._wake.set()
@@ -147,27 +126,10 @@ class Alarms:
         self._raise(Key(AlertKind.WATCHER_STOPPED, chain_id, ""), why)
 
     def _raise(self, key: Key, detail: str) -> None:
-        now = self._wall.now()
-        standing = self._standing.get(key)
-        if standing is None:
-            self._standing[key] = _Standing(detail=detail, raised_at=now, seen_at=now)
-            self._mark(key)
+        if self._board.raise_(key, detail, self._wall.now()):
             log = _log.critical if key.kind.severity is Severity.CRITICAL else _log.error
-            log("alert", kind=key.kind.value, chain_id=key.chain_id, subject=key.subject, detail=detail)
-        else:
-            standing.detail, standing.seen_at, standing.inherited = detail, now, False
-
-    def _clear(self, key: Key) -> None:
-        standing = self._standing.pop(key, None)
-        if standing is None and key.chain_id in self._unread:
-            self._mark(key)  # an earlier process may have raised it
-        elif standing is not None:
-            self._mark(key)
-            _log.info("alert is over", kind=key.kind.value, chain_id=key.chain_id, subject=key.subject)
-
-    def _mark(self, key: Key) -> None:
-        self._dirty.add(key)
-        self._wake.set()
+            log("alert", **_names(key), detail=detail)
+            self._wake.set()
 
     # --- keeping ---------------------------------------------------------------------------------------------------
 
@@ -203,84 +165,80 @@ class Alarms:
         """Bring the database in line with what stands. Raises `RetryableError`; call it again then."""
         await self._look()
         now = self._wall.now()
-        dirty, self._dirty = self._dirty, set()
-        again = {
-            key
-            for key, standing in self._standing.items()
-            if standing.written_at is not None and standing.seen_at >= standing.written_at + REFRESH_S
-        }
+        for key in self._board.settle(now):
+            _log.info("alert is over", **_names(key))
+        stale = self._board.stale(now)
         forgets = self._forgot_at is None or now >= self._forgot_at + FORGET_EVERY_S
-        if not (dirty or again or forgets):
+        changed = self._board.take_changed()
+        if not (changed or stale or forgets):
             return
         try:
             async with self._db.write() as uow:
-                told = [await self._write(uow, key, now) for key in sorted(dirty)]
-                for key in sorted(again - dirty):  # never anew: somebody else may have ended it a moment ago
-                    standing = self._standing[key]
-                    await uow.alerts.refresh(*key, detail=standing.detail, seen_at=standing.seen_at)
+                told = [await self._write(uow, key, now) for key in sorted(changed)]
+                for key in sorted(stale - changed):
+                    await self._refresh(uow, key)
                 if forgets:
                     await uow.alerts.forget_cleared_before(now - KEPT_S)
         except BaseException:
-            self._dirty |= dirty
+            self._board.put_back(changed)
             raise
+        self._board.written(changed | stale, now)
         self._forgot_at = now if forgets else self._forgot_at
-        for key in dirty | again:
-            if key in self._standing:
-                self._standing[key].written_at = now
         if any(told):
             self._signals.notify("alerts")
 
     async def _write(self, uow: UnitOfWork, key: Key, now: int) -> bool:
-        standing = self._standing.get(key)
-        if standing is None:
-            return await record_cleared(uow, key, now=now, notify=self._notify)
-        return await record_raised(uow, key, standing.detail, at=standing.raised_at, now=now, notify=self._notify)
+        standing = self._board.standing.get(key)
+        if standing is not None:
+            return await record_raised(uow, key, standing.detail, at=standing.raised_at, now=now, notify=self._notify)
+        return await record_cleared(uow, key, at=self._board.ended.get(key, now), now=now, notify=self._notify)
+
+    async def _refresh(self, uow: UnitOfWork, key: Key) -> None:
+        """Never raises it anew: somebody else may have ended it a moment ago."""
+        standing = self._board.standing.get(key)
+        if standing is not None:
+            await uow.alerts.refresh(*key, detail=standing.detail, seen_at=standing.seen_at)
 
     async def _look(self) -> None:
         """Read how things stand: what others left or ended, what of that is over, and how old the views are."""
         unread = set(self._unread)
         async with self._db.read() as uow:
             cursors = {chain_id: await uow.chain.cursor(chain_id) for chain_id in self._chains}
-            recorded = {Key(alert.kind, alert.chain_id, alert.subject): alert for alert in await uow.alerts.open()}
+            recorded = {key_of(alert): alert for alert in await uow.alerts.open()}
+        now = self._wall.now()
+        self._board.compare(recorded, now, ours=self._is_ours)
         self._unread -= unread
-        for key, standing in list(self._standing.items()):
-            if key not in recorded and key not in self._dirty and standing.written_at is not None:
-                del self._standing[key]  # ended elsewhere
-        for key, alert in recorded.items():
-            if key not in self._standing and key not in self._dirty and self._is_ours(key):
-                self._standing[key] = _Standing(
-                    detail=alert.detail,
-                    raised_at=alert.raised_at,
-                    seen_at=alert.seen_at,
-                    written_at=self._wall.now(),
-                    inherited=True,
-                )
-        for key in [key for key, standing in self._standing.items() if standing.inherited]:
+        for key, standing in self._board.standing.items():
             cursor, took_over_at = cursors.get(key.chain_id), self._took_over_at.get(key.chain_id)
-            if cursor is not None and took_over_at is not None and cursor.read_at >= took_over_at + INHERITED_S:
-                self._clear(key)
+            followed = cursor is not None and took_over_at is not None and cursor.read_at >= took_over_at + INHERITED_S
+            if standing.inherited and followed:
+                self._board.clear(key, now)
         for chain_id, cursor in cursors.items():
             if cursor is not None:
-                behind_s = lag_s(cursor, self._chains[chain_id], now=self._clock.now(), wall_now=self._wall.now())
-                self._judge_view(chain_id, behind_s)
+                behind_s = lag_s(cursor, self._chains[chain_id], now=self._clock.now(), wall_now=now)
+                self._judge_view(chain_id, behind_s, now)
 
     def _is_ours(self, key: Key) -> bool:
         """Whether this process may end it. The views' age is the same for all."""
         return key.chain_id in (self._chains if key.kind is AlertKind.VIEW_LAGS else self._took_over_at)
 
-    def _judge_view(self, chain_id: int, behind_s: int) -> None:
-        chain, now = self._chains[chain_id], self._wall.now()
+    def _judge_view(self, chain_id: int, behind_s: int, now: int) -> None:
+        chain = self._chains[chain_id]
         key = Key(AlertKind.VIEW_LAGS, chain_id, "")
         limit_s = max(LAGS_AFTER_S, LAGS_BLOCKS * chain.block_interval_s)
         if behind_s > limit_s:
             since = self._lags_since.setdefault(chain_id, now)
-            if key in self._standing or now - since >= LAGS_SEEN_S:
+            if key in self._board.standing or now - since >= LAGS_SEEN_S:
                 self._raise(
                     key, f"what is recorded of {chain.name} is {behind_s} s old; payments wait until it is read"
                 )
         elif behind_s <= limit_s / 2:  # not at the limit itself, where it would come and go
             self._lags_since.pop(chain_id, None)
-            self._clear(key)
+            self._board.clear(key, now)
+
+
+def _names(key: Key) -> dict[str, object]:
+    return {"kind": key.kind.value, "chain_id": key.chain_id, "subject": key.subject}
 
 
 async def record_raised(uow: UnitOfWork, key: Key, detail: str, *, at: int, now: int, notify: bool) -> bool:
@@ -297,9 +255,9 @@ async def record_raised(uow: UnitOfWork, key: Key, detail: str, *, at: int, now:
     return await _tell(uow, await uow.alerts.raise_(alert), now=now, notify=notify)
 
 
-async def record_cleared(uow: UnitOfWork, key: Key, *, now: int, notify: bool) -> bool:
-    """Store that an alert is over; whether that is news for the operator."""
-    return await _tell(uow, await uow.alerts.clear(*key, at=now), now=now, notify=notify)
+async def record_cleared(uow: UnitOfWork, key: Key, *, at: int, now: int, notify: bool) -> bool:
+    """Store that an alert is over, since `at`; whether that is news for the operator."""
+    return await _tell(uow, await uow.alerts.clear(*key, at=at), now=now, notify=notify)
 
 
 async def tell_untold(uow: UnitOfWork, *, now: int) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 
 class Signals:
-    """Named hints that something may have changed: `payments`, `events`, `operations`."""
+    """Named hints that something may have changed: `payments`, `events`, `operations`, `alerts`."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)

@@ -14,13 +14,14 @@ from aiohttp.test_utils import TestServer
 from typer.testing import CliRunner, Result
 
 from openpay import cli
-from openpay.app.alerts import Key, record_cleared, record_raised
+from openpay.app.alerts import record_cleared, record_raised
 from openpay.bootstrap import roles
 from openpay.bootstrap.alerting import send_test
 from openpay.bootstrap.doctor import Verdict, check_alerts
 from openpay.bootstrap.installation import Installation, installed
 from openpay.bootstrap.role import Role
 from openpay.config import Settings, given_settings
+from openpay.domain.alert_board import Key
 from openpay.domain.alerts import Alert, AlertKind
 from openpay.domain.chains import Chain
 from openpay.errors import ReorgBelowFinality
@@ -115,6 +116,7 @@ async def test_next_watcher_ends_the_alert(sqlite_url: str, pager: Pager, monkey
         await installation.alarms.keep()
     stop = asyncio.Event()
     monkeypatch.setattr("watcher.follower.Follower.step", _idle)
+    monkeypatch.setattr("openpay.domain.alert_board.SETTLED_S", 0)
     async with installed(settings(sqlite_url, alert_webhook_url=pager.url)) as installation:
         running = asyncio.create_task(roles.run(installation, [Role.WATCHER], stop))
         async with asyncio.timeout(PATIENCE_S):
@@ -169,7 +171,9 @@ def openpay(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         async with installed(settings(sqlite_url)) as installation, installation.store.write() as uow:
             for kind, detail in ((AlertKind.FINALITY_STALLED, "no news"), (AlertKind.NO_SECOND_HOST, "one answers")):
                 await record_raised(uow, Key(kind, 56, ""), detail, at=START, now=START, notify=False)
-            await record_cleared(uow, Key(AlertKind.NO_SECOND_HOST, 56, ""), now=START + 60, notify=False)
+            await record_cleared(
+                uow, Key(AlertKind.NO_SECOND_HOST, 56, ""), at=START + 60, now=START + 60, notify=False
+            )
 
     asyncio.run(prepare())
 

@@ -168,6 +168,7 @@ async def test_view_that_nobody_keeps_current_is_told_by_another_process(
     monkeypatch.setattr("openpay.app.alerts.LAGS_AFTER_S", 4)
     monkeypatch.setattr("openpay.app.alerts.LAGS_BLOCKS", 0)
     monkeypatch.setattr("openpay.app.alerts.LAGS_SEEN_S", 1)
+    monkeypatch.setattr("openpay.domain.alert_board.SETTLED_S", 1)
     monkeypatch.setattr("openpay.app.alerts.POLL_S", 0.1)
     known = await settings(anvil, database_url, tmp_path, pager)
     async with watching(known):
@@ -195,6 +196,8 @@ async def test_chain_that_no_node_reads_is_told_and_so_is_its_return(
     anvil: Anvil, sqlite_url: str, tmp_path: Path, pager: Pager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("openpay.chain.pool.UNREADABLE_AFTER_S", 0.5)
+    monkeypatch.setattr("openpay.domain.alert_board.SETTLED_S", 1)
+    monkeypatch.setattr("openpay.app.alerts.POLL_S", 0.1)
     async with proxies(anvil) as (node,):
         known = await settings(anvil, sqlite_url, tmp_path, pager, node.url)
         async with watching(known):

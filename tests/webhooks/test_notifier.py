@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from openpay.app.alerts import Key, record_cleared, record_raised
+from openpay.app.alerts import record_cleared, record_raised
 from openpay.app.signals import Signals
+from openpay.domain.alert_board import Key
 from openpay.domain.alerts import AlertKind
 from openpay.store import Store
 from openpay.webhooks.dispatcher import LEASE_S
@@ -35,7 +36,7 @@ async def raise_(store: Store, clock: Clock, key: Key = STALLED, *, notify: bool
 
 async def clear(store: Store, clock: Clock, key: Key = STALLED) -> None:
     async with store.write() as uow:
-        assert await record_cleared(uow, key, now=clock.now(), notify=True)
+        assert await record_cleared(uow, key, at=clock.now(), now=clock.now(), notify=True)
 
 
 async def wait_at(store: Store) -> int | None:
