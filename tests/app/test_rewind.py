@@ -438,3 +438,63 @@ async def test_rewind_and_the_same_blocks_end_where_no_rewind_does(
     after = await world.get(payment_id)
     assert (after.status, after.completion, after.reversed_at) == (before.status, before.completion, None)
     assert await world.told(payment_id) == told or before.status is not Status.PAID
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
+@given(data=st.data())
+async def test_other_branch_leaves_its_own_deposits_and_reverses_what_it_took_away(
+    world: World, data: st.DataObject
+) -> None:
+    """Transfers of one branch are on the other in other blocks, or not at all. Payments may be paid before, after, both
+    times, or never."""
+    payment_id = f"pay_{len((await world.rows())['payments'])}"
+    chain_id = 1_000 + len((await world.rows())["cursors"])
+    await world.add(payment_id, chain_id=chain_id)
+    length = 8
+    units = data.draw(st.lists(st.sampled_from([30, 50, 70, 100]), max_size=4))
+    place = st.none() | st.integers(1, length - 1)
+    there, then = ([data.draw(place) for _ in units] for _ in range(2))
+
+    async def read(first: int, last: int, blocks: Sequence[int | None], branch: str) -> None:
+        for number in range(first, last):
+            deposits = [
+                make_deposit(each, position=at, payment_id=payment_id, tx_hash=keccak(f"{payment_id} {at}".encode()))
+                for at, each in enumerate(units)
+                if blocks[at] == number
+            ]
+            await world.mine(
+                number,
+                chain_id=chain_id,
+                branch=f"{chain_id} {branch}",
+                deposits=deposits,
+                final=number - 2 if number >= 2 else None,
+                answers={payment_id: Accepted()},
+            )
+
+    await read(0, length + 3, there, "there")
+    before = await world.get(payment_id)
+    target = data.draw(st.integers(0, min([length, *(block - 1 for block in there if block is not None)])))
+    then = [None if block is None else max(block, target + 1) for block in then]
+    kept = [facts for facts in world.read[chain_id] if facts.block.number <= target]
+    await rewind(world.store, await survey(world.store, chain_id, target), kept[-1].block, wall_now=1, tokens=())
+    world.read[chain_id] = kept
+    await read(target + 1, 2 * length + 6, then, "then")
+
+    after, told = await world.get(payment_id), await world.told(payment_id)
+    async with world.store.read() as uow:
+        on_record = (await uow.deposits.of([payment_id])).get(payment_id, [])
+    assert sorted((d.block_number, d.units) for d in on_record) == sorted(
+        (block, each) for block, each in zip(then, units, strict=True) if block is not None
+    )
+    assert told.count("completed") == (1 if after.status is Status.PAID else 0)
+    assert told.count("reversed") == (0 if after.reversed_at is None else 1)
+    came = sum(each for block, each in zip(then, units, strict=True) if block is not None)
+    if before.status is Status.PAID:
+        assert after.status is Status.PAID
+        if None not in then:
+            assert after.reversed_at is None
+        if came < 100:
+            assert after.reversed_at is not None
+    else:
+        assert after.reversed_at is None
+        assert (after.status is Status.PAID) == (came >= 100)
