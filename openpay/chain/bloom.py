@@ -16,7 +16,7 @@ BLOOM_BYTES = 256
 
 def logs_bloom(logs: Iterable[Log]) -> bytes:
     """The filter of 256 bytes over `logs`. Raises `ValueError` for text that is no hex."""
-    values = {text.lower() for log in logs for text in (log.address, *log.topics)}
+    values = {text for log in logs for text in (log.address, *log.topics)}
     bits = 0
     for value in values:
         digest = keccak(read_bytes(value))
