@@ -27,15 +27,17 @@ READ_AHEAD_BYTES = 32 * 2**20
 """How much of blocks may be here, or on its way, before it is handed out."""
 _USUAL_BYTES = 2**20
 _REMEMBERED = 32
-"""Blocks, of which the largest tells what the next one may take."""
+"""Blocks, of which the largest body tells what the next one may take."""
+WHOLE_TIMES = 4
+"""How many times its body a block takes that is read whole."""
 
 
 @dataclass(eq=False, kw_only=True)
 class _Ahead:
-    """A block on its way. `size` is that of its body, 0 until it has come."""
+    """A block on its way. `size` is how many bytes it takes now, None until its body has come."""
 
     task: asyncio.Task[ReadBlock] = field(init=False)
-    size: int = 0
+    size: int | None = None
 
 
 class Backfill:
@@ -104,8 +106,8 @@ class Backfill:
         """Whether one more may be fetched. With nothing on its way one always may, however large it turns out."""
         if not ahead:
             return True
-        expected = max(self._sizes)
-        taken = sum(each.size or expected for each in ahead)
+        expected = max(self._sizes) * (WHOLE_TIMES if self._provers is None else 1)
+        taken = sum(expected if each.size is None else each.size for each in ahead)
         return len(ahead) < self._flight.size and taken + expected <= self._budget_bytes
 
     def _start(self, block_hash: bytes) -> _Ahead:
@@ -118,13 +120,14 @@ class Backfill:
             try:
                 body = await endpoint.fetch(body_calls(block_hash))
                 ahead.size = len(body)
+                self._sizes.append(ahead.size)
                 return await self._read(endpoint.name, body, block_hash)
             except (Throttled, TimedOut):
                 self._troubled = True
                 raise
 
         block = await fetch_block_with(self._pool, block_hash, ask)
-        self._sizes.append(ahead.size)
+        ahead.size = _held(block, max(self._sizes))
         return block
 
     async def _read(self, endpoint: str, body: bytes, block_hash: bytes) -> ReadBlock:
@@ -139,6 +142,13 @@ class Backfill:
     def _adapt(self, rate: float) -> None:
         self._flight = self._flight.after(rate=rate, troubled=self._troubled)
         self._troubled = False
+
+
+def _held(block: ReadBlock, usual: int) -> int:
+    """The bytes that a block takes from now on, its body being as large as is `usual` where that is not known."""
+    if isinstance(block, ProvenBlock):
+        return WHOLE_TIMES * usual
+    return 0 if block.body is None else len(block.body)
 
 
 async def _hashes(pool: Pool, first: int, last: int) -> AsyncGenerator[bytes]:

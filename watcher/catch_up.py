@@ -30,10 +30,10 @@ SECONDS_PER_TRANSACTION = 2.0
 """Where blocks come slowly, what was read is kept, and seen, at least this often."""
 WHOLE_BLOCK_BYTES = 4 * 2**20
 """What a block takes that was read whole: several times its body."""
-BLOCKS_PER_STEP = 100
-"""How much is read before the head, and whether to stop, are looked at again: this, or what takes `STEP_S`."""
-MOST_BLOCKS_PER_STEP = 2_000
 STEP_S = 2.0
+"""How long to read before the head, and whether to stop, are looked at again; in blocks by the rate of late."""
+FIRST_STEP, LEAST_STEP, LONGEST_STEP = 100, 10, 2_000
+"""Blocks: while the rate is not known, and whatever it is."""
 
 _log = structlog.get_logger(__name__)
 
@@ -88,7 +88,7 @@ class CatchUp:
         self._progress: Progress | None = None
         self._step: tuple[int, float] | None = None
         """The block and the time at which the present step began."""
-        self._rate = 0.0
+        self._rate: float | None = None
         """Blocks a second in the step before."""
 
     @property
@@ -120,7 +120,8 @@ class CatchUp:
 
     def last_of_step(self, first: int, last: int) -> int:
         """Where a step that begins at `first` ends, on its way to `last`."""
-        blocks = max(BLOCKS_PER_STEP, min(MOST_BLOCKS_PER_STEP, round(self._rate * STEP_S)))
+        blocks = FIRST_STEP if self._rate is None else round(self._rate * STEP_S)
+        blocks = max(LEAST_STEP, min(LONGEST_STEP, blocks))
         return min(last, first + blocks - 1)
 
     def blocks(self, first: int, last: int) -> AsyncGenerator[ReadBlock]:

@@ -22,7 +22,7 @@ from tests.faults.chain import MadeBlock
 from tests.faults.faults import Fault, Refusal, omit_log
 from tests.faults.node import SimulatedNode, serving_nodes
 from tests.faults.server import FaultyServer
-from watcher.backfill import Backfill, ReadBlock
+from watcher.backfill import WHOLE_TIMES, Backfill, ReadBlock
 from watcher.flight import FIRST, Flight
 
 BLOCKS = made_blocks(120)
@@ -124,6 +124,17 @@ async def test_no_more_is_held_than_fits_however_many_would_be_worth_it(provers:
             held[room] = max(counts)
     assert held[3] <= 3
     assert held[100] > 3
+
+
+async def test_blocks_that_are_read_whole_take_several_times_their_body() -> None:
+    size = max(len(body_of(block)) for block in BLOCKS)
+    async with pool_over(None) as (pool, (server,)):
+        counts = bodies_in_flight(server)
+        backfill = Backfill(pool, flight=Flight(size=20), budget_bytes=2 * WHOLE_TIMES * size + size)
+        await read(backfill, 1, 40)
+        counts.clear()
+        await read(backfill, 1, 40)
+    assert max(counts) == 2
 
 
 async def test_block_larger_than_the_room_for_all_is_read_alone(provers: Provers) -> None:

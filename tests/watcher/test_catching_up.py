@@ -40,7 +40,7 @@ async def test_stop_of_any_length_is_caught_up_with(either_scene: Scene, monkeyp
     scene.anvil.mine(100)
     behind = scene.anvil.block_number() - (await scene.cursor()).number
     sizes = count_writes(scene, monkeypatch)
-    scene.restart()
+    scene.restart(catch_up=CatchUp(scene.chain, scene.pool, clock=lambda: 0.0))  # however slow this machine is
     await scene.watch()
     assert await scene.status(early) is Status.PAID
     assert await scene.status(late) is Status.PAID
@@ -162,6 +162,20 @@ async def test_blocks_that_come_slowly_or_are_large_share_a_transaction_with_few
             sizes = count_writes(scene, limits)
             await scene.follower.step()
             assert set(sizes) == {1}
+
+
+async def test_steps_take_as_long_whatever_the_speed(scene: Scene) -> None:
+    now = 0.0
+    reading = CatchUp(scene.chain, scene.pool, clock=lambda: now)
+    await reading.begin_step(1000, 50_000)
+    assert reading.last_of_step(1001, 50_000) == 1100
+    now = 1.0
+    await reading.begin_step(1100, 50_000)
+    assert reading.last_of_step(1101, 50_000) == 1300
+    now = 101.0
+    await reading.begin_step(1300, 50_000)
+    assert reading.last_of_step(1301, 50_000) == 1310
+    assert reading.last_of_step(1301, 1305) == 1305
 
 
 async def test_every_block_is_read_once_and_none_left_out_where_following_begins(
