@@ -14,8 +14,8 @@ from itertools import pairwise
 import structlog
 
 from openpay.app import rescan
+from openpay.app.mending import Rescan
 from openpay.app.ports import Clock, Database
-from openpay.app.records import Rescan
 from openpay.app.rescan import Part
 from openpay.app.signals import Signals
 from openpay.chain.pool import Pool

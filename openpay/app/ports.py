@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from openpay.app.mending import Rescans, Rewinds
 from openpay.app.records import (
     ApiKey,
     BalanceRound,
@@ -19,7 +20,6 @@ from openpay.app.records import (
     DeliveryAttempt,
     DueDelivery,
     EscrowLog,
-    Extent,
     IdempotentAnswer,
     Merchant,
     OperatorTransaction,
@@ -28,7 +28,6 @@ from openpay.app.records import (
     PriceQuote,
     RefundFilter,
     Report,
-    Rescan,
     SigningKey,
     Vault,
     Watched,
@@ -255,44 +254,6 @@ class ChainRecord(Protocol):
 
     async def remove_escrow_logs(self, block_hash: bytes) -> list[str]:
         """Take back the logs of an undone block; returns the ids of the payments they named."""
-
-
-class Rewinds(Protocol):
-    """Taking back what was recorded of blocks that were final."""
-
-    async def newest_place(self, chain_id: int, at_or_below: int) -> tuple[int, bytes] | None:
-        """Number and hash of the newest block up to a height that anything on record names; None where nothing does."""
-
-    async def extent(self, chain_id: int, above: int) -> Extent:
-        """How much is on record of the blocks above a height."""
-
-    async def take_back(self, chain_id: int, above: int) -> list[str]:
-        """Remove deposits, attempts, escrow logs and blocks above a height, and open again what ended in those blocks:
-        reports, the operator's transactions, withdrawals. Returns the ids of the payments concerned."""
-
-    async def continue_from(self, block: Block) -> None:
-        """Make `block` the newest one on record."""
-
-    async def mark(self, chain_id: int, payment_ids: Collection[str]) -> None:
-        """Payments to judge once the chain was read again."""
-
-    async def marked(self, chain_id: int, *, limit: int) -> list[str]:
-        """Those of them whose balances are not in doubt: what no log shows is on record again."""
-
-    async def is_any_marked(self, chain_id: int) -> bool: ...
-    async def unmark(self, chain_id: int, payment_ids: Collection[str]) -> None: ...
-
-
-class Rescans(Protocol):
-    """Requests to read blocks once more."""
-
-    async def add(self, chain_id: int, first: int, last: int, *, now: int) -> Rescan: ...
-    async def get(self, rescan_id: int) -> Rescan | None: ...
-    async def next_open(self, chain_id: int) -> Rescan | None:
-        """The oldest that is not done."""
-
-    async def save(self, rescan: Rescan, *, read_from: int) -> bool:
-        """Store how far it is. False, and nothing stored, when it is done, or its next block is not `read_from`."""
 
 
 class Events(Protocol):

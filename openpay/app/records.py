@@ -215,55 +215,6 @@ class PriceQuote:
     updated_at: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Extent:
-    """How much a rewind takes back. `payments` are those that any of it concerns, `paid` how many of them are paid;
-    `transactions` are the operator's, which are followed anew."""
-
-    deposits: int
-    escrow_logs: int
-    attempts: int
-    payments: int
-    paid: int
-    transactions: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A deposit that a rescan added to the record. `units` are base units."""
-
-    payment_id: str
-    token: str
-    units: int
-    tx_hash: bytes | None
-    block_number: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rescan:
-    """A request to read blocks `first` to `last`, both included, once more, and how far it is.
-
-    `next` is the first block not read yet, `last_hash` the hash of the one before it once there is one. `seen_at` is
-    when the watcher last worked on it, None while none has; `failure` says why the last try to read on failed, or why
-    it ended early. `found` are the first of the `found_deposits` that were not on record, `found_logs` counts the
-    escrow's.
-    """
-
-    id: int
-    chain_id: int
-    first: int
-    last: int
-    next: int
-    requested_at: int
-    last_hash: bytes | None = None
-    seen_at: int | None = None
-    done_at: int | None = None
-    failure: str | None = None
-    found_logs: int = 0
-    found_deposits: int = 0
-    found: tuple[Found, ...] = ()
-
-
 # --- webhooks ----------------------------------------------------------------------------------------------------
 
 

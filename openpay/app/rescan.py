@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 from openpay.app.follow import BlockFacts
 from openpay.app.judging import judge
+from openpay.app.mending import Found, Rescan
 from openpay.app.ports import Database, UnitOfWork
-from openpay.app.records import EscrowLog, Found, Rescan
+from openpay.app.records import EscrowLog
 from openpay.app.refunds import signed_refunds
 from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit

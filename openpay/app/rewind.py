@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from openpay.app.judging import judge
+from openpay.app.mending import Extent
 from openpay.app.ports import Database
-from openpay.app.records import Block, Cursor, Extent
+from openpay.app.records import Block, Cursor
 from openpay.domain.chains import Token
 from openpay.errors import CursorMoved, Invalid
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from openpay.app.clock import SystemClock
+from openpay.app.mending import Found, Rescan
 from openpay.app.ports import Database
-from openpay.app.records import Found, Rescan
 from openpay.app.rescan import request_rescan, rescan_of
 from openpay.bootstrap.installation import chosen_chain, configured_chains
 from openpay.config import Settings

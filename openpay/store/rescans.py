@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
-from openpay.app.records import Found, Rescan
+from openpay.app.mending import Found, Rescan
 from openpay.errors import InvariantViolated
 from openpay.store.sql import Repository
 from openpay.store.tables import rescans

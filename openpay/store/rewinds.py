@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, union, update
 
-from openpay.app.records import Block, Extent, TransactionStatus, WithdrawalStatus
+from openpay.app.mending import Extent
+from openpay.app.records import Block, TransactionStatus, WithdrawalStatus
 from openpay.domain.payment import Status
 from openpay.store.chain import SqlDeposits
 from openpay.store.sql import Repository

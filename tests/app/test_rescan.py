@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from openpay.app.follow import BlockFacts
+from openpay.app.mending import Rescan
 from openpay.app.ports import Database
-from openpay.app.records import Rescan
 from openpay.app.rescan import commit_part, next_part, note_failure, request_rescan, rescan_of
 from openpay.domain.assessment import Accepted
 from openpay.domain.deposit import Deposit, Source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from openpay.app.records import Found, Rescan
+from openpay.app.mending import Found, Rescan
 from openpay.bootstrap.rescanning import TELL_EVERY_S, UNTAKEN_S, Progress, report
 from tests.app.worlds import CHAIN
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete
 
 from openpay.app.clock import SystemClock
-from openpay.app.records import Rescan
+from openpay.app.mending import Rescan
 from openpay.app.rescan import request_rescan, rescan_of
 from openpay.app.signals import Signals
 from openpay.chain.errors import NoEndpointAnswered
