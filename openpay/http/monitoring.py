@@ -6,6 +6,7 @@ Figures that are in the database are read when they are asked for: any process c
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -314,12 +315,19 @@ def _endpoint_figures(monitored: Monitored) -> list[Metric]:
     faults = CounterMetricFamily(
         "openpay_endpoint_faults", "Answers missing or wrong, by what was wrong", labels=(*labels, "fault")
     )
+    alike: dict[tuple[str, str, str], list[EndpointStanding]] = defaultdict(list)
     for chain_id, endpoints in monitored.endpoints().items():
         for endpoint in endpoints:
-            where = (str(chain_id), endpoint.host, endpoint.transport)
-            up.add_metric(where, endpoint.usable)
-            if endpoint.latency_s is not None:
-                latency.add_metric(where, endpoint.latency_s)
-            for fault, count in endpoint.faults.items():
-                faults.add_metric((*where, fault), count)
+            # Several URLs of one host, with different keys in them, have one name: a figure may be told once only.
+            alike[str(chain_id), endpoint.host, endpoint.transport].append(endpoint)
+    for where, endpoints in alike.items():
+        up.add_metric(where, any(endpoint.usable for endpoint in endpoints))
+        latencies = [endpoint.latency_s for endpoint in endpoints if endpoint.latency_s is not None]
+        if latencies:
+            latency.add_metric(where, min(latencies))
+        counts: Counter[str] = Counter()
+        for endpoint in endpoints:
+            counts.update(endpoint.faults)
+        for fault, count in counts.items():
+            faults.add_metric((*where, fault), count)
     return [up, latency, faults]

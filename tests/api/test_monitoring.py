@@ -145,6 +145,24 @@ async def test_metrics_tell_of_chain_nodes_and_alerts(shop: Shop) -> None:
     assert {key: seen.get(key) for key in expected} == expected
 
 
+async def test_urls_of_one_host_make_one_figure(shop: Shop) -> None:
+    """Prometheus refuses everything that a process tells when one figure is told twice."""
+    first = EndpointStanding(
+        host="a:443", transport="http", state="aside", usable=False, latency_s=0.5, faults={"timed_out": 2}
+    )
+    second = replace(first, state="in_service", usable=True, latency_s=0.25)
+    deps = replace(shop.deps, endpoints=lambda: {56: [first, second]}, registry=CollectorRegistry())
+    async with TestServer(build_app(deps)) as server:
+        served = replace(shop, base_url=str(server.make_url("")).rstrip("/"))
+        lines = (await served.get("/metrics", key=None)).raw.decode().splitlines()
+        seen = await figures(served)
+    assert len([line for line in lines if line.startswith("openpay_endpoint_up{")]) == 1
+    where = ("56", "a:443")
+    assert seen["openpay_endpoint_up", (*where, "http")] == 1
+    assert seen["openpay_endpoint_latency_seconds", (*where, "http")] == 0.25
+    assert seen["openpay_endpoint_faults_total", (*where, "timed_out", "http")] == 4
+
+
 async def test_any_process_serves_them_on_a_port_of_its_own(shop: Shop) -> None:
     """Without prices, which only the API looks after."""
     registry = CollectorRegistry()
