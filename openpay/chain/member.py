@@ -16,6 +16,7 @@ from openpay.chain import reads
 from openpay.chain.blocks import read_quantity
 from openpay.chain.errors import (
     EndpointFault,
+    JsonRpcError,
     Missing,
     ProofFailed,
     Resting,
@@ -98,22 +99,26 @@ class Member:
         """Put `question` to this endpoint; `slow` is done when it takes longer than this endpoint usually does.
 
         Only waiting for the node counts as taking long, not what the question does in between. Not `patiently`, an
-        endpoint that was away a moment ago gets no more time than it usually took. An answer that came over a new
+        endpoint that is aside is not waited for any longer than it usually took. An answer that came over a new
         connection is held back until the chain id was seen again: another node may have given it. Raises an
         `EndpointFault`, which is noted - but for a `ProofFailed`, which the caller has to judge - or `JsonRpcError`.
         """
-        asking = _Asking(slow=slow, sent_at=self._clock())
+        limit_s = None if patiently or not self.is_aside else self.standing.patience_s
+        asking = _Asking(slow=slow, sent_at=self._clock(), longest_wait_s=limit_s or LONGEST_WAIT_S)
         endpoint = self.endpoint.within(partial(self._exchange, asking))
-        limit_s = self.standing.patience_s if self.is_away and not patiently else None
         try:
-            async with _limited(self.endpoint.name, limit_s):
+            async with _limited(self.endpoint.name, limit_s if self.was_lost else None):
                 if self._checked is None:
                     await self._check_chain(endpoint)
                 answer = await question(endpoint)
                 if self._checked != self.endpoint.connections and self._is_check_due():
                     await self._check_chain(endpoint)
+                self.pace.answered()
                 return answer
         except ProofFailed:
+            raise
+        except (Missing, JsonRpcError):
+            self.pace.answered()
             raise
         except EndpointFault as fault:
             if isinstance(fault, Throttled) and not isinstance(fault, Resting):
@@ -161,7 +166,7 @@ class Member:
     @asynccontextmanager
     async def _exchange(self, asking: _Asking, calls: int) -> AsyncIterator[None]:
         """Around each exchange: wait for its place, and take the time."""
-        wait_s = self.pace.reserve(calls, longest_s=LONGEST_WAIT_S)
+        wait_s = self.pace.reserve(calls, longest_s=asking.longest_wait_s)
         if wait_s is None:
             raise Resting(self.endpoint.name, retry_after_s=self.pace.wait_s)
         if wait_s:
@@ -215,6 +220,7 @@ class _Asking:
 
     slow: asyncio.Future[None] | None
     sent_at: float
+    longest_wait_s: float
 
     def is_slow(self) -> None:
         if self.slow is not None and not self.slow.done():

@@ -13,13 +13,13 @@ OBSERVED_S = 5.0
 """The time over which the rate is observed."""
 SHORTEST_OBSERVED_S = 1.0
 """A burst at the start is counted as if it had taken this long."""
-LEAST_RATE = 0.2
-"""Calls a second; lower it never goes."""
-LONGEST_GAP_S = 5.0
+LEAST_RATE = 2.0
+"""Calls a second; lower it never goes. A node that bears less cannot be followed with."""
+LONGEST_GAP_S = 2.0
 """Between two requests, however many calls the first held."""
 RECOVERY_S = 30.0
 """After this time a rate that was halved has grown back to where it was."""
-LEAST_GROWTH = 0.05
+LEAST_GROWTH = 0.5
 """Calls a second, each second: a very low rate grows faster than by its own measure."""
 LONGEST_REST_S = 300.0
 """However long a node wishes to be left alone."""
@@ -37,6 +37,7 @@ class Pace:
         """What went out in the last `OBSERVED_S` seconds: when, and how many calls."""
         self._rate_then: float | None = None
         self._cut_at = float("-inf")
+        self._may_cut = True
         self._next_at = float("-inf")
         """The next request leaves then at the earliest: those before it have their places."""
         self._rest_until = float("-inf")
@@ -71,16 +72,22 @@ class Pace:
             self._next_at = sent_at + min(calls / rate, LONGEST_GAP_S)
         return wait_s
 
+    def answered(self) -> None:
+        """A request was answered."""
+        self._may_cut = True
+
     def throttled(self, *, sent_at: float, retry_after_s: float | None) -> None:
         """A request that was sent at `sent_at` was refused as one too many.
 
-        Requests that were on their way when the rate was last cut do not cut it again: they say nothing new.
+        Requests that were on their way when the rate was last cut do not cut it again: they say nothing new. Nor do
+        refusals with no answer since: a node that refuses all there is, until its minute is over, tells no rate.
         """
         now = self._clock()
         if retry_after_s is not None:
             self._rest_until = max(self._rest_until, now + min(retry_after_s, LONGEST_REST_S))
-        if sent_at <= self._cut_at:
+        if sent_at <= self._cut_at or not self._may_cut:
             return
+        self._may_cut = False
         observed = self._observed(now)
         limit = self.rate_per_s
         self._rate_then = max(LEAST_RATE, (observed if limit is None else min(observed, limit)) / 2)

@@ -74,6 +74,24 @@ def test_refusals_of_requests_that_were_on_their_way_together_cut_once() -> None
     assert pace.rate_per_s == rate
 
 
+def test_refusals_with_no_answer_between_cut_once_as_well() -> None:
+    clock = ManualClock()
+    pace = Pace(clock)
+    send(pace, clock, count=100, every_s=0.05)
+    pace.throttled(sent_at=clock.now, retry_after_s=None)
+    cut = pace.rate_per_s
+    for _ in range(20):
+        clock.now += 0.1
+        pace.throttled(sent_at=clock.now, retry_after_s=None)
+    assert cut is not None
+    assert pace.rate_per_s is not None
+    assert pace.rate_per_s > cut
+    pace.answered()
+    clock.now += 0.1
+    pace.throttled(sent_at=clock.now, retry_after_s=None)
+    assert pace.rate_per_s < cut
+
+
 def test_node_is_left_alone_for_as_long_as_it_wishes_within_reason() -> None:
     clock = ManualClock()
     pace = Pace(clock)
@@ -130,6 +148,7 @@ def test_once_limited_requests_keep_the_distance_the_rate_asks_for(todo: list[tu
             if before is not None:
                 free_at = clock.now + wait_s + min(calls / before, LONGEST_GAP_S)
         else:
+            pace.answered()
             pace.throttled(sent_at=clock.now, retry_after_s=None)
             after = pace.rate_per_s
             assert after is not None
@@ -140,7 +159,7 @@ def test_once_limited_requests_keep_the_distance_the_rate_asks_for(todo: list[tu
 
 
 @settings(max_examples=20)
-@given(st.floats(min_value=1, max_value=40))
+@given(st.floats(min_value=4, max_value=40))
 def test_against_a_node_with_a_limit_most_requests_are_answered_and_most_of_its_limit_is_used(limit: float) -> None:
     """The node keeps a bucket that holds a second's worth. Asked as often as the pace allows, for two minutes."""
     clock = ManualClock()
@@ -154,6 +173,7 @@ def test_against_a_node_with_a_limit_most_requests_are_answered_and_most_of_its_
         if bucket >= 1:
             bucket -= 1
             answered += 1
+            pace.answered()
         else:
             refused += 1
             pace.throttled(sent_at=clock.now, retry_after_s=None)
