@@ -52,7 +52,7 @@ def test_calls_in_a_batch_count_each() -> None:
 def test_rate_grows_back_in_half_a_minute_and_on_from_there_as_evenly() -> None:
     clock = ManualClock()
     pace = Pace(clock)
-    send(pace, clock, count=100, every_s=0.05)
+    send(pace, clock, count=100, every_s=0.05, calls=10)
     pace.throttled(sent_at=clock.now, retry_after_s=None)
     then = pace.rate_per_s
     assert then is not None
