@@ -22,7 +22,8 @@ from openpay.config import Settings
 from openpay.domain.alert_board import SETTLED_S
 from openpay.domain.alerts import AlertKind, NoticeType
 from openpay.domain.retry import LATER_NOTICE_DELAY_S, LONGEST_NOTICE_DELAY_S, NOTICE_DELAYS_S
-from openpay.http.monitoring import EndpointStanding, Monitored, monitoring_app
+from openpay.http.monitored import EndpointStanding, Monitored
+from openpay.http.monitoring import monitoring_app
 from tests.app.worlds import CHAIN, World
 from watcher.metrics import WatcherMetrics
 

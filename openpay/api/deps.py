@@ -16,7 +16,7 @@ from openpay.app.signals import Signals
 from openpay.domain.chains import Chain
 from openpay.errors import Forbidden
 from openpay.http import HttpSettings
-from openpay.http.monitoring import EndpointStanding, Monitored
+from openpay.http.monitored import EndpointStanding, Monitored
 
 
 @dataclass(frozen=True, kw_only=True)

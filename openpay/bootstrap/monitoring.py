@@ -12,7 +12,8 @@ from openpay.bootstrap.installation import Installation
 from openpay.chain.pool import Pool
 from openpay.chain.standing import Place
 from openpay.errors import ConfigurationError
-from openpay.http.monitoring import EndpointStanding, Monitored, monitoring_app
+from openpay.http.monitored import EndpointStanding, Monitored
+from openpay.http.monitoring import monitoring_app
 
 _log = structlog.get_logger(__name__)
 

@@ -16,7 +16,8 @@ from openpay.api import build_app
 from openpay.app.ports import UnitOfWork
 from openpay.app.records import Cursor
 from openpay.domain.alerts import Alert, AlertKind
-from openpay.http.monitoring import EndpointStanding, Monitored, monitoring_app
+from openpay.http.monitored import EndpointStanding, Monitored
+from openpay.http.monitoring import monitoring_app
 from openpay.store.store import DatabaseBusy
 from tests.api.shop import NOW, Shop
 
