@@ -102,10 +102,10 @@ class Town:
 
 
 @asynccontextmanager
-async def watching(town: Town) -> AsyncIterator[asyncio.Task[None]]:
-    """One process that watches both chains."""
+async def watching(town: Town, *others: Role) -> AsyncIterator[asyncio.Task[None]]:
+    """One process that watches both chains, and has other roles too."""
     stop = asyncio.Event()
-    running = asyncio.create_task(roles.run(town.installation, [Role.WATCHER], stop))
+    running = asyncio.create_task(roles.run(town.installation, [Role.WATCHER, *others], stop))
     try:
         yield running
     finally:
@@ -131,7 +131,7 @@ async def town(start_anvil: Callable[..., Anvil], sqlite_url: str, tmp_path: Pat
             live_rpc_urls=(live.node.url,),
             test_chain=str(test.chain_file),
             test_rpc_urls=(test.node.url,),
-            operator_address="0x" + OPERATOR.address.hex(),
+            operator_key=OPERATOR.private_key.hex(),
         )
         async with installed(settings) as installation:
             async with installation.store.write() as uow:
@@ -152,6 +152,21 @@ async def test_payments_of_both_modes_are_paid_on_their_own_chains_with_their_ow
             assert (await town.now(payment)).status is Status.CONFIRMING
             side.anvil.mine(30)
             await town.until(payment, Status.PAID)
+
+
+async def test_payments_of_both_modes_are_settled_on_their_own_chains_by_one_operator(town: Town) -> None:
+    async with watching(town, Role.SETTLER):
+        payments = [(side, await town.create(side)) for side in (town.live, town.test)]
+        for side, payment in payments:
+            side.pay(payment)
+            side.anvil.mine(30)
+        async with asyncio.timeout(PATIENCE_S):
+            for side, payment in payments:
+                while (settlement := (await town.now(payment)).settlement) is None or settlement.settled_at is None:
+                    side.anvil.mine(5)
+                    await asyncio.sleep(0.2)
+                assert settlement.tx_hash is not None
+                assert side.anvil.is_mined("0x" + settlement.tx_hash.hex())
 
 
 async def test_money_on_the_other_modes_chain_is_nothing(town: Town) -> None:
