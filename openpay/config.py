@@ -46,7 +46,8 @@ class Settings(BaseSettings):
     live_rpc_urls: Annotated[tuple[str, ...], NoDecode] = ()
     test_chain: str | None = None
     test_rpc_urls: Annotated[tuple[str, ...], NoDecode] = ()
-    """Each mode is bound to one chain: `bsc`, `bsc-testnet`, or the path of a chain file."""
+    """Each mode is bound to one chain: `bsc`, `bsc-testnet`, or the path of a chain file. Nodes are http, https, ws or
+    wss URLs; one with a WebSocket announces its blocks."""
     live_escrow: str | None = None
     test_escrow: str | None = None
     """The escrow you deployed on that chain; not needed where a chain file of your own names it."""
@@ -97,6 +98,16 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("live_rpc_urls", "test_rpc_urls")
+    @classmethod
+    def _node_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for place, url in enumerate(value, start=1):
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+                # Not quoted: it may hold a key.
+                raise ValueError(f"number {place} is no http://, https://, ws:// or wss:// URL")
         return value
 
     @field_validator("public_url")

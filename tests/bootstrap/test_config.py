@@ -51,9 +51,11 @@ def test_error_names_the_variable(monkeypatch: pytest.MonkeyPatch, variable: str
 
 
 @pytest.mark.parametrize("mode", ["LIVE", "TEST"])
-@pytest.mark.parametrize("given", ["CHAIN", "RPC_URLS"])
-def test_chain_and_its_nodes_are_set_together(monkeypatch: pytest.MonkeyPatch, mode: str, given: str) -> None:
-    monkeypatch.setenv(f"OPENPAY_{mode}_{given}", "bsc")
+@pytest.mark.parametrize(("given", "value"), [("CHAIN", "bsc"), ("RPC_URLS", "https://first.example")])
+def test_chain_and_its_nodes_are_set_together(
+    monkeypatch: pytest.MonkeyPatch, mode: str, given: str, value: str
+) -> None:
+    monkeypatch.setenv(f"OPENPAY_{mode}_{given}", value)
     with pytest.raises(ConfigurationError, match=f"OPENPAY_{mode}_CHAIN and OPENPAY_{mode}_RPC_URLS"):
         load_settings()
 
@@ -68,6 +70,13 @@ def test_every_fault_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_lists_are_split_at_commas() -> None:
     settings = load_settings(live_chain="bsc", live_rpc_urls=" https://first.example, https://second.example ,")
     assert settings.live_rpc_urls == ("https://first.example", "https://second.example")
+
+
+@pytest.mark.parametrize("url", ["first.example", "ftp://first.example", "https://", "wss:first.example"])
+def test_node_is_an_http_or_websocket_url_and_a_wrong_one_is_not_quoted(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"OPENPAY_LIVE_RPC_URLS: .*number 2") as caught:
+        load_settings(live_chain="bsc", live_rpc_urls=f"wss://first.example,{url}/secret-key")
+    assert "secret-key" not in str(caught.value)
 
 
 def test_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
