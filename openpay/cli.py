@@ -144,6 +144,7 @@ def doctor() -> None:
 def alerts(
     all_: Annotated[bool, typer.Option("--all", help="Those that are over too, of the last 90 days.")] = False,
     test: Annotated[bool, typer.Option("--test", help="Send a test to OPENPAY_ALERT_WEBHOOK_URL instead.")] = False,
+    end: Annotated[str | None, typer.Option(help="End an alert (alt_…) that nothing else will end.")] = None,
 ) -> None:
     """What is wrong right now, newest first; exit status 1 while anything is. docs/runbook.md says what to do."""
     from openpay.bootstrap import alerting
@@ -152,6 +153,10 @@ def alerts(
         answer = run_with_settings(alerting.send_test)
         typer.echo(answer.words)
         raise typer.Exit(0 if answer.taken else 1)
+    if end is not None:
+        ended = run_with_settings(lambda settings: alerting.end_alert(settings, end))
+        typer.echo(alerting.describe_alert(ended))
+        return
     found = run_with_settings(lambda settings: alerting.recorded_alerts(settings, over_too=all_))
     for alert in found:
         typer.echo(alerting.describe_alert(alert))

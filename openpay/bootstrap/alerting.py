@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from openpay.app.alerts import record_cleared
 from openpay.bootstrap.installation import Installation
 from openpay.config import Settings
+from openpay.domain.alert_board import key_of
 from openpay.domain.alerts import Alert, in_words, trial
 from openpay.domain.ids import new_id
 from openpay.domain.time import format_time
-from openpay.errors import ConfigurationError
+from openpay.errors import ConfigurationError, NotFound
 from openpay.store import Store, schema
 
 MOST_LISTED = 1_000
@@ -39,21 +41,38 @@ async def alerting(installation: Installation) -> AsyncIterator[None]:
 
 async def recorded_alerts(settings: Settings, *, over_too: bool) -> list[Alert]:
     """The newest first. Raises `ConfigurationError` for a database of another version."""
+    async with _opened(settings) as store, store.read() as uow:
+        return await uow.alerts.newest(MOST_LISTED) if over_too else (await uow.alerts.open())[::-1]
+
+
+async def end_alert(settings: Settings, alert_id: str) -> Alert:
+    """End an open alert by hand, such as one about a chain that is no longer configured. What still holds is raised
+    again by whoever sees it. Raises `NotFound`."""
+    now = int(time.time())
+    async with _opened(settings) as store, store.write() as uow:
+        for alert in await uow.alerts.open():
+            if alert.id == alert_id:
+                await record_cleared(uow, key_of(alert), at=now, now=now, notify=settings.alert_webhook_url is not None)
+                return replace(alert, cleared_at=now)
+    raise NotFound(f"no open alert {alert_id}: see openpay alerts", code="alert_not_found")
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Store]:
     await schema.check(settings.database_url)
     store = Store.open(settings.database_url)
     try:
-        async with store.read() as uow:
-            return await uow.alerts.newest(MOST_LISTED) if over_too else (await uow.alerts.open())[::-1]
+        yield store
     finally:
         await store.close()
 
 
 def describe_alert(alert: Alert) -> str:
-    """A line: since when, until when, and what."""
+    """A line: which, since when, until when, and what."""
     since, until = format_time(alert.raised_at), ""
     if alert.cleared_at is not None:
         until = f" to {format_time(alert.cleared_at)}"
-    return f"{since}{until}  {alert.kind.severity}  {in_words(alert)}  [{alert.kind.runbook}]"
+    return f"{alert.id}  {since}{until}  {alert.kind.severity}  {in_words(alert)}  [{alert.kind.runbook}]"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,17 +188,28 @@ def openpay(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_command_lists_what_is_wrong_now(openpay: Callable[..., Result]) -> None:
     listed = openpay()
     assert listed.exit_code == 1
-    assert listed.stdout == (
+    alert_id, _, rest = listed.stdout.partition("  ")
+    assert re.fullmatch(r"alt_[0-9A-Za-z]{24}", alert_id)
+    assert rest == (
         "2026-03-26T13:00:00Z  error  finality_stalled on chain 56: no news  [docs/runbook.md#finality_stalled]\n"
     )
 
 
 def test_command_lists_what_is_over_when_asked(openpay: Callable[..., Result]) -> None:
     over, _ = openpay("--all").stdout.splitlines()
-    assert over == (
+    assert over.partition("  ")[2] == (
         "2026-03-26T13:00:00Z to 2026-03-26T13:01:00Z  error  over: no_second_host on chain 56: one answers  "
         "[docs/runbook.md#no_second_host]"
     )
+
+
+def test_command_ends_an_alert_that_nothing_else_will_end(openpay: Callable[..., Result]) -> None:
+    alert_id = openpay().stdout.split()[0]
+    ended = openpay("--end", alert_id)
+    assert (ended.exit_code, "over: finality_stalled" in ended.stdout) == (0, True)
+    assert (openpay().exit_code, openpay().stdout) == (0, "")
+    again = openpay("--end", alert_id)
+    assert (again.exit_code, "no open alert" in again.output) == (1, True)
 
 
 def test_command_tries_the_receiver_out(openpay: Callable[..., Result]) -> None:
