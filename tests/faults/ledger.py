@@ -84,7 +84,7 @@ def compare(transfers: Iterable[Credit], deposits: Iterable[Deposit]) -> Compari
     """Hold the deposits that a ledger has against the transfers that it should have. What came from inside contracts
     is not looked at: no block shows it."""
     owed = Counter(transfers)
-    held = Counter(_credit(deposit) for deposit in deposits if deposit.source is not Source.INTERNAL)
+    held = Counter(credit_of(deposit) for deposit in deposits if deposit.source is not Source.INTERNAL)
     return Comparison(
         transfers=owed.total(),
         missed=list((owed - held).elements()),
@@ -92,7 +92,8 @@ def compare(transfers: Iterable[Credit], deposits: Iterable[Deposit]) -> Compari
     )
 
 
-def _credit(deposit: Deposit) -> Credit:
+def credit_of(deposit: Deposit) -> Credit:
+    """The transfer that a deposit says there was."""
     return Credit(
         payment_id=deposit.payment_id,
         token=deposit.token,

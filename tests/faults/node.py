@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
@@ -72,8 +72,10 @@ class SimulatedNode:
             for queue in self._listeners:
                 queue.put_nowait(block)
 
-    def at(self, number: int) -> MadeBlock | None:
-        return self._heights.get(number)
+    @property
+    def blocks(self) -> Mapping[int, MadeBlock]:
+        """The node's branch, by height."""
+        return self._heights
 
     def forget(self, below: int) -> None:
         """Let go of all blocks below this height, of whatever branch."""

@@ -17,9 +17,11 @@ from tests.faults.faults import Refusal
 
 CHAIN_ID = 56
 UNIT = 10**18
+USDT = b"\x55" * 20
+USDC = b"\xcc" * 20
 TOKENS = (
-    Token(symbol="USDT", asset_index=0, contract=b"\x55" * 20, decimals=18),
-    Token(symbol="USDC", asset_index=1, contract=b"\xcc" * 20, decimals=18),
+    Token(symbol="USDT", asset_index=0, contract=USDT, decimals=18),
+    Token(symbol="USDC", asset_index=1, contract=USDC, decimals=18),
     # No feed: on a made chain a BNB is worth a dollar.
     Token(symbol="BNB", asset_index=2, contract=None, decimals=18),
 )

@@ -32,6 +32,7 @@ from tests.faults.shop import (
     TOKENS,
     UNIT,
     UNLISTED,
+    USDT,
     HonestEscrow,
     make_payment,
     store_merchant,
@@ -283,9 +284,7 @@ class Telling:
             case Kind.INSIDE:
                 tx = internal_transfer(self._serial, to, units)
             case Kind.BATCH:
-                usdt = contracts["USDT"]
-                assert usdt is not None
-                tx = batch_transfer(self._serial, [(usdt, to, units), (usdt, STRANGER, 1), (usdt, to, units)])
+                tx = batch_transfer(self._serial, [(USDT, to, units), (USDT, STRANGER, 1), (USDT, to, units)])
             case _:
                 tx = token_transfer(self._serial, contracts.get(pay.kind.value) or UNLISTED, to, units)
         return replace(tx, succeeds=pay.succeeds)

@@ -23,8 +23,8 @@ from tests.faults.node import SimulatedNode, in_own_process
 from tests.faults.shop import (
     CHAIN_ID,
     ESCROW,
-    TOKENS,
     UNIT,
+    USDT,
     HonestEscrow,
     make_chain,
     make_payment,
@@ -37,7 +37,6 @@ KILLED = -signal.SIGKILL
 START = 1_770_000_000
 CHAIN = make_chain(confirmations=2)
 PAYMENT = make_payment(1, created_at=START, expires_at=START + 3600, symbols=["USDT", "BNB"])
-USDT = TOKENS[0].contract
 MOST_SUSPENSIONS = 3_000
 
 
@@ -140,7 +139,6 @@ def test_watcher_killed_at_every_await_of_the_block_loop_loses_and_repeats_nothi
 
 def die_at_awaits(database_url: str, every: int) -> None:
     """A payment that is paid, moved by a reorg, and final in the end, read by watchers that die all the time."""
-    assert USDT is not None
     asyncio.run(_begin(database_url))
     tree = Tree(chain_id=CHAIN_ID, time=START)
     parts = [token_transfer(each, USDT, PAYMENT.address, 5 * UNIT) for each in range(5)]
@@ -178,7 +176,6 @@ def die_at_awaits(database_url: str, every: int) -> None:
 def test_reading_a_block_awaits_often_enough_for_that_to_mean_something(sqlite_url: str) -> None:
     asyncio.run(_begin(sqlite_url))
     tree = Tree(chain_id=CHAIN_ID, time=START)
-    assert USDT is not None
     tip = tree.extend(tree.root, [token_transfer(1, USDT, PAYMENT.address, UNIT)])
     with in_own_process(node(tip)) as (url,):
         lives = sum(1 for _ in Watched(url, sqlite_url).lives(3))
