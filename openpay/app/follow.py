@@ -17,7 +17,7 @@ from openpay.app.refunds import SignedRefunds, signed_refunds
 from openpay.domain.assessment import EscrowAnswer
 from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit, RevertedAttempt
-from openpay.domain.payment import Payment
+from openpay.domain.payment import Payment, Status
 from openpay.domain.terms import Terms
 from openpay.errors import CursorMoved, InvariantViolated, ReorgBelowFinality
 
@@ -176,9 +176,19 @@ async def undo_head(db: Database, block: Block, *, wall_now: int, tokens: Sequen
         news |= set(await uow.chain.remove_escrow_logs(block.hash))
         await uow.chain.remove_block(block)
         new = replace(old, number=parent.number, hash=parent.hash, time=parent.time, read_at=wall_now)
+        resting = [payment.id for payment in await uow.payments.lock(news) if _rests_in(payment, block)]
+        if resting:
+            # Paid before a rewind, by a transfer that came again in a block that is not final: it may come once more.
+            await uow.rewinds.mark(chain_id, resting)
+            new = replace(new, reread_to=max(old.number, old.reread_to or 0))
         await uow.chain.move_cursor(old, new)
         changed, told = await judge(uow, new, news, set(), answers={}, signed={}, tokens=tokens, wall_now=wall_now)
         return Committed(cursor=new, changed=changed, events=told)
+
+
+def _rests_in(payment: Payment, block: Block) -> bool:
+    completion = payment.completion
+    return payment.status is Status.PAID and completion is not None and completion.block_hash == block.hash
 
 
 def _check_linked(cursor: Cursor | None, facts: Sequence[BlockFacts]) -> None:

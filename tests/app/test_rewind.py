@@ -134,6 +134,23 @@ async def test_while_the_watcher_is_far_behind_nothing_is_called_gone(world: Wor
     assert (await world.get()).reversed_at is not None
 
 
+@pytest.mark.parametrize("comes_again", [True, False])
+async def test_transfer_that_came_again_may_move_once_more_until_it_is_final(world: World, comes_again: bool) -> None:
+    payment = await paid(world)
+    assert payment.completion is not None
+    moved = make_deposit(100, tx_hash=payment.completion.tx_hash)
+    await take_back(world, 3)
+    await mine_to(world, 12, deposits={12: [moved]}, branch="other")
+    assert (await cursor_of(world)).reread_to is None
+    await world.undo()
+    assert (await world.get()).reversed_at is None
+    await mine_to(world, 13, deposits={13: [moved]} if comes_again else {}, branch="third")
+    assert (await world.get()).reversed_at is None
+    await mine_to(world, 15, branch="third")
+    assert ((await world.get()).reversed_at is None) == comes_again
+    assert (await cursor_of(world)).reread_to is None
+
+
 async def test_second_rewind_before_the_first_was_made_good_waits_for_the_older_height(world: World) -> None:
     await paid(world)
     await take_back(world, 3)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from openpay.store import leader
-from openpay.store.leader import leadership
+from openpay.store.leader import leadership, without_leader
 from tests.support.postgres import PostgresCluster
 from tests.support.process import spawn, stop, wait_until
 
@@ -147,3 +147,24 @@ async def test_term_ends_when_the_role_is_told_to_stop(database_url: str) -> Non
     async with asyncio.timeout(60), leadership(database_url, "watcher:56", stop_) as over:
         stop_.set()
         await over.wait()
+
+
+async def test_work_without_a_leader_does_not_wait_and_keeps_leaders_out(database_url: str) -> None:
+    stop_ = asyncio.Event()
+    led = asyncio.Event()
+
+    async def lead() -> None:
+        async with leadership(database_url, "watcher:56", stop_):
+            led.set()
+
+    async with leadership(database_url, "watcher:56", stop_), without_leader(database_url, "watcher:56") as alone:
+        assert not alone
+    async with without_leader(database_url, "watcher:56") as alone, without_leader(database_url, "settler:56") as other:
+        assert alone
+        assert other
+        waiting = asyncio.create_task(lead())
+        await asyncio.sleep(0.3)
+        assert not led.is_set()
+    async with asyncio.timeout(60):
+        await waiting
+    assert led.is_set()

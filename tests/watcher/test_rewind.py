@@ -11,9 +11,10 @@ from openpay.bootstrap.rewinding import vouched_block
 from openpay.chain.blocks import read_bytes
 from openpay.chain.holdings import ChainHoldings
 from openpay.domain.payment import Payment, Status
-from openpay.errors import Invalid, ReorgBelowFinality
+from openpay.errors import ChainUnavailable, Invalid, ReorgBelowFinality
 from tests.watcher.code import forward
 from tests.watcher.scene import CHAIN_ID, Scene, due
+from tests.watcher.test_nodes import behind, other_hashes
 
 
 async def stopped_below_finality(scene: Scene) -> None:
@@ -126,6 +127,28 @@ async def test_rewind_must_go_below_every_recorded_block_that_is_gone(scene: Sce
         with pytest.raises(Invalid, match=rf"block {target} is on record .* rewind to block {before} or below"):
             await rewound(scene, target)
     assert [deposit.block_number for deposit in await scene.deposits(payment)] == [recorded]
+
+
+async def test_hosts_must_agree_on_the_block(scene: Scene) -> None:
+    _, _, before = await paid_at(scene)
+    stood = await scene.cursor()
+    async with behind(scene, 2) as (_, second):
+        second.lie = other_hashes
+        with pytest.raises(ChainUnavailable, match="hosts do not agree"):
+            await rewound(scene, before)
+        second.lie = None
+        second.is_away = True
+        with pytest.raises(ChainUnavailable, match="silent"):
+            await rewound(scene, before)
+        assert await scene.cursor() == stood
+        second.is_away = False
+        assert (await rewound(scene, before)).number == before
+
+
+async def test_block_that_is_not_final_is_no_place_to_go_back_to(scene: Scene) -> None:
+    await scene.mine(20)
+    with pytest.raises(ChainUnavailable, match="not yet"):
+        await rewound(scene, (await scene.cursor()).number - 2)
 
 
 @pytest.mark.parametrize("target", [-1, 10**9])
