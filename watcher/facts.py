@@ -55,23 +55,23 @@ class FactFinder:
         async with self._db.read() as uow:
             await self._watched.refresh(uow, at=blocks[0].timestamp)
             reports = [] if record is None else await uow.attempts.open_reports(self._chain_id)
+            newest = blocks[-1]
+            vaults = await self._internal.wanted(uow, number=newest.number, time=newest.timestamp, head=head)
         opened = [await self._open(block) for block in blocks]
         whole = [block for block in opened if isinstance(block, ProvenBlock)]
         paid = {address for block in whole for address in self._matcher.recipients(block, self._watched)}
         payments = await self._payments(paid)
         facts = [await self._facts(block, payments) for block in opened]
-        newest = facts[-1]
-        internal = await self._internal.find(facts, head=head)
-        newest = replace(
-            newest,
-            deposits=(*newest.deposits, *internal.deposits),
+        internal = await self._internal.find(facts, vaults)
+        attempts = [] if record is None else await self._reports.look_up(reports, record, wall_now=wall_now)
+        last = replace(
+            facts[-1],
+            deposits=(*facts[-1].deposits, *internal.deposits),
+            attempts=tuple(attempts),
             balance_round=internal.balance_round,
             settled_doubts=internal.settled_doubts,
         )
-        if record is not None:
-            attempts = await self._reports.look_up(reports, record, wall_now=wall_now)
-            newest = replace(newest, attempts=tuple(attempts))
-        return [*facts[:-1], newest]
+        return [*facts[:-1], last]
 
     async def find_for_all(self, blocks: Sequence[ProvenBlock]) -> list[BlockFacts]:
         """The facts of old blocks for every payment there ever was, watched any more or not. Neither balances nor

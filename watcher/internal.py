@@ -63,15 +63,17 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Wanted:
-    """The vaults to look at, by payment id. `every_host`: a step of the rounds is due, which leads to `round_`."""
+class Wanted:
+    """The vaults to look at with a commit: `each_time`, the `doubted`, and in a step of the rounds those of `step`.
 
-    vaults: Mapping[str, Vault]
-    suspects: frozenset[str]
-    """Those whose sums are compared even where nothing lies in them."""
-    doubted: frozenset[str]
-    every_host: bool
-    round_: BalanceRound | None
+    `every_host`: a step is due, which leads to `round_`.
+    """
+
+    each_time: Sequence[Vault] = ()
+    doubted: Sequence[Vault] = ()
+    step: Sequence[Vault] = ()
+    every_host: bool = False
+    round_: BalanceRound | None = None
 
 
 class InternalTransfers:
@@ -85,99 +87,87 @@ class InternalTransfers:
         self._symbol = "" if token is None else token.symbol
         """Of the chain's own coin; empty where that is not listed."""
         self._balances = Balances(pool)
-        self._next_step_at: int | None = None
+        self._next_step_at = 0
         """Block time. Only to spare questions: what was looked at is in the database."""
         self._is_blind = False
 
-    async def find(self, facts: Sequence[BlockFacts], *, head: int) -> Found:
+    async def wanted(self, uow: UnitOfWork, *, number: int, time: int, head: int) -> Wanted:
+        """What to look at in block `number`, `head` being the height of the chain's own newest block."""
+        if not self._symbol:
+            return Wanted()
+        each_time = await uow.payments.vaults_awaiting_coin(self._chain_id)
+        doubted = await uow.vault_looks.doubted(self._chain_id)
+        if head - number > STATE_DEPTH or time < self._next_step_at:
+            return Wanted(each_time=each_time, doubted=doubted)
+        last = await uow.vault_looks.round_(self._chain_id)
+        if last is not None and last.looked_at <= time < last.looked_at + STEP_S:
+            return Wanted(each_time=each_time, doubted=doubted)
+        self._next_step_at = time + STEP_S
+        limit = ADDRESSES_PER_CALL
+        step = await uow.payments.vaults_after(last, self._chain_id, at=time, limit=limit)
+        round_ = _moved(self._chain_id, step, is_whole=len(step) < limit, at=time) if step else None
+        return Wanted(each_time=each_time, doubted=doubted, step=step, every_host=True, round_=round_)
+
+    async def find(self, facts: Sequence[BlockFacts], wanted: Wanted) -> Found:
         """What the balances in the newest of consecutive blocks say, beyond what is on record and in `facts`.
 
-        `head` is the height of the chain's own newest block. A node that no longer has a block's state is no reason to
-        stop: a later block's balances show the same money.
+        A node that no longer has that block's state is no reason to stop: a later block's balances show the same money.
         """
-        if not self._symbol:
-            return Found()
         newest = facts[-1].block
-        async with self._db.read() as uow:
-            wanted = await self._wanted(uow, facts, head=head)
-        if not wanted.vaults:
+        emptied = await self._emptied(facts)
+        suspects = {vault.payment_id: vault for vault in (*wanted.doubted, *wanted.step, *emptied)}
+        vaults = suspects | {vault.payment_id: vault for vault in wanted.each_time}
+        if not vaults:
             return Found()
         read = self._balances.highest if wanted.every_host else self._balances.read
         try:
-            balances = await read([vault.address for vault in wanted.vaults.values()], newest.hash)
+            balances = await read([vault.address for vault in vaults.values()], newest.hash)
         except ChainUnavailable as error:
             if not self._is_blind:
                 _log.warning("balances not read", block=newest.number, reason=str(error))
             self._is_blind = True
             return Found()
         self._is_blind = False
-        async with self._db.read() as uow:
-            by_id = dict(zip(wanted.vaults, balances, strict=True))
-            records = await self._records(uow, wanted, by_id, facts)
+        held = dict(zip(vaults, balances, strict=True))
+        records = await self._records([each for each in held if held[each] or each in suspects], facts)
         shown = [
-            payment_id
-            for payment_id, balance in zip(wanted.vaults, balances, strict=True)
-            if payment_id in records
-            and records[payment_id].came_in(balance, at=newest.number) > records[payment_id].level
+            each for each, record in records.items() if record.came_in(held[each], at=newest.number) > record.level
         ]
-        search = _Search([wanted.vaults[each] for each in shown[:MOST_AT_ONCE]], records, self._balances)
+        search = _Search([vaults[each] for each in shown[:MOST_AT_ONCE]], records, self._balances)
         past = Past(self._pool, [each.block for each in facts])
         oldest = min(facts[0].block.number, newest.number - LOOK_BACK)
         await search.run(past, newest=newest.number, oldest=max(0, oldest))
         deposits = [deposit async for deposit in self._deposits(search, past)]
+        doubted = {vault.payment_id for vault in wanted.doubted}
         return Found(
             deposits=tuple(deposits),
             balance_round=wanted.round_ if len(shown) <= MOST_AT_ONCE else None,
-            settled_doubts=tuple(sorted(wanted.doubted - (set(shown) - search.sure))),
+            settled_doubts=tuple(sorted(doubted - (set(shown) - search.sure))),
         )
 
-    async def _wanted(self, uow: UnitOfWork, facts: Sequence[BlockFacts], *, head: int) -> _Wanted:
-        newest = facts[-1].block
-        vaults = await uow.payments.vaults_awaiting_coin(self._chain_id)
-        doubted = await uow.vault_looks.doubted(self._chain_id)
-        emptied = {
-            log.terms_id
-            for fact in facts
-            for log in fact.escrow_logs
-            if log.terms_id is not None and self._outflow(log) > 0
-        }
-        if emptied:
-            doubtful = await uow.payments.ids_by_terms(self._chain_id, emptied)
-            vaults += await uow.payments.vaults(list(doubtful.values()))
-        suspects = [*doubted, *(vault for vault in vaults if emptied and vault.payment_id in doubtful.values())]
-        is_due = head - newest.number <= STATE_DEPTH and newest.time >= (self._next_step_at or 0)
-        round_ = None
-        if is_due:
-            last = await uow.vault_looks.round_(self._chain_id)
-            is_due = last is None or not last.looked_at <= newest.time < last.looked_at + STEP_S
-        if is_due:
-            self._next_step_at = newest.time + STEP_S
-            limit = ADDRESSES_PER_CALL
-            step = await uow.payments.vaults_after(last, self._chain_id, at=newest.time, limit=limit)
-            suspects += step
-            if step:
-                round_ = _moved(self._chain_id, step, is_whole=len(step) < limit, at=newest.time)
-        return _Wanted(
-            vaults={vault.payment_id: vault for vault in (*vaults, *suspects)},
-            suspects=frozenset(vault.payment_id for vault in suspects),
-            doubted=frozenset(vault.payment_id for vault in doubted),
-            every_host=is_due,
-            round_=round_,
-        )
+    async def _emptied(self, facts: Sequence[BlockFacts]) -> list[Vault]:
+        """The vaults that logs took coin out of: what came and went in one block lies there no more."""
+        logs = [log for fact in facts for log in fact.escrow_logs if outflow(log, self._symbol) > 0]
+        terms = {log.terms_id for log in logs if log.terms_id is not None}
+        if not terms:
+            return []
+        async with self._db.read() as uow:
+            ids = await uow.payments.ids_by_terms(self._chain_id, terms)
+            return await uow.payments.vaults(list(ids.values()))
 
-    async def _records(
-        self, uow: UnitOfWork, wanted: _Wanted, balances: Mapping[str, int], facts: Sequence[BlockFacts]
-    ) -> dict[str, VaultRecord]:
-        """What is on record of the vaults that may hold more. Most are empty and never held anything."""
-        ids = [payment_id for payment_id, balance in balances.items() if balance or payment_id in wanted.suspects]
+    async def _records(self, ids: Sequence[str], facts: Sequence[BlockFacts]) -> dict[str, VaultRecord]:
+        """What is on record of vaults, and in `facts`."""
+        if not ids:
+            return {}
         deposits: dict[str, list[Deposit]] = defaultdict(list)
         logs: dict[str, list[EscrowLog]] = defaultdict(list)
-        for start in range(0, len(ids), _IDS_PER_QUERY):
-            part = ids[start : start + _IDS_PER_QUERY]
-            deposits.update(await uow.deposits.of(part))
-            logs.update(await uow.chain.escrow_logs_of(part))
         terms = {log.terms_id for fact in facts for log in fact.escrow_logs if log.terms_id is not None}
-        of_terms = await uow.payments.ids_by_terms(self._chain_id, terms)
+        async with self._db.read() as uow:
+            for start in range(0, len(ids), _IDS_PER_QUERY):
+                part = ids[start : start + _IDS_PER_QUERY]
+                deposits.update(await uow.deposits.of(part))
+                logs.update(await uow.chain.escrow_logs_of(part))
+            of_terms = await uow.payments.ids_by_terms(self._chain_id, terms)
         for fact in facts:
             for deposit in fact.deposits:
                 deposits[deposit.payment_id].append(deposit)
@@ -185,14 +175,9 @@ class InternalTransfers:
                 if log.terms_id is not None and log.terms_id in of_terms:
                     logs[of_terms[log.terms_id]].append(log)
         return {
-            payment_id: VaultRecord(
-                token=self._symbol, deposits=tuple(deposits[payment_id]), logs=tuple(logs[payment_id])
-            )
-            for payment_id in ids
+            each: VaultRecord(token=self._symbol, deposits=tuple(deposits[each]), logs=tuple(logs[each]))
+            for each in ids
         }
-
-    def _outflow(self, log: EscrowLog) -> int:
-        return outflow(log, self._symbol)
 
     async def _deposits(self, search: _Search, past: Past) -> AsyncIterator[Deposit]:
         found = search.found()

@@ -169,6 +169,7 @@ async def test_what_comes_after_a_payment_was_paid_is_excess(scene: Scene) -> No
     scene.pay(payment, "BNB", due(payment, "BNB")[0])
     scene.send(scene.settle(payment, "BNB"))
     await scene.mine(25)
+    scene.anvil.increase_time(1)
     assert await scene.status(payment) is Status.PAID
     forward(scene, payment, WEI)
     await step(scene)
@@ -218,6 +219,7 @@ async def test_money_that_a_stranger_swept_in_its_own_block_is_on_record(scene: 
     scene.pay(payment, "BNB", due(payment, "BNB")[0])
     scene.send(scene.settle(payment, "BNB"))
     await scene.mine(25)
+    scene.anvil.increase_time(1)
     forwarder = deploy_forwarder(scene, payment)
     sweep = Unsigned(to=payment.escrow, data=sweep_data(payment.terms, None), gas=300_000)
     scene.send(Unsigned(to=forwarder, value=WEI), sweep)
