@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from openpay.chain.digest import Concerns, DigestedBlock
+from openpay.chain.memory import keep_freed_memory
 from openpay.chain.pool import Pool
 from openpay.chain.provers import Provers
 from openpay.domain.chains import Chain
@@ -109,6 +110,7 @@ class CatchUp:
         self._step = tip, now
         if head - tip > FAR_BEHIND and self._progress is None:
             self._progress = Progress.begin(tip, now)
+            keep_freed_memory()
             _log.info("catching up", chain_id=self._chain.chain_id, block=tip, blocks_left=head - tip)
         if head - tip > LONG_GAP:
             await self._provers.start(self._processes)

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import msgspec
 
 from openpay.chain.digest import Concerns, digest_body
+from openpay.chain.memory import keep_freed_memory
 
 LENGTH = struct.Struct(">I")
 REQUEST = struct.Struct(">Q32s")
@@ -41,5 +42,6 @@ def _answer(answers: BinaryIO, answer: bytes) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     with suppress(BrokenPipeError):  # nobody is left who could read the answer
         serve(sys.stdin.buffer, sys.stdout.buffer, int(sys.argv[1]))
