@@ -111,7 +111,7 @@ class Follower:
             case Gap(last=last):
                 return await self._advance(self._record, heads, last)
             case Unlinked() | Reorg() | TooDeep():
-                return await self._switch_branch(self._record, heads.latest)
+                return await self._switch_branch(self._record, heads.latest, host=heads.host)
 
     # --- forward ---------------------------------------------------------------------------------------------------
 
@@ -240,9 +240,9 @@ class Follower:
 
     # --- back ------------------------------------------------------------------------------------------------------
 
-    async def _switch_branch(self, record: Record, newest: Link) -> bool:
+    async def _switch_branch(self, record: Record, newest: Link, *, host: str | None = None) -> bool:
         """Follow a branch down to where it left the record, and take back what is above. Changes nothing before it
-        has found that place: a branch that leads nowhere retracts no deposit."""
+        has found that place: a branch that leads nowhere retracts no deposit. `host`: whose branch it is, if known."""
         branch = [newest]
         while True:
             match relate(record.view(), branch):
@@ -252,7 +252,13 @@ class Follower:
                     await self._undo_to(record, ancestor)
                     return True
                 case TooDeep() as deep:
-                    await self._vouching.refuse(deep)
+                    outvoted = await self._vouching.outvoted(deep, host=host)
+                    if not outvoted:
+                        await self._vouching.refuse(deep)
+                    for each in outvoted:
+                        # One host alone must not hold the watcher up, whatever it invents.
+                        self._lookout.leave_out(each, f"it has another block {deep.floor} than others call final")
+                    return True
                 case Known() | Extends() | Gap():
                     return True
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from openpay.chain import headers
 from openpay.chain.blocks import Header, read_bytes, read_quantity
+from openpay.chain.errors import BadAnswer
 from openpay.chain.headers import NewestHeads
 from openpay.chain.pool import Pool
 from openpay.domain.chains import Chain
@@ -20,6 +21,8 @@ from watcher.local_chain import Link
 
 LOOKS_IN_VAIN = 3
 """After so many looks at one host that showed nothing new, all are asked. A look is half a block's interval."""
+LEFT_OUT_S = 300.0
+"""A host whose branch was refuted is not followed for so long."""
 EVERY_S = 15.0
 """All are asked this often however well it goes: a host may fall behind so slowly that it always has news."""
 
@@ -28,12 +31,14 @@ EVERY_S = 15.0
 class Heads:
     """What is newest. `finalized` is None where the chain has no such tag, and never above `latest`.
 
-    `of_all`: every host was asked, and none that answered has a higher one.
+    `of_all`: every host was asked, and none that answered has a higher one; `host` is the one that has it then, where
+    that is known.
     """
 
     latest: Link
     finalized: int | None
     of_all: bool
+    host: str | None = None
 
 
 class Lookout:
@@ -46,13 +51,16 @@ class Lookout:
         self._seen: bytes | None = None
         self._in_vain = 0
         self._asked_all_at = float("-inf")
+        self._left_out: dict[str, float] = {}
+        """Hosts whose heads are not followed, and until when."""
 
     async def look(self) -> Heads:
         """The newest head. Raises `ChainUnavailable`."""
         is_due = self._in_vain >= LOOKS_IN_VAIN or self._clock() - self._asked_all_at >= EVERY_S
-        of_all = len(self._pool.hosts) == 1
+        of_all, host = len(self._pool.hosts) == 1, None
         if is_due and not of_all:
-            newest, of_all = await self._ask_all(), True
+            of_all = True
+            newest, host = await self._ask_all()
         else:
             newest = await headers.newest_heads(self._pool, has_finalized_tag=self._has_tag)
         latest = link_of(newest.latest)
@@ -60,20 +68,28 @@ class Lookout:
         self._seen = latest.hash
         # Nothing above the head is final, whatever a node that is not asked in one moment, or lies, says of it.
         finalized = None if newest.finalized is None else min(newest.finalized, latest.number)
-        return Heads(latest=latest, finalized=finalized, of_all=of_all)
+        return Heads(latest=latest, finalized=finalized, of_all=of_all, host=host)
 
     def doubt(self) -> None:
         """Ask all hosts next time: what one says does not fit what was read."""
         self._in_vain = LOOKS_IN_VAIN
 
-    async def _ask_all(self) -> NewestHeads:
+    def leave_out(self, host: str, reason: str) -> None:
+        """Follow no head of this host for a while: others say that its branch is none. Ask all next time."""
+        self._left_out[host] = self._clock() + LEFT_OUT_S
+        self._pool.blame(BadAnswer(host, reason))
+        self.doubt()
+
+    async def _ask_all(self) -> tuple[NewestHeads, str | None]:
         self._asked_all_at = self._clock()
         by_host = await headers.newest_heads_of_hosts(self._pool, has_finalized_tag=self._has_tag)
         if not by_host:
-            return await headers.newest_heads(self._pool, has_finalized_tag=self._has_tag)
+            return await headers.newest_heads(self._pool, has_finalized_tag=self._has_tag), None
         heights = {host: read_quantity(heads.latest.number) for host, heads in by_host.items()}
         self._pool.note_heights(heights)
-        return by_host[max(heights, key=lambda host: heights[host])]
+        followed = [host for host in heights if self._left_out.get(host, float("-inf")) <= self._asked_all_at]
+        highest = max(followed or heights, key=lambda host: heights[host])
+        return by_host[highest], highest
 
 
 def link_of(header: Header) -> Link:

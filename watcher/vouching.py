@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import structlog
 
-from openpay.chain.pool import Agreement, Pool
+from openpay.chain.pool import Agreement, HostWord, Pool
 from openpay.domain.alerts import Alarm, AlertKind
 from openpay.domain.chains import Chain
 from openpay.errors import ChainUnavailable, ReorgBelowFinality
@@ -70,7 +71,21 @@ class Vouching:
         self._tell_agreement(candidate.number, agreement)
         return vouched_number(self._chain, candidate, agreement, head=head)
 
-    async def refuse(self, deep: TooDeep) -> None:
+    async def outvoted(self, deep: TooDeep, *, host: str | None) -> frozenset[str]:
+        """The hosts that do not have the block that is on record as final, and `host`, whose branch lacks it.
+
+        Nobody, unless two hosts at least still have it, and more than have another: then who is right is not known.
+        """
+        agreement = await self._pool.second_host(deep.floor, deep.floor_hash)
+        agreeing = {each for each, word in agreement.words.items() if word is HostWord.AGREES}
+        dissenting = {each for each, word in agreement.words.items() if word is HostWord.DISAGREES}
+        if len(agreeing) < 2 or len(agreeing) <= len(dissenting):
+            return frozenset()
+        if dissenting:
+            self._disagree.show(f"not all hosts have block {deep.floor} as it was when it became final: {agreement}")
+        return frozenset(dissenting if host is None else dissenting | {host})
+
+    async def refuse(self, deep: TooDeep) -> NoReturn:
         """Stop, if the hosts confirm it: one node on a wrong branch is no reason. Raises `ReorgBelowFinality` or
         `ChainUnavailable`."""
         agreement = await self._pool.second_host(deep.floor, deep.branch_hash)

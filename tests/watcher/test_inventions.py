@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from binascii import unhexlify
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from openpay.chain import encoding
 from openpay.chain.blocks import Header
 from openpay.chain.pool import connect
 from openpay.chain.trie import EMPTY_ROOT
+from openpay.domain.alerts import AlertKind
 from openpay.domain.keccak import keccak
 from openpay.domain.payment import Status
 from openpay.errors import ChainUnavailable
@@ -122,3 +124,50 @@ async def test_reports_of_transactions_that_never_come_are_looked_up_ever_more_s
         for _ in range(50):
             await scene.mine(1)
         assert 20 <= node.asked.count("eth_getTransactionReceipt") <= 20 * 10
+
+
+def by_hash(*invented: dict[str, Any]) -> Lie:
+    """Serve these blocks by their hashes, and the last as the head; what is asked for by height is real."""
+    known = {block["hash"]: block for block in invented} | {"latest": invented[-1]}
+
+    def lie(method: str, params: list[Any], result: Any) -> Any:
+        return known.get(params[0], result) if method.startswith("eth_getBlockBy") else result
+
+    return lie
+
+
+async def deep_branch(scene: Scene, *, above: int) -> list[dict[str, Any]]:
+    """An invented branch that leaves the chain below what is final, and ends so far above the newest block."""
+    floor = (await scene.cursor()).final_number
+    assert floor is not None
+    invented = [scene.anvil.block(floor - 2)]
+    while int(invented[-1]["number"], 16) < scene.anvil.block_number() + above:
+        invented.append(child(invented[-1], extraData="0x1234"))
+    return invented[1:]
+
+
+async def test_branch_from_below_what_is_final_that_one_host_invents_does_not_hold_the_watcher_up(scene: Scene) -> None:
+    await scene.mine(30)
+    async with behind(scene, 2) as (liar, _):
+        payment = await paid_up(scene)
+        for _ in range(12):
+            liar.lie = by_hash(*await deep_branch(scene, above=1))
+            await scene.mine(1)
+            assert (await scene.cursor()).number == scene.anvil.block_number()
+        assert await scene.status(payment) is Status.PAID
+
+
+async def test_host_that_has_another_chain_at_every_height_stops_payments_but_not_reading(scene: Scene) -> None:
+    await scene.mine(30)
+    async with behind(scene, 3) as (liar, *_):
+        payment = await paid_up(scene)
+        liar.lie = serving(*await deep_branch(scene, above=40))
+        for _ in range(12):
+            with suppress(ChainUnavailable):  # at the end: the block above the real ones is nowhere
+                await scene.mine(1)
+            assert (await scene.cursor()).number == scene.anvil.block_number()
+        assert await scene.status(payment) is Status.CONFIRMING
+        assert (AlertKind.HOSTS_DISAGREE, "") in scene.alarm.standing
+        liar.lie = None
+        await scene.mine(1)
+        assert await scene.status(payment) is Status.PAID
