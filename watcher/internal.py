@@ -16,25 +16,23 @@ blocks after its end only: what is found then came too late to count, whenever i
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import structlog
 
 from openpay.app.follow import BlockFacts
 from openpay.app.ports import Database, UnitOfWork
 from openpay.app.records import BalanceRound, EscrowLog, Vault
-from openpay.chain.fetch import fetch_block
 from openpay.chain.pool import Pool
-from openpay.chain.traces import InnerTransfer, inner_transfers
 from openpay.domain.chains import Chain
 from openpay.domain.deposit import Deposit, Source
 from openpay.errors import ChainUnavailable
 from watcher.balances import ADDRESSES_PER_CALL, Balances, Past, Place
-from watcher.inflows import VaultRecord, next_look, outflow, rises
+from watcher.dating import Arrival, Search
+from watcher.inflows import VaultRecord, outflow
+from watcher.naming import Namer, Part
 
 STEP_S = 10
 """Of block time, between two steps of the rounds: one request a host, whatever the number of vaults."""
@@ -42,12 +40,8 @@ STATE_DEPTH = 100
 """Blocks below the head in which the rounds make steps. Nodes keep the state of 128."""
 LOOK_BACK = 128
 """Blocks that are looked at to date money, besides those that are committed together."""
-MOST_LOOKS = 64
-"""At older blocks, in one search: it holds up the commit."""
 MOST_AT_ONCE = 200
 """Vaults whose money is dated in one search. With more, the next block's search goes on."""
-TRACE_S = 2.0
-"""Seconds that naming the transactions may take: it holds up the commit, and decides nothing."""
 _IDS_PER_QUERY = 1_000
 
 _log = structlog.get_logger(__name__)
@@ -133,11 +127,11 @@ class InternalTransfers:
         shown = [
             each for each, record in records.items() if record.came_in(held[each], at=newest.number) > record.level
         ]
-        search = _Search([vaults[each] for each in shown[:MOST_AT_ONCE]], records, self._balances)
+        search = Search([vaults[each] for each in shown[:MOST_AT_ONCE]], records, self._balances)
         past = Past(self._pool, [each.block for each in facts])
         oldest = min(facts[0].block.number, newest.number - LOOK_BACK)
         await search.run(past, newest=newest.number, oldest=max(0, oldest))
-        deposits = [deposit async for deposit in self._deposits(search, past)]
+        deposits = await self._deposits(search.arrivals(), records, past)
         doubted = {vault.payment_id for vault in wanted.doubted}
         return Found(
             deposits=tuple(deposits),
@@ -179,127 +173,39 @@ class InternalTransfers:
             for each in ids
         }
 
-    async def _deposits(self, search: _Search, past: Past) -> AsyncIterator[Deposit]:
-        found = search.found()
-        by_block: dict[int, list[tuple[Vault, int]]] = defaultdict(list)
-        for vault, number, units in found:
-            by_block[number].append((vault, units))
-        for number, arrivals in sorted(by_block.items()):
+    async def _deposits(
+        self, arrivals: Iterable[Arrival], records: Mapping[str, VaultRecord], past: Past
+    ) -> list[Deposit]:
+        """What came in as deposits: one for each transaction where all are known, else one for each block."""
+        deposits: list[Deposit] = []
+        by_block: dict[int, list[Arrival]] = defaultdict(list)
+        for arrival in arrivals:
+            by_block[arrival.number].append(arrival)
+        namer = Namer(self._pool)
+        for number, together in sorted(by_block.items()):
             place = await past.at(number)
-            named = await self._named(place, [vault.address for vault, _ in arrivals])
-            for vault, units in arrivals:
-                first = search.records[vault.payment_id].free_position(place.hash)
-                transfers = named.get(vault.address, [])
-                if sum(each.wei for each in transfers) != units:
-                    transfers = [_Named(wei=units)]
-                for position, each in enumerate(transfers, start=first):
-                    yield self._deposit(vault, place, position, each)
+            parts = await namer.parts(place, {each.vault.address: each.units for each in together})
+            for vault in (each.vault for each in together):
+                first = records[vault.payment_id].free_position(place.hash)
+                for position, part in enumerate(parts[vault.address], start=first):
+                    deposits.append(self._deposit(vault, place, position, part))
+        return deposits
 
-    def _deposit(self, vault: Vault, place: Place, position: int, transfer: _Named) -> Deposit:
+    def _deposit(self, vault: Vault, place: Place, position: int, part: Part) -> Deposit:
         return Deposit(
             payment_id=vault.payment_id,
             token=self._symbol,
-            units=transfer.wei,
+            units=part.wei,
             source=Source.INTERNAL,
             position=position,
-            tx_hash=transfer.tx_hash,
-            sender=transfer.sender,
+            tx_hash=part.tx_hash,
+            sender=part.sender,
             sender_nonce=None,
             payer=None,
             block_number=place.number,
             block_hash=place.hash,
             block_time=place.time,
         )
-
-    async def _named(self, place: Place, addresses: Sequence[bytes]) -> dict[bytes, list[_Named]]:
-        """The transactions that a trace names, with their senders, which signatures prove; by address."""
-        wanted = frozenset(addresses)
-        named: dict[bytes, list[_Named]] = defaultdict(list)
-        try:
-            async with asyncio.timeout(TRACE_S):
-                transfers: list[InnerTransfer] = await self._pool.ask(
-                    partial(inner_transfers, block_hash=place.hash, number=place.number, to=wanted)
-                )
-                block = await fetch_block(self._pool, place.hash) if transfers else None
-        except (ChainUnavailable, TimeoutError):
-            return {}
-        for each in transfers:
-            if block is None or not each.index < len(block.transactions):
-                return {}
-            named[each.to].append(
-                _Named(wei=each.wei, tx_hash=block.transaction_hash(each.index), sender=block.sender(each.index))
-            )
-        return named
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Named:
-    """`wei` that came in, and the transaction that moved it and who signed it, where that is known."""
-
-    wei: int
-    tx_hash: bytes | None = None
-    sender: bytes | None = None
-
-
-class _Search:
-    """Looks for the blocks in which money came, for several vaults at once."""
-
-    def __init__(self, vaults: Iterable[Vault], records: Mapping[str, VaultRecord], balances: Balances) -> None:
-        self._vaults = {vault.payment_id: vault for vault in vaults}
-        self.records = records
-        self._balances = balances
-        self._seen: dict[str, dict[int, int]] = {payment_id: {} for payment_id in self._vaults}
-        self._oldest: dict[str, int] = {}
-        """By payment: blocks below cannot be looked at, or are not to be."""
-
-    @property
-    def sure(self) -> set[str]:
-        """Payments whose balance in the newest block is sure."""
-        return {payment_id for payment_id, seen in self._seen.items() if seen}
-
-    async def run(self, past: Past, *, newest: int, oldest: int) -> None:
-        """Look at the newest block, then at older ones until the money is dated."""
-        self._oldest = dict.fromkeys(self._vaults, oldest)
-        number: int | None = newest
-        for _ in range(MOST_LOOKS):
-            if number is None or not self._vaults:
-                return
-            await self._look(past, number)
-            number = next((wanted for each in self.sure if (wanted := self._next_look(each)) is not None), None)
-
-    def found(self) -> list[tuple[Vault, int, int]]:
-        """The vaults, each with the number of the block that first shows money, and its units."""
-        return [
-            (vault, rise.number, rise.units)
-            for payment_id, vault in self._vaults.items()
-            for rise in rises(self._level(payment_id), self._seen[payment_id])
-        ]
-
-    async def _look(self, past: Past, number: int) -> None:
-        vaults = [vault for vault in self._vaults.values() if number >= self._oldest[vault.payment_id]]
-        balances: Mapping[bytes, int] = {}
-        try:
-            place = await past.at(number)
-            vaults = [vault for vault in vaults if not _is_before_end(vault, place)]
-            balances = await self._balances.sure([vault.address for vault in vaults], place)
-        except ChainUnavailable as error:
-            _log.info("no sure balances", block=number, reason=str(error))
-        for payment_id, vault in self._vaults.items():
-            if vault in vaults and vault.address in balances:
-                record = self.records[payment_id]
-                self._seen[payment_id][number] = record.came_in(balances[vault.address], at=number)
-            else:
-                self._oldest[payment_id] = max(self._oldest[payment_id], number + 1)
-
-    def _next_look(self, payment_id: str) -> int | None:
-        return next_look(self._level(payment_id), self._seen[payment_id], oldest=self._oldest[payment_id])
-
-    def _level(self, payment_id: str) -> int:
-        return self.records[payment_id].level
-
-
-def _is_before_end(vault: Vault, place: Place) -> bool:
-    return vault.ended_at is not None and place.time <= vault.ended_at
 
 
 def _moved(chain_id: int, step: Sequence[Vault], *, is_whole: bool, at: int) -> BalanceRound:

@@ -20,7 +20,7 @@ from tests.faults.proxy import Proxy
 from tests.watcher.code import deploy_forwarder, deploy_testament, forward
 from tests.watcher.scene import CHAIN_ID, Scene, Unsigned, due
 from tests.watcher.test_nodes import behind
-from watcher import internal
+from watcher import dating, internal, naming
 from watcher.internal import STEP_S
 
 WEI = 10**16
@@ -299,7 +299,7 @@ async def test_more_arrivals_than_are_dated_at_once_are_dated_by_and_by(
 async def test_search_ends_after_so_many_looks_and_dates_money_as_well_as_it_can(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(internal, "MOST_LOOKS", 3)
+    monkeypatch.setattr(dating, "MOST_LOOKS", 3)
     payment = await scene.create("BNB")
     forward(scene, payment, WEI)
     at = scene.anvil.block_number()
@@ -307,6 +307,19 @@ async def test_search_ends_after_so_many_looks_and_dates_money_as_well_as_it_can
     await scene.watch()
     (deposit,) = await scene.deposits(payment)
     assert at < deposit.block_number < at + 60
+
+
+async def test_dating_late_money_takes_few_looks(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever it came it is late: dust in ended payments holds up nobody who waits."""
+    monkeypatch.setattr(dating, "LOOKS_FOR_ENDED", 2)
+    payment = await ended(scene)
+    await step(scene)
+    forward(scene, payment, WEI)
+    at = scene.anvil.block_number()
+    scene.anvil.mine(6)
+    await step(scene)
+    (deposit,) = await scene.deposits(payment)
+    assert deposit.block_number == scene.anvil.block_number() - 1 > at
 
 
 async def test_chain_whose_coin_is_not_listed_is_asked_for_no_balances(scene: Scene) -> None:
@@ -557,7 +570,7 @@ async def test_without_a_usable_trace_the_deposit_is_there_all_the_same(scene: S
 async def test_trace_that_takes_for_ever_holds_up_nothing_for_long(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(internal, "TRACE_S", 0.2)
+    monkeypatch.setattr(naming, "NAMING_S", 0.2)
 
     async def hang(method: str, params: list[Any], ask: Any) -> Any:
         if "trace" in method:
@@ -568,9 +581,11 @@ async def test_trace_that_takes_for_ever_holds_up_nothing_for_long(
         payment = await scene.create("BNB")
         node.faults = [Fault(name="hanging traces", answer=hang)]
         forward(scene, payment, WEI)
+        forward(scene, payment, WEI)
+        scene.anvil.mine(100)
         await scene.watch()
-        (deposit,) = await scene.deposits(payment)
-        assert (deposit.units, deposit.tx_hash) == (WEI, None)
+        assert [(each.units, each.tx_hash) for each in await scene.deposits(payment)] == [(WEI, None), (WEI, None)]
+        assert node.asked.count("debug_traceBlockByHash") == 1
 
 
 # --- reorgs ----------------------------------------------------------------------------------------------------------
