@@ -18,6 +18,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from openpay.app.schedules import run_schedules
 from openpay.bootstrap.alerting import alerting
+from openpay.bootstrap.garbage import spare_what_stays
 from openpay.bootstrap.installation import Installation, operator_signer
 from openpay.bootstrap.monitoring import endpoint_standings, serve_monitoring
 from openpay.bootstrap.role import Role
@@ -141,9 +142,11 @@ async def run(
             if Role.SETTLER in wanted:
                 start("settler", _lead(installation, f"settler:{chain.chain_id}", _settle, chain, stop))
         scheduler.start()
+        settling = spare_what_stays()
         try:
             await stop.wait()
         finally:
+            settling.cancel()
             scheduler.shutdown(wait=False)
 
 
