@@ -52,12 +52,7 @@ class Search:
         if self._vaults:
             await self._look(past, newest, self._vaults)
         for looks in range(1, MOST_LOOKS):
-            wanted = {
-                payment_id: number
-                for payment_id, vault in self._vaults.items()
-                if (looks < LOOKS_FOR_ENDED or vault.ended_at is None)
-                and (number := self._next(payment_id)) is not None
-            }
+            wanted = {each: number for each in self._vaults if (number := self._next(each, looks)) is not None}
             if not wanted:
                 return
             await self._look(past, next(iter(wanted.values())), wanted)
@@ -70,7 +65,10 @@ class Search:
             for rise in rises(self._records[payment_id].level, self._seen[payment_id])
         ]
 
-    def _next(self, payment_id: str) -> int | None:
+    def _next(self, payment_id: str, looks: int) -> int | None:
+        """The block to look at next for a payment, so many looks having been made for all."""
+        if looks >= LOOKS_FOR_ENDED and self._vaults[payment_id].ended_at is not None:
+            return None
         return next_look(self._records[payment_id].level, self._seen[payment_id], oldest=self._oldest[payment_id])
 
     async def _look(self, past: Past, number: int, payment_ids: Collection[str]) -> None:

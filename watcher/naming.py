@@ -47,6 +47,8 @@ class Namer:
 
     async def _named(self, place: Place, addresses: Collection[bytes]) -> Mapping[bytes, Sequence[Part]]:
         """What a trace says. Of the transaction that it names, hash and signer are the block's own, which is proven."""
+        if asyncio.get_running_loop().time() >= self._deadline:
+            return {}
         named: dict[bytes, list[Part]] = defaultdict(list)
         question = partial(inner_transfers, block_hash=place.hash, number=place.number, to=frozenset(addresses))
         try:
