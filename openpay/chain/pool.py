@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
+
+import structlog
 
 from openpay.chain import reads
 from openpay.chain.blocks import read_bytes, read_quantity
@@ -35,6 +37,8 @@ MOST_BLOCKS_BEHIND = 5
 """Of one host behind another, without being asked after it: nodes hear of a block at different times."""
 UNREADABLE_AFTER_S = 30.0
 """For so long no question was answered: an alert. Shorter is a restart."""
+
+_log = structlog.get_logger(__name__)
 
 
 class HostWord(Enum):
@@ -251,7 +255,7 @@ class Pool:
         """
         hints = HeadHints(block_interval_s=block_interval_s, clock=self._clock)
         listeners = [member.endpoint.listener(hints, newest=self._newest) for member in self._members]
-        tasks = [asyncio.create_task(listener.run()) for listener in listeners if listener is not None]
+        tasks = [_in_background(listener.run()) for listener in listeners if listener is not None]
         try:
             yield hints
         finally:
@@ -327,7 +331,7 @@ async def connect(
             stalled_finality_confirmations=stalled_finality_confirmations,
             alarm=alarm,
         )
-        stack.push_async_callback(_cancel, [asyncio.create_task(keep_probing(pool.members))])
+        stack.push_async_callback(_cancel, [_in_background(keep_probing(pool.members))])
         yield pool
 
 
@@ -341,6 +345,18 @@ def _host_of(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> str:
             if other.transport is TransportKind.HTTP and other.url.host == endpoint.url.host:
                 return other.name
     return endpoint.name
+
+
+def _in_background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task whose end by anything but cancelation is told: it is a fault of ours."""
+
+    def tell(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("the pool goes on without one of its tasks", exc_info=task.exception())
+
+    task = asyncio.create_task(work)
+    task.add_done_callback(tell)
+    return task
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

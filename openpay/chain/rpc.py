@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -33,7 +34,9 @@ from openpay.chain.websocket import WebSocketTransport
 T = TypeVar("T")
 
 _THROTTLED_CODES = frozenset({429, -32005, -32097})
-"""-32005 is EIP-1474's "limit exceeded"; the others are what providers send instead."""
+"""-32005 is EIP-1474's "limit exceeded"; the others are what providers send instead,"""
+_THROTTLED_TEXT = re.compile(r"\brate.?limit|\btoo many requests\b|\brequest limit\b", re.IGNORECASE)
+"""or they send words only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +196,13 @@ def _ids(number: int, count: int) -> list[int]:
 def _result(call: Call[T], answer: _Answer[T], endpoint: str) -> T:
     error = answer.error
     if error is not None:
-        if error.code in _THROTTLED_CODES:
-            raise Throttled(endpoint, retry_after_s=None)
-        raise JsonRpcError(
+        refusal = JsonRpcError(
             endpoint, method=call.method, code=error.code, message=error.message, data=_revert_data(error.data)
         )
+        is_throttled = error.code in _THROTTLED_CODES or _THROTTLED_TEXT.search(error.message) is not None
+        if is_throttled and not refusal.is_revert:
+            raise Throttled(endpoint, retry_after_s=None)
+        raise refusal
     if answer.result is UNSET:
         raise Missing(endpoint, f"{call.method} answered null")
     return answer.result

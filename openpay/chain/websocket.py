@@ -52,11 +52,15 @@ class WebSocketTransport:
         self.connections = 0
 
     async def exchange(self, body: bytes, request_number: int) -> bytes:
+        line, heard = None, 0
         try:
             async with asyncio.timeout(self._timeout_s):
                 line = await self._connected()
+                heard = line.heard
                 return await line.ask(body, request_number)
         except TimeoutError as error:
+            if line is not None and line.heard == heard:
+                line.give_up()  # nothing at all came meanwhile: a new connection may do better
             raise TimedOut(self._name, f"no answer within {self._timeout_s} s") from error
 
     async def close(self) -> None:
@@ -88,11 +92,13 @@ class _Line:
         self._socket = socket
         self._name = name
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self.heard = 0
+        """How many messages came so far."""
         self._reader = asyncio.create_task(self._read())
 
     @property
     def is_broken(self) -> bool:
-        return self._socket.closed or self._reader.done()
+        return self._socket.closed or self._reader.done() or self._reader.cancelling() > 0
 
     async def ask(self, body: bytes, request_number: int) -> bytes:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -105,8 +111,12 @@ class _Line:
             if answer.done() and not answer.cancelled():
                 answer.exception()  # seen, even where sending failed first
 
-    async def close(self) -> None:
+    def give_up(self) -> None:
+        """Fail all who wait, and be taken for broken."""
         self._reader.cancel()
+
+    async def close(self) -> None:
+        self.give_up()
         with suppress(asyncio.CancelledError):
             await self._reader
         await self._socket.close()
@@ -121,6 +131,7 @@ class _Line:
         fault: EndpointFault = Unreachable(self._name, "the connection broke")
         try:
             async for body in messages(self._socket, self._name):
+                self.heard += 1
                 self._hand_out(body)
         except EndpointFault as error:
             fault = error

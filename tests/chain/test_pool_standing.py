@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from openpay.chain.errors import BadAnswer, JsonRpcError, NoEndpointAnswered, ProofFailed, Throttled, TimedOut
 from openpay.chain.pool import UNREADABLE_AFTER_S, Pool, connect
@@ -299,6 +300,19 @@ async def test_probing_goes_on_until_it_is_canceled() -> None:
         probing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await probing
+
+
+async def test_fault_of_our_own_in_the_background_is_told_and_questions_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(members: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("openpay.chain.pool.keep_probing", broken)
+    with capture_logs() as logs:
+        async with serve(node("0x1")) as (url,), connect([url], chain_id=56) as pool:
+            assert await pool.call(NUMBER) == "0x1"
+    assert [log["log_level"] for log in logs] == ["error"]
 
 
 async def test_connected_pool_leaves_no_task_behind() -> None:

@@ -137,10 +137,28 @@ async def test_http_429_is_throttled_with_the_wait_it_names() -> None:
     assert caught.value.retry_after_s == 7
 
 
-async def test_json_rpc_limit_error_is_throttled() -> None:
-    async with endpoint_of(FakeNode(eth_blockNumber=ValueError({"code": -32005, "message": "limit"}))) as endpoint:
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (-32005, "limit"),
+        (429, "slow down"),
+        (-32007, "50/second request limit reached"),
+        (-32000, "Too Many Requests, upgrade your plan"),
+        (-32016, "over rate limit"),
+    ],
+)
+async def test_json_rpc_limit_error_is_throttled(code: int, message: str) -> None:
+    async with endpoint_of(FakeNode(eth_blockNumber=ValueError({"code": code, "message": message}))) as endpoint:
         with pytest.raises(Throttled):
             await endpoint.call(NUMBER)
+
+
+async def test_contract_that_reverts_with_a_word_about_limits_throttles_nobody() -> None:
+    error = ValueError({"code": 3, "message": "execution reverted: rate limit", "data": "0x1234"})
+    async with endpoint_of(FakeNode(eth_blockNumber=error)) as endpoint:
+        with pytest.raises(JsonRpcError) as caught:
+            await endpoint.call(NUMBER)
+    assert caught.value.is_revert
 
 
 async def test_node_error_with_http_error_status_is_still_the_node_speaking() -> None:

@@ -113,11 +113,23 @@ async def test_node_that_answers_no_ping_is_unreachable_long_before_the_timeout(
         await endpoint.close()
 
 
+async def test_connection_on_which_nothing_comes_is_not_asked_on_again() -> None:
+    served = node()
+    async with endpoint_of(served, timeout_s=0.2) as endpoint:
+        served.hang = True
+        with pytest.raises(TimedOut):
+            await endpoint.call(NUMBER)
+        served.hang = False
+        assert await endpoint.call(NUMBER) == "0x10"
+        assert endpoint.connections == 2
+
+
 async def test_answer_that_comes_too_late_is_nobodys_answer() -> None:
     served, late = node(), asyncio.Event()
 
     async def slowly(socket: web.WebSocketResponse, question: Any) -> None:
         if question["method"] == "eth_blockNumber":
+            await served.announce(1)  # so that the connection is seen to live
             await late.wait()
         await socket.send_str(json.dumps(served.answer(question)))
 
