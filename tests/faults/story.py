@@ -39,7 +39,7 @@ from tests.faults.shop import (
     store_payments,
 )
 from tests.faults.troubles import LIES, MISTAKES, OUTAGES
-from tests.faults.watching import Killed, Lifetime, Mortal, follower_on, throw
+from tests.faults.watching import follower_on, run_until
 from watcher.follower import Follower
 
 START = 1_770_000_000
@@ -299,11 +299,9 @@ class Telling:
         for _ in range(act.steps):
             follower = await self._alive(FAULTY_TIMEOUT_S)
             try:
-                progressed = await asyncio.create_task(Mortal(follower.step(), Lifetime(dies_at, throw)))
-            except Killed:
+                progressed = await run_until(follower.step(), dies_at)
+            except asyncio.CancelledError:
                 self.kills += 1
-                # The dead leave requests and tasks behind that end in errors; nobody is left to hear of them.
-                asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
                 await self._bury()
                 return
             except RetryableError:

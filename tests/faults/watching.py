@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from openpay.app.clock import SystemClock
 from openpay.app.signals import Signals
@@ -19,6 +19,8 @@ from tests.faults.shop import OPERATOR
 from watcher.facts import FactFinder
 from watcher.follower import Follower
 from watcher.watch_set import WatchSet
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -36,17 +38,14 @@ async def follower_on(urls: Sequence[str], store: Store, chain: Chain, *, timeou
         yield Follower(chain, pool, store, escrow, finder, signals=Signals(), wall=SystemClock())
 
 
-class Killed(BaseException):
-    """Stands for the death of the process: nothing catches it."""
-
-
 class Lifetime:
     """Counts suspensions, and brings `death` at the n-th: with the request or statement then awaited on its way.
 
-    `death` either does not return (a signal) or raises `Killed`. With `ends_at` None it only counts.
+    `death` is a signal that ends the process, or cancels the task, which is as close to it as a task can get: what it
+    waits for is not heard any more. With `ends_at` None it only counts.
     """
 
-    def __init__(self, ends_at: int | None, death: Callable[[], None]) -> None:
+    def __init__(self, ends_at: int | None, death: Callable[[], object]) -> None:
         self.suspensions = 0
         self._ends_at = ends_at
         self._death = death
@@ -81,15 +80,15 @@ class Mortal(Coroutine[Any, Any, Any]):
         return (yield from self._coroutine.__await__())
 
     def _suspended(self, waited_for: Any) -> Any:
-        try:
-            self._life.suspend()
-        except Killed as killed:
-            return self.throw(killed)
+        self._life.suspend()
         return waited_for
 
 
-def throw() -> None:
-    raise Killed
+async def run_until(coroutine: Coroutine[Any, Any, T], suspension: int | None) -> T:
+    """Run a coroutine in a task that is cancelled at this suspension, and so raises `CancelledError`."""
+    life = Lifetime(suspension, lambda: task.cancel())
+    task: asyncio.Task[T] = asyncio.create_task(Mortal(coroutine, life))
+    return await task
 
 
 def kill_own_process() -> None:
