@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterable
 
 import structlog
 from aiohttp import web
 
 from openpay.bootstrap.installation import Installation
-from openpay.chain.pool import Pool
+from openpay.chain.pool import EndpointState
 from openpay.chain.standing import Place
 from openpay.errors import ConfigurationError
 from openpay.http.monitored import EndpointStanding, Monitored
@@ -20,10 +21,11 @@ _log = structlog.get_logger(__name__)
 
 def endpoint_standings(installation: Installation) -> dict[int, list[EndpointStanding]]:
     """How this process finds the nodes, by chain."""
-    return {chain_id: _standings(pool) for chain_id, pool in installation.pools.items()}
+    return {chain_id: standings_of(pool.states()) for chain_id, pool in installation.pools.items()}
 
 
-def _standings(pool: Pool) -> list[EndpointStanding]:
+def standings_of(states: Iterable[EndpointState]) -> list[EndpointStanding]:
+    """What monitoring is told of endpoints: usable are those that are asked like any other."""
     return [
         EndpointStanding(
             host=state.endpoint,
@@ -33,7 +35,7 @@ def _standings(pool: Pool) -> list[EndpointStanding]:
             latency_s=state.latency_s,
             faults={_words(fault): count for fault, count in state.faults.items()},
         )
-        for state in pool.states()
+        for state in states
     ]
 
 

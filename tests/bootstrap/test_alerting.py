@@ -20,7 +20,11 @@ from openpay.bootstrap import roles
 from openpay.bootstrap.alerting import send_test
 from openpay.bootstrap.doctor import Verdict, check_alerts
 from openpay.bootstrap.installation import Installation, installed
+from openpay.bootstrap.monitoring import standings_of
 from openpay.bootstrap.role import Role
+from openpay.chain.pool import EndpointState
+from openpay.chain.standing import Place
+from openpay.chain.transport import TransportKind
 from openpay.config import Settings, given_settings
 from openpay.domain.alert_board import Key
 from openpay.domain.alerts import Alert, AlertKind
@@ -157,6 +161,20 @@ async def _text(session: ClientSession, url: str) -> str:
     except OSError:
         return ""
     return text if "openpay_watcher" in text else ""
+
+
+def test_faults_of_endpoints_are_told_by_name() -> None:
+    lied = EndpointState(
+        endpoint="liar.example:443",
+        transport=TransportKind.HTTP,
+        place=Place.LOW_TRUST,
+        latency_s=0.02,
+        calls_per_s=None,
+        faults={"ProofFailed": 2, "TimedOut": 1},
+    )
+    (standing,) = standings_of([lied])
+    assert (standing.state, standing.usable) == ("low_trust", False)
+    assert standing.faults == {"proof_failed": 2, "timed_out": 1}
 
 
 # --- the operator's command ------------------------------------------------------------------------------------------
