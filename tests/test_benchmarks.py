@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.benchmarks import catching, reading
+from scripts.benchmarks import catching, reading, stages
 from scripts.benchmarks.catching import Committed
 from scripts.benchmarks.figures import Figure
+from scripts.benchmarks.watched import Point
 from watcher import catch_up
 
 
@@ -34,6 +35,19 @@ def test_catching_up_over_time_is_drawn(tmp_path: Path) -> None:
     assert notes[-1].number == 90
     assert [note.number for note in notes] == sorted({note.number for note in notes})
     assert plots.catching_up(notes, tmp_path / "plot.png").stat().st_size > 10_000
+
+
+def test_cost_of_addresses_is_drawn(tmp_path: Path) -> None:
+    from scripts.benchmarks import plots
+
+    points = [Point(addresses=10**power, block_ms=3.0, memory_mib=60.0 + power, load_s=0.1) for power in (3, 4, 5)]
+    assert plots.watched_addresses(points, tmp_path / "plot.png").stat().st_size > 10_000
+
+
+def test_stages_of_a_block_are_less_than_all_of_it() -> None:
+    figures = {figure.name.removeprefix("stage: "): figure.value for figure in stages.run(blocks=2, rounds=3)}
+    whole = figures.pop("all of it")
+    assert all(0 < value < whole for value in figures.values())
 
 
 def test_rates_of_a_plot_add_up_to_the_blocks_that_were_read() -> None:

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scripts.benchmarks.catching import AWAY_S, Committed
+from scripts.benchmarks.watched import LARGEST_MIB, Point
 from watcher.catch_up import FAR_BEHIND
 
 INK, QUIET, STRONG, SECOND = "#1f2328", "#8c959f", "#0b6e4f", "#b4541a"
@@ -49,6 +50,26 @@ def catching_up(notes: Sequence[Committed], path: Path) -> Path:
     flight.set_xlabel("seconds")
     flight.set_xlim(0, notes[-1].at_s)
     for axes in (rate, flight):
+        _plain(axes)
+    return _save(figure, path)
+
+
+def watched_addresses(points: Sequence[Point], path: Path) -> Path:
+    """What a block costs, and what the process holds, against the number of addresses that are looked for."""
+    figure, (cost, memory) = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+    counts = [point.addresses for point in points]
+    cost.plot(counts, [point.block_ms for point in points], "o-", color=STRONG, linewidth=1.8)
+    _title(cost, "Processor time for a block, ms")
+    memory.plot(counts, [point.memory_mib for point in points], "o-", color=SECOND, linewidth=1.8)
+    memory.axhline(LARGEST_MIB, color=QUIET, linestyle="--", linewidth=1)
+    memory.annotate("limit", (counts[0], LARGEST_MIB), va="bottom", fontsize=9, color=INK)
+    _title(memory, "Memory of the process, MiB")
+    for axes in (cost, memory):
+        axes.set_xscale("log")
+        axes.set_xticks(counts, [f"{count:,}" for count in counts])
+        axes.minorticks_off()
+        axes.set_xlabel("watched addresses")
+        axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
         _plain(axes)
     return _save(figure, path)
 
