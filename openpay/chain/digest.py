@@ -49,15 +49,16 @@ class Digest(Struct, frozen=True, array_like=True):
     @classmethod
     def of(cls, block: ProvenBlock, concerns: Concerns) -> Digest:
         escrow, tokens = concerns.escrow.hex(), frozenset(contract.hex() for contract in concerns.tokens)
+        contracts = tokens | {escrow}
         found = [each.to[2:] for each in block.transactions if each.to is not None] if concerns.native else []
         has_escrow_logs = False
         for receipt in block.receipts:
             for log in receipt.logs:
                 # Nearly every log is rejected here. The proofs read neither the prefix nor the case: nor does this.
-                contract = log.address[2:].lower()
-                if contract in tokens and len(log.topics) == 3:
-                    found.append(log.topics[2][26:])
-                has_escrow_logs = has_escrow_logs or contract == escrow
+                if (contract := log.address[2:].lower()) in contracts:
+                    if contract in tokens and len(log.topics) == 3:
+                        found.append(log.topics[2][26:])
+                    has_escrow_logs = has_escrow_logs or contract == escrow
         return cls(
             number=block.number,
             parent_hash=block.parent_hash,

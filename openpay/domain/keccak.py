@@ -7,4 +7,5 @@ import sha3
 
 def keccak(data: bytes) -> bytes:
     """Return the 32-byte Keccak-256 digest of `data`."""
-    return bytes(sha3.keccak_256(data).digest())
+    digest: bytes = sha3.keccak_256(data).digest()
+    return digest
