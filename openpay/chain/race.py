@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from openpay.chain.errors import EndpointFault, JsonRpcError, Missing, Resting, Throttled
 from openpay.chain.member import Member, Question
@@ -63,7 +63,8 @@ async def race(members: Sequence[Member], question: Question[T], budget: HedgeBu
         while running or upcoming:
             if not running:
                 start()
-            await asyncio.wait({*running, slow} if may_hedge else {*running}, return_when=asyncio.FIRST_COMPLETED)
+            waiting: set[asyncio.Future[Any]] = {*running, slow} if may_hedge else {*running}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in [task for task in running if task.done()]:
                 member = running.pop(task)
                 try:
