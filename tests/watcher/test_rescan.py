@@ -10,6 +10,7 @@ from sqlalchemy import delete
 
 from openpay.app.clock import SystemClock
 from openpay.app.mending import Rescan
+from openpay.app.ports import Database
 from openpay.app.rescan import request_rescan, rescan_of
 from openpay.app.signals import Signals
 from openpay.chain.errors import NoEndpointAnswered
@@ -17,6 +18,7 @@ from openpay.chain.pool import Agreement, HostWord
 from openpay.domain.deposit import Source
 from openpay.domain.payment import Payment, Status
 from openpay.store.tables import deposits, escrow_logs
+from tests.app.worlds import Interrupted, failing
 from tests.settlement.till import Till
 from tests.watcher.code import forward
 from tests.watcher.scene import CHAIN_ID, Scene, due
@@ -36,14 +38,16 @@ class Clock:
         return self.now
 
 
-def rescans(scene: Scene, pool: Any = None, clock: Callable[[], float] | None = None) -> Rescans:
+def rescans(
+    scene: Scene, pool: Any = None, clock: Callable[[], float] | None = None, db: Database | None = None
+) -> Rescans:
     """As a process that just started: it has not even loaded the addresses that are watched."""
-    pool = pool or scene.pool
-    finder = FactFinder(scene.chain, pool, scene.store, WatchSet(CHAIN_ID, monotonic=lambda: 0.0))
+    pool, db = pool or scene.pool, db or scene.store
+    finder = FactFinder(scene.chain, pool, db, WatchSet(CHAIN_ID, monotonic=lambda: 0.0))
     return Rescans(
         scene.chain,
         pool,
-        scene.store,
+        db,
         finder,
         signals=Signals(),
         wall=SystemClock(),
@@ -164,6 +168,25 @@ async def test_process_that_dies_is_followed_by_one_that_goes_on(scene: Scene, m
     assert (await now(scene, rescan)).next == 10
     await rescans(scene).turn()
     assert (await now(scene, rescan)).done_at is not None
+
+
+async def test_process_killed_at_any_moment_counts_nothing_twice(scene: Scene) -> None:
+    payment = await scene.create("BNB")
+    scene.pay(payment, "BNB", due(payment, "BNB")[0])
+    await scene.watch()
+    await forget(scene, payment)
+    await scene.mine(14)  # its money passes for some from a contract
+    rescan = await ask(scene, 0, (await scene.cursor()).final_number or 0)
+    for moment in range(1, 200):
+        try:
+            await rescans(scene, db=failing(scene.store, at=moment)).turn()
+        except Interrupted:
+            assert await scene.received(payment, "BNB") == due(payment, "BNB")[0]
+        else:
+            break
+    assert (await now(scene, rescan)).done_at is not None
+    (deposit,) = await scene.deposits(payment)
+    assert deposit.source is Source.TRANSACTION
 
 
 async def test_slow_nodes_do_not_hold_following_up(scene: Scene) -> None:
