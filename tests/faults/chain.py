@@ -11,15 +11,17 @@ The encodings are those of `openpay.chain`, which other tests hold against a rea
 from __future__ import annotations
 
 from binascii import unhexlify
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, reduce
+from operator import or_
 from typing import Any
 
 import msgspec
 
 from openpay.chain import encoding
 from openpay.chain.blocks import Block, Header, Log, Receipt, Transaction
+from openpay.chain.bloom import BLOOM_BYTES, logs_bloom
 from openpay.chain.trie import index_trie_root
 from openpay.domain.keccak import keccak
 
@@ -203,9 +205,7 @@ class Tree:
     def _block(self, parent: MadeBlock | None, txs: tuple[Tx, ...], *, number: int, time: int, salt: int) -> MadeBlock:
         transactions = tuple(_transaction(tx, self.chain_id) for tx in txs)
         receipts = tuple(_receipt(tx, index) for index, tx in enumerate(txs))
-        all_bits = 0
-        for tx in txs:
-            all_bits |= _tx_bloom(tx)
+        bloom = reduce(or_, (int(receipt.logs_bloom, 16) for receipt in receipts), 0)
         header = Header(
             hash=_hex(bytes(32)),
             parent_hash=_hex(bytes(32) if parent is None else parent.hash),
@@ -214,7 +214,7 @@ class Tree:
             state_root=_hex(keccak(b"state" + number.to_bytes(8, "big") + salt.to_bytes(8, "big"))),
             transactions_root=_hex(index_trie_root(map(encoding.transaction, transactions), count=len(txs))),
             receipts_root=_hex(index_trie_root(map(encoding.receipt, receipts), count=len(txs))),
-            logs_bloom=_hex(all_bits.to_bytes(256, "big")),
+            logs_bloom=_hex(bloom.to_bytes(BLOOM_BYTES, "big")),
             difficulty="0x2",
             number=hex(number),
             gas_limit=hex(55_000_000),
@@ -265,36 +265,17 @@ def _transaction(tx: Tx, chain_id: int) -> Transaction:
 
 
 def _receipt(tx: Tx, index: int) -> Receipt:
-    events = tx.events if tx.succeeds else ()
+    logs = tuple(
+        Log(address=_hex(each.contract), topics=tuple(map(_hex, each.topics)), data=_hex(each.data))
+        for each in (tx.events if tx.succeeds else ())
+    )
     return Receipt(
         type="0x0" if tx.serial % 2 else "0x2",
         status="0x1" if tx.succeeds else "0x0",
         cumulative_gas_used=hex(21_000 * (index + 1)),
-        logs_bloom=_hex(_tx_bloom(tx).to_bytes(256, "big")),
-        logs=tuple(
-            Log(address=_hex(each.contract), topics=tuple(map(_hex, each.topics)), data=_hex(each.data))
-            for each in events
-        ),
+        logs_bloom=_hex(logs_bloom(logs)),
+        logs=logs,
     )
-
-
-def _tx_bloom(tx: Tx) -> int:
-    return bloom(item for event in (tx.events if tx.succeeds else ()) for item in (event.contract, *event.topics))
-
-
-def bloom(items: Iterable[bytes]) -> int:
-    """The 2,048-bit filter of these addresses and topics (Yellow Paper, section 4.3.1)."""
-    bits = 0
-    for item in items:
-        bits |= _bloom_bits(item)
-    return bits
-
-
-@lru_cache(maxsize=2**18)
-def _bloom_bits(item: bytes) -> int:
-    """Three of 2,048 bits (Yellow Paper, equation 28)."""
-    digest = keccak(item)
-    return sum({1 << (int.from_bytes(digest[at : at + 2], "big") & 2047) for at in (0, 2, 4)})
 
 
 def _coins(before: Mapping[bytes, int], txs: Sequence[Tx]) -> Mapping[bytes, int]:
