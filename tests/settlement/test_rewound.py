@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,10 @@ from structlog.testing import capture_logs
 
 from openpay.app.records import TransactionStatus, WithdrawalStatus
 from openpay.domain.payment import Payment, SettlementStatus
-from openpay.domain.refunds import RefundStatus
+from openpay.domain.refunds import RefundStatus, without_effect
 from openpay.errors import ConcurrentChange
 from tests.settlement.refund_desk import HOUR_S, RefundDesk
-from tests.settlement.till import Till
+from tests.settlement.till import DyingPool, Killed, Till
 from tests.watcher.scene import UNIT, Scene
 from tests.watcher.test_rewind import differences, rewound, stopped_below_finality
 
@@ -140,6 +141,29 @@ async def test_withdrawal_that_the_other_branch_lacks_is_made_again_once(till: T
     signed = await till.transactions(withdrawal.id)
     assert [each.status for each in signed] == [TransactionStatus.MINED]
     assert await differences(scene) == []
+
+
+async def test_refund_waits_for_the_end_of_a_transaction_that_is_open_again(till: Till) -> None:
+    """Its transaction had reverted, so it was to go out anew; a rewind took that end back."""
+    desk = RefundDesk(till)
+    payment = await desk.expired_with(5 * UNIT)
+    till.scene.pay(payment, "USDT", 7 * UNIT)  # from which it could be paid twice
+    await desk.pass_time(2 * HOUR_S)
+    with pytest.raises(Killed):
+        await till.settler(DyingPool(till.scene.pool, sent=False)).step()
+    first = (await desk.refunds(payment))[0]
+    (opened,) = await till.transactions(first.id)
+    async with till.scene.store.write() as uow:
+        await uow.refunds.put([without_effect(first)])
+
+    await till.settler().step()
+    assert await till.transactions(first.id) == [
+        replace(opened, sent_at=(await till.transactions(first.id))[0].sent_at)
+    ]
+    await work_on(till)
+    assert [each.status for each in await desk.refunds(payment)] == [RefundStatus.SUCCEEDED] * 2
+    assert len(await till.transactions(first.id)) == 1
+    assert desk.held(payment) == 0
 
 
 class Interrupted:
