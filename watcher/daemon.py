@@ -58,7 +58,7 @@ class Watcher:
         # Half an interval: a block is seen when it is half an interval old at most, on average a quarter.
         self._poll_s = min(max(chain.block_interval_s / 2, SHORTEST_POLL_S), LONGEST_POLL_S)
         self._watched = WatchSet(chain.chain_id, monotonic=time.monotonic)
-        finder = FactFinder(chain, pool, db, self._watched)
+        finder = FactFinder(chain, pool, db, self._watched, alarm=self._alarm)
         self._catch_up = CatchUp(chain, pool, watched=self._watched, processes=processor_count())
         self._follower = Follower(
             chain,

@@ -13,6 +13,7 @@ from openpay.chain.fallback import learn_outcomes
 from openpay.chain.fetch import fetch_block
 from openpay.chain.pool import Pool
 from openpay.chain.proofs import Basis, ProvenBlock
+from openpay.domain.alerts import Alarm, Silent
 from openpay.domain.chains import Chain
 from watcher.backfill import ReadBlock
 from watcher.internal import InternalTransfers
@@ -35,13 +36,15 @@ _EVERYBODY = _Everybody()
 class FactFinder:
     """Turns proven blocks of one chain into facts to commit."""
 
-    def __init__(self, chain: Chain, pool: Pool, db: Database, watched: WatchSet) -> None:
+    def __init__(
+        self, chain: Chain, pool: Pool, db: Database, watched: WatchSet, *, alarm: Alarm | None = None
+    ) -> None:
         self._chain_id = chain.chain_id
         self._matcher = Matcher(chain)
         self._pool = pool
         self._db = db
         self._watched = watched
-        self._internal = InternalTransfers(chain, pool, db)
+        self._internal = InternalTransfers(chain, pool, db, alarm or Silent())
         self._reports = ReportedTransactions(pool, db, self._matcher)
 
     async def find(

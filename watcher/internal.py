@@ -18,21 +18,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from openpay.app.follow import BlockFacts
 from openpay.app.ports import Database, UnitOfWork
-from openpay.app.records import BalanceRound, EscrowLog, Vault
+from openpay.app.records import BalanceRound, Block, EscrowLog, Vault
 from openpay.chain.pool import Pool
+from openpay.domain.alerts import Alarm, AlertKind
 from openpay.domain.chains import Chain
 from openpay.domain.deposit import Deposit, Source
+from openpay.domain.time import format_time
 from openpay.errors import ChainUnavailable
 from watcher.balances import ADDRESSES_PER_CALL, Balances, Past, Place
 from watcher.dating import Arrival, Search
 from watcher.inflows import VaultRecord, outflow
 from watcher.naming import Namer, Part
+from watcher.vouching import Lamp
 
 STEP_S = 10
 """Of block time, between two steps of the rounds: one request a host, whatever the number of vaults."""
@@ -42,6 +45,8 @@ LOOK_BACK = 128
 """Blocks that are looked at to date money, besides those that are committed together."""
 MOST_AT_ONCE = 200
 """Vaults whose money is dated in one search. With more, the next block's search goes on."""
+UNREAD_S = 60
+"""Of block time, that balances may stay unread before the operator is told."""
 _IDS_PER_QUERY = 1_000
 
 _log = structlog.get_logger(__name__)
@@ -68,12 +73,14 @@ class Wanted:
     step: Sequence[Vault] = ()
     every_host: bool = False
     round_: BalanceRound | None = None
+    is_near: bool = False
+    """Whether the block is so near the head that nodes should have its state."""
 
 
 class InternalTransfers:
     """Finds BNB that no log shows, for all watched payments of a chain."""
 
-    def __init__(self, chain: Chain, pool: Pool, db: Database) -> None:
+    def __init__(self, chain: Chain, pool: Pool, db: Database, alarm: Alarm) -> None:
         self._chain_id = chain.chain_id
         self._pool = pool
         self._db = db
@@ -83,24 +90,29 @@ class InternalTransfers:
         self._balances = Balances(pool)
         self._next_step_at = 0
         """Block time. Only to spare questions: what was looked at is in the database."""
-        self._is_blind = False
+        self._unread = Lamp(AlertKind.BALANCES_UNREAD, chain.chain_id, alarm)
+        self._unread_since: int | None = None
+        """Block time."""
 
     async def wanted(self, uow: UnitOfWork, *, number: int, time: int, head: int) -> Wanted:
         """What to look at in block `number`, `head` being the height of the chain's own newest block."""
         if not self._symbol:
             return Wanted()
-        each_time = await uow.payments.vaults_awaiting_coin(self._chain_id)
-        doubted = await uow.vault_looks.doubted(self._chain_id)
-        if head - number > STATE_DEPTH or time < self._next_step_at:
-            return Wanted(each_time=each_time, doubted=doubted)
+        wanted = Wanted(
+            each_time=await uow.payments.vaults_awaiting_coin(self._chain_id),
+            doubted=await uow.vault_looks.doubted(self._chain_id),
+            is_near=head - number <= STATE_DEPTH,
+        )
+        if not wanted.is_near or time < self._next_step_at:
+            return wanted
         last = await uow.vault_looks.round_(self._chain_id)
         if last is not None and last.looked_at <= time < last.looked_at + STEP_S:
-            return Wanted(each_time=each_time, doubted=doubted)
+            return wanted
         self._next_step_at = time + STEP_S
         limit = ADDRESSES_PER_CALL
         step = await uow.payments.vaults_after(last, self._chain_id, at=time, limit=limit)
         round_ = _moved(self._chain_id, step, is_whole=len(step) < limit, at=time) if step else None
-        return Wanted(each_time=each_time, doubted=doubted, step=step, every_host=True, round_=round_)
+        return replace(wanted, step=step, every_host=True, round_=round_)
 
     async def find(self, facts: Sequence[BlockFacts], wanted: Wanted) -> Found:
         """What the balances in the newest of consecutive blocks say, beyond what is on record and in `facts`.
@@ -117,11 +129,8 @@ class InternalTransfers:
         try:
             balances = await read([vault.address for vault in vaults.values()], newest.hash)
         except ChainUnavailable as error:
-            if not self._is_blind:
-                _log.warning("balances not read", block=newest.number, reason=str(error))
-            self._is_blind = True
+            self._tell(newest, wanted, f"refused: {error}")
             return Found()
-        self._is_blind = False
         held = dict(zip(vaults, balances, strict=True))
         records = await self._records([each for each in held if held[each] or each in suspects], facts)
         shown = [
@@ -132,12 +141,26 @@ class InternalTransfers:
         oldest = min(facts[0].block.number, newest.number - LOOK_BACK)
         await search.run(past, newest=newest.number, oldest=max(0, oldest))
         deposits = await self._deposits(search.arrivals(), records, past)
+        unsure = set(shown[:MOST_AT_ONCE]) - search.sure
+        self._tell(newest, wanted, f"not sure: {', '.join(sorted(unsure)[:3])}" if unsure else None)
         doubted = {vault.payment_id for vault in wanted.doubted}
         return Found(
             deposits=tuple(deposits),
             balance_round=wanted.round_ if len(shown) <= MOST_AT_ONCE else None,
             settled_doubts=tuple(sorted(doubted - (set(shown) - search.sure))),
         )
+
+    def _tell(self, block: Block, wanted: Wanted, trouble: str | None) -> None:
+        """Raise the alert once trouble has lasted. Far behind the head there is nothing to wonder at."""
+        if trouble is None:
+            self._unread_since = None
+            self._unread.show(None)
+        elif wanted.is_near:
+            if self._unread_since is None:
+                self._unread_since = block.time
+                _log.warning("balances not read", block=block.number, reason=trouble)
+            if block.time - self._unread_since >= UNREAD_S:
+                self._unread.show(f"since {format_time(self._unread_since)}, block {block.number}: {trouble}")
 
     async def _emptied(self, facts: Sequence[BlockFacts]) -> list[Vault]:
         """The vaults that logs took coin out of: what came and went in one block lies there no more."""

@@ -34,6 +34,8 @@ class AlertKind(StrEnum):
     """The watcher of a chain ended for good."""
     CHAIN_UNREADABLE = "chain_unreadable"
     """No endpoint gives usable answers."""
+    BALANCES_UNREAD = "balances_unread"
+    """No balances that are sure at the newest blocks: BNB that contracts send is not noticed."""
     VIEW_LAGS = "view_lags"
     """What is recorded of a chain is minutes old, whatever the reason: payments wait."""
 

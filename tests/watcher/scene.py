@@ -88,7 +88,8 @@ class Scene:
         self.pool = pool or self.pool
         self.chain = chain or self.chain
         escrow = EscrowClient(self.pool, self.chain, operator=self.deployment.operator.address)
-        finder = FactFinder(self.chain, self.pool, self.store, WatchSet(CHAIN_ID, monotonic=lambda: 0.0))
+        watched = WatchSet(CHAIN_ID, monotonic=lambda: 0.0)
+        finder = FactFinder(self.chain, self.pool, self.store, watched, alarm=self.alarm)
         self.follower = Follower(
             self.chain,
             self.pool,

@@ -12,6 +12,7 @@ import pytest
 
 from openpay.app.records import BalanceRound
 from openpay.chain.escrow_abi import sweep_data
+from openpay.domain.alerts import AlertKind
 from openpay.domain.assessment import is_late
 from openpay.domain.deposit import Source
 from openpay.domain.payment import LATE_WINDOW_S, Payment, Status
@@ -431,6 +432,39 @@ async def test_host_that_hides_money_hides_it_for_seconds_only(scene: Scene, ord
         await scene.mine(1)
         await step(scene)
         assert await sums(scene, payment) == [(Source.INTERNAL, WEI)]
+
+
+@pytest.mark.parametrize("trouble", ["refused", "not sure"])
+async def test_balances_that_stay_unread_raise_an_alert_until_they_are_read(scene: Scene, trouble: str) -> None:
+    kind = (AlertKind.BALANCES_UNREAD, "")
+    async with behind(scene, 2) as (first, second):
+        offering_no_proofs(first, second)
+        payment = await scene.create("BNB", expires_in=600)
+        forward(scene, payment, WEI)
+        refusing = (first, second) if trouble == "refused" else (second,)
+        for node in refusing:
+            node.faults = [*node.faults, without("eth_call")]
+        await scene.mine(1)
+        scene.anvil.increase_time(59)
+        await scene.watch()
+        assert kind not in scene.alarm.standing
+        scene.anvil.increase_time(1)
+        await scene.watch()
+        assert trouble in scene.alarm.standing[kind]
+        for node in refusing:
+            node.faults = node.faults[:1]
+        await scene.mine(1)
+        assert kind not in scene.alarm.standing
+        assert await sums(scene, payment) == [(Source.INTERNAL, WEI)]
+
+
+async def test_states_that_nobody_has_any_more_raise_no_alert(scene: Scene) -> None:
+    async with behind(scene, 1) as (node,):
+        await scene.create("BNB")
+        scene.anvil.mine(300, interval_s=1)
+        node.faults = [states_gone(scene, below=scene.anvil.block_number() - 90)]
+        await scene.watch()
+        assert scene.alarm.raised == []
 
 
 # --- dated -----------------------------------------------------------------------------------------------------------
