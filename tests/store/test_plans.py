@@ -1,0 +1,84 @@
+"""What every block asks of the database is found by an index: its cost does not grow with what is stored."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from openpay.app.follow import questions
+from openpay.domain.payment import Status
+from tests.app.worlds import World
+from tests.domain.builders import START, make_deposit
+from watcher.watch_set import SWEEP_S, WatchSet
+
+GROWING = ("payments", "deposits", "reverted_attempts", "escrow_logs", "refunds", "events", "deliveries", "reports")
+"""Tables with a row for each payment, or many."""
+
+
+@pytest.fixture
+async def world(sqlite_url: str) -> AsyncIterator[World]:
+    opened = await World.opened(sqlite_url)
+    yield opened
+    await opened.close()
+
+
+@contextmanager
+def statements(world: World) -> Iterator[list[tuple[str, Any]]]:
+    """Everything that the store executes meanwhile, with its parameters."""
+    executed: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        executed.append((statement, parameters))
+
+    engines = [world.store._reader.sync_engine, world.store._writer.sync_engine]
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    yield executed
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def whole_tables(world: World, executed: list[tuple[str, Any]]) -> set[str]:
+    """The growing tables that some statement looks through from end to end."""
+    connection = sqlite3.connect(world.url.partition("///")[2])
+    try:
+        plans = [
+            row[3]
+            for statement, parameters in executed
+            if statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH"))
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+    finally:
+        connection.close()
+    assert plans
+    return {table for table in GROWING for plan in plans if plan.split()[:2] == ["SCAN", table]}
+
+
+async def test_no_block_looks_through_a_whole_table(world: World) -> None:
+    for number in range(20):
+        await world.add(f"pay_{number}", status=Status.PENDING)
+    watched = WatchSet(56, monotonic=lambda: 0.0)
+    await world.mine(1)
+    with statements(world) as executed:
+        for at in (START, START + 2 * SWEEP_S):  # loading, then letting go
+            async with world.store.read() as uow:
+                await watched.refresh(uow, at=at)
+                await uow.attempts.open_reports(56)
+                await uow.payments.ids_by_address(56, [bytes(20)])
+        await world.mine(2, deposits=[make_deposit(payment_id="pay_3")])
+        await questions(world.store, 56, final_number=2)
+        await world.mine(3, final=2, deposits=[make_deposit(5, payment_id="pay_4")])
+    assert whole_tables(world, executed) == set()
+
+
+async def test_looking_through_a_whole_table_would_be_noticed(world: World) -> None:
+    await world.add("pay_1")
+    with statements(world) as executed:
+        async with world.store.read() as uow:
+            await uow.connection.exec_driver_sql("SELECT id FROM payments WHERE description IS NULL")
+    assert whole_tables(world, executed) == {"payments"}
