@@ -51,7 +51,8 @@ class SimulatedNode:
         self.contracts = contracts or {}
         self._heights: dict[int, MadeBlock] = {}
         self._known: dict[str, MadeBlock] = {}
-        self._listeners: set[asyncio.Queue[MadeBlock]] = set()
+        self.listeners: set[asyncio.Queue[MadeBlock]] = set()
+        """Of the subscriptions that are open: where new blocks are put."""
         self.head = tip
         self.follow(tip)
 
@@ -69,7 +70,7 @@ class SimulatedNode:
         self.head = tip
         self.finalized = max(self.finalized, tip.number - self.finality_lag)
         for block in reversed(fresh):
-            for queue in self._listeners:
+            for queue in self.listeners:
                 queue.put_nowait(block)
 
     @property
@@ -88,12 +89,12 @@ class SimulatedNode:
     async def heads(self) -> Heads:
         """Headers of new blocks, for ever."""
         queue: asyncio.Queue[MadeBlock] = asyncio.Queue()
-        self._listeners.add(queue)
+        self.listeners.add(queue)
         try:
             while True:
                 yield msgspec.json.decode((await queue.get()).header_json)
         finally:
-            self._listeners.discard(queue)
+            self.listeners.discard(queue)
 
     def server(self) -> FaultyServer:
         """A host that serves this node."""

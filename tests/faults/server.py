@@ -56,12 +56,13 @@ class FaultyServer:
         acting = [fault.answer for fault in self.faults if fault.answer is not None]
         if not acting:
             return await self.ask(method, params)
-        ask: Ask = self._ask_decoded
+        ask: Ask = self.ask_decoded
         for answer in acting:
             ask = _layered(answer, ask)
         return await ask(method, params)
 
-    async def _ask_decoded(self, method: str, params: list[Any]) -> Any:
+    async def ask_decoded(self, method: str, params: list[Any]) -> Any:
+        """The honest answer as a JSON value."""
         result = await self.ask(method, params)
         return msgspec.json.decode(result) if isinstance(result, msgspec.Raw) else result
 
