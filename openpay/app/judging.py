@@ -37,7 +37,10 @@ async def judge(
     number.
     """
     payment_ids = {*news, *waiting}
-    head = replace(head_of(cursor), times=times or {})
+    newest = replace(head_of(cursor), times=times or {})
+    # Those still marked after a rewind wait for a look at their balances, or for their turn.
+    rereading = replace(newest, is_rereading=True)
+    marked = frozenset() if cursor.reread_to is None else await uow.rewinds.marked_among(cursor.chain_id, payment_ids)
     deposits = await uow.deposits.of(payment_ids)
     attempts = await uow.attempts.of(payment_ids)
     logs = await uow.chain.escrow_logs_of(payment_ids)
@@ -45,6 +48,7 @@ async def judge(
     changed: list[Payment] = []
     told = 0
     for payment in await uow.payments.lock(payment_ids):
+        head = rereading if payment.id in marked else newest
         outcome = advance(
             payment,
             Evidence(

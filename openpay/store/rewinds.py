@@ -142,6 +142,12 @@ class SqlRewinds(Repository):
         )
         return list(await self._connection.scalars(query))
 
+    async def marked_among(self, chain_id: int, payment_ids: Collection[str]) -> frozenset[str]:
+        query = select(rewound_payments.c.payment_id).where(
+            rewound_payments.c.chain_id == chain_id, rewound_payments.c.payment_id.in_(payment_ids)
+        )
+        return frozenset(await self._connection.scalars(query))
+
     async def is_any_marked(self, chain_id: int) -> bool:
         query = select(rewound_payments.c.payment_id).where(rewound_payments.c.chain_id == chain_id).limit(1)
         return await self._connection.scalar(query) is not None

@@ -13,7 +13,7 @@ from openpay.app.ports import Database
 from openpay.app.records import Cursor, EscrowLog, OperatorTransaction, TransactionStatus, Withdrawal, WithdrawalStatus
 from openpay.app.rewind import rewind, survey
 from openpay.domain.assessment import Accepted
-from openpay.domain.deposit import Deposit
+from openpay.domain.deposit import Deposit, Source
 from openpay.domain.keccak import keccak
 from openpay.domain.payment import Payment, SettlementStatus, Status
 from openpay.domain.refunds import Refund, RefundStatus, sent
@@ -148,6 +148,23 @@ async def test_transfer_that_came_again_may_move_once_more_until_it_is_final(wor
     assert (await world.get()).reversed_at is None
     await mine_to(world, 15, branch="third")
     assert ((await world.get()).reversed_at is None) == comes_again
+    assert (await cursor_of(world)).reread_to is None
+
+
+async def test_money_that_no_log_shows_is_waited_for_until_the_balance_was_looked_at(world: World) -> None:
+    await world.add()
+    inner = replace(make_deposit(1000, "BNB"), source=Source.INTERNAL, tx_hash=None)
+    await world.mine(0)
+    await mine_to(world, 10, deposits={5: [inner]}, branch="main")
+    assert (await world.get()).status is Status.PAID
+    await take_back(world, 3)
+    await mine_to(world, 200, deposits={150: [make_deposit(5)]}, branch="other")
+    assert (await world.get()).reversed_at is None
+    assert (await cursor_of(world)).reread_to == 10
+    looked = replace(world.facts(201, branch="other"), settled_doubts=("pay_1",))
+    await world.commit(looked, final=199)
+    await mine_to(world, 202, branch="other")
+    assert (await world.get()).reversed_at is not None
     assert (await cursor_of(world)).reread_to is None
 
 
