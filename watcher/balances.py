@@ -67,7 +67,7 @@ class Balances:
         try:
             balances: list[int] = []
             for part in _parts(addresses, PROOFS_PER_REQUEST):
-                balances += await self._pool.ask(partial(_prove, addresses=part, place=place))
+                balances += await self._pool.ask(partial(_prove, addresses=part, place=place), proven=True)
             return dict(zip(addresses, balances, strict=True))
         except ChainUnavailable:
             return await self._agreed(addresses, place)
