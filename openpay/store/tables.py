@@ -122,7 +122,7 @@ payments = Table(
     Index("ix_payments_list", "merchant_id", "livemode", "seq"),
     Index("ix_payments_status", "chain_id", "status", "deadline"),
     Index("ix_payments_settlement", "chain_id", "settlement_status"),
-    Index("ix_payments_address", "address"),
+    Index("ix_payments_address", "address", "chain_id"),
     # With the address, so that a million of them are loaded without touching the rows.
     Index("ix_payments_watched", "chain_id", "watched_until", "seq", "address"),
     Index("ix_payments_coin", "chain_id", "offers_coin", "watched_until"),
@@ -153,9 +153,10 @@ reports = Table(
     metadata,
     Column("payment_id", Id, ForeignKey("payments.id"), primary_key=True),
     Column("tx_hash", Hex, primary_key=True),
-    Column("chain_id", BigInteger, nullable=False, index=True),
+    Column("chain_id", BigInteger, nullable=False),
     Column("reported_at", BigInteger, nullable=False),
     Column("open", Boolean, nullable=False),
+    Index("ix_reports_open", "chain_id", "open"),
 )
 
 reverted_attempts = Table(

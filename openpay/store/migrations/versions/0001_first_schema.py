@@ -291,7 +291,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name=op.f("uq_payments_id")),
     )
     with op.batch_alter_table("payments", schema=None) as batch_op:
-        batch_op.create_index("ix_payments_address", ["address"], unique=False)
+        batch_op.create_index("ix_payments_address", ["address", "chain_id"], unique=False)
         batch_op.create_index("ix_payments_coin", ["chain_id", "offers_coin", "watched_until"], unique=False)
         batch_op.create_index("ix_payments_list", ["merchant_id", "livemode", "seq"], unique=False)
         batch_op.create_index(batch_op.f("ix_payments_retry_of"), ["retry_of"], unique=False)
@@ -481,7 +481,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("payment_id", "tx_hash", name=op.f("pk_reports")),
     )
     with op.batch_alter_table("reports", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_reports_chain_id"), ["chain_id"], unique=False)
+        batch_op.create_index("ix_reports_open", ["chain_id", "open"], unique=False)
 
     op.create_table(
         "reverted_attempts",
@@ -526,7 +526,7 @@ def downgrade() -> None:
 
     op.drop_table("reverted_attempts")
     with op.batch_alter_table("reports", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_reports_chain_id"))
+        batch_op.drop_index("ix_reports_open")
 
     op.drop_table("reports")
     with op.batch_alter_table("refunds", schema=None) as batch_op:
