@@ -445,10 +445,10 @@ async def test_balances_that_stay_unread_raise_an_alert_until_they_are_read(scen
         for node in refusing:
             node.faults = [*node.faults, without("eth_call")]
         await scene.mine(1)
-        scene.anvil.increase_time(59)
+        scene.anvil.increase_time(30)
         await scene.watch()
         assert kind not in scene.alarm.standing
-        scene.anvil.increase_time(1)
+        scene.anvil.increase_time(60)
         await scene.watch()
         assert trouble in scene.alarm.standing[kind]
         for node in refusing:
