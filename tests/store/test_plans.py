@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from openpay.app.follow import questions
+from openpay.app.records import BalanceRound
 from openpay.domain.payment import Status
 from tests.app.worlds import World
 from tests.domain.builders import START, make_deposit
@@ -76,6 +77,12 @@ async def test_no_block_looks_through_a_whole_table(world: World) -> None:
                 await watched.refresh(uow, at=at)
                 await uow.attempts.open_reports(56)
                 await uow.payments.ids_by_address(56, [bytes(20)])
+        async with world.store.read() as uow:
+            await uow.payments.vaults_awaiting_coin(56)
+            await uow.vault_looks.doubted(56)
+            for watched_until in (None, START):
+                place = BalanceRound(chain_id=56, watched_until=watched_until, seq=3, looked_at=START)
+                await uow.payments.vaults_after(place, 56, at=START, limit=5)
         await world.mine(2, deposits=[make_deposit(payment_id="pay_3")])
         await questions(world.store, 56, final_number=2)
         await world.mine(3, final=2, deposits=[make_deposit(5, payment_id="pay_4")])
