@@ -14,6 +14,7 @@ from itertools import pairwise
 import structlog
 
 from openpay.app import rescan
+from openpay.app.follow import BlockFacts
 from openpay.app.mending import Rescan
 from openpay.app.ports import Clock, Database
 from openpay.app.rescan import Part
@@ -95,14 +96,14 @@ class Rescans:
 
     async def _read(self, part: Part) -> None:
         request = part.rescan
-        blocks = await self._blocks(request.next, min(part.last, request.next + MOST_BLOCKS - 1))
-        agreement = await self._pool.second_host(blocks[-1].number, blocks[-1].hash)
+        facts = await self._facts(request.next, min(part.last, request.next + MOST_BLOCKS - 1))
+        newest = facts[-1].block
+        agreement = await self._pool.second_host(newest.number, newest.hash)
         if not agreement.confirmed:
-            raise ChainUnavailable(f"hosts do not agree on block {blocks[-1].number} ({agreement})")
-        if request.last_hash is not None and blocks[0].parent_hash != request.last_hash:
+            raise ChainUnavailable(f"hosts do not agree on block {newest.number} ({agreement})")
+        if request.last_hash is not None and facts[0].block.parent_hash != request.last_hash:
             await self._end(request, f"block {request.next - 1} is no longer the one that was read: the chain changed")
             return
-        facts = await self._finder.find_for_all(blocks)
         wall_now = self._wall.now()
         done = await rescan.commit_part(self._db, request, facts, wall_now=wall_now, tokens=self._chain.tokens)
         if done.changed:
@@ -115,24 +116,26 @@ class Rescans:
                 chain_id=self._chain.chain_id,
                 first=request.first,
                 last=request.last,
-                read_up_to=blocks[-1].number,
+                read_up_to=newest.number,
                 deposits=done.rescan.found_deposits,
                 logs=done.rescan.found_logs,
             )
 
-    async def _blocks(self, first: int, last: int) -> list[ProvenBlock]:
-        """The blocks from `first` on, linked, as far as there is time. Raises `ChainUnavailable`."""
+    async def _facts(self, first: int, last: int) -> list[BlockFacts]:
+        """What the blocks from `first` on hold, linked, as far as there is time. A block is let go once that is known:
+        whole, it takes megabytes. Raises `ChainUnavailable`."""
         began_at = self._monotonic()
-        blocks: list[ProvenBlock] = []
+        facts: list[BlockFacts] = []
         async with aclosing(self._backfill.blocks(first, last)) as reading:
             async for block in reading:
-                blocks.append(block if isinstance(block, ProvenBlock) else block.open())
+                whole = block if isinstance(block, ProvenBlock) else block.open()
+                facts += await self._finder.find_for_all([whole])
                 if self._monotonic() - began_at > PART_S:
                     break
-        for before, after in pairwise(blocks):
+        for before, after in pairwise(each.block for each in facts):
             if after.parent_hash != before.hash:
                 raise ChainUnavailable(f"block {after.number} does not follow block {before.number}: nodes disagree")
-        return blocks
+        return facts
 
     async def _end(self, request: Rescan, failure: str) -> None:
         _log.error("rescan ended early", chain_id=self._chain.chain_id, reason=failure)
