@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import aiohttp
@@ -12,9 +13,12 @@ from openpay.chain.errors import BadAnswer, Throttled, TimedOut, Unreachable
 from openpay.chain.transport import TransportKind
 
 READ_BUFFER_BYTES = 2**20
-KEEP_ALIVE_S = 60.0
-"""How long an idle connection is kept: a process that asks now and then need not connect each time."""
+KEEP_ALIVE_S = 30.0
+"""How long an idle connection is kept: less than servers and balancers commonly do, so that we let go of it first."""
 CONNECTIONS_PER_HOST = 32
+
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None)
+"""The exchange as a whole has one."""
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -39,36 +43,47 @@ class HttpTransport:
         self._url = url
         self._session = session
         self._name = name
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._timeout_s = timeout_s
         self._max_answer_bytes = max_answer_bytes
         self.connections = 0
 
     async def exchange(self, body: bytes, request_number: int) -> bytes:
         try:
-            async with self._session.post(
-                self._url,
-                data=body,
-                headers={"content-type": "application/json"},
-                timeout=self._timeout,
-                allow_redirects=False,
-                read_bufsize=READ_BUFFER_BYTES,
-                trace_request_ctx=self,
-            ) as response:
-                if response.status == 429:
-                    raise Throttled(self._name, retry_after_s=seconds(response.headers.get("Retry-After")))
-                received = await self._read(response)
-                if response.status != 200 and not received.lstrip().startswith((b"{", b"[")):
-                    # Some nodes send JSON-RPC errors with an HTTP error status; anything else is a proxy talking.
-                    fault = Unreachable if response.status >= 500 else BadAnswer
-                    raise fault(self._name, f"HTTP status {response.status}")
-                return received
+            async with asyncio.timeout(self._timeout_s):
+                before = self.connections
+                try:
+                    return await self._post(body)
+                except aiohttp.ServerDisconnectedError:
+                    if self.connections != before:
+                        raise
+                    # A kept connection that the node closed as we used it says nothing about the node.
+                    return await self._post(body)
         except TimeoutError as error:
-            raise TimedOut(self._name, f"no answer within {self._timeout.total} s") from error
+            raise TimedOut(self._name, f"no answer within {self._timeout_s} s") from error
         except aiohttp.ClientError as error:
             raise Unreachable(self._name, str(error) or type(error).__name__) from error
 
     async def close(self) -> None:
         """Nothing to do: the connections are the session's."""
+
+    async def _post(self, body: bytes) -> bytes:
+        async with self._session.post(
+            self._url,
+            data=body,
+            headers={"content-type": "application/json"},
+            timeout=_NO_TIMEOUT,
+            allow_redirects=False,
+            read_bufsize=READ_BUFFER_BYTES,
+            trace_request_ctx=self,
+        ) as response:
+            if response.status == 429:
+                raise Throttled(self._name, retry_after_s=seconds(response.headers.get("Retry-After")))
+            received = await self._read(response)
+            if response.status != 200 and not received.lstrip().startswith((b"{", b"[")):
+                # Some nodes send JSON-RPC errors with an HTTP error status; anything else is a proxy talking.
+                fault = Unreachable if response.status >= 500 else BadAnswer
+                raise fault(self._name, f"HTTP status {response.status}")
+            return received
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         chunks, size = [], 0

@@ -183,6 +183,43 @@ async def test_port_that_does_not_speak_http_is_a_fault(spoken: bytes) -> None:
             await Endpoint(f"http://127.0.0.1:{port}", session, timeout_s=2).call(NUMBER)
 
 
+@asynccontextmanager
+async def node_that_hangs_up(*, answers: int) -> AsyncIterator[tuple[str, list[int]]]:
+    """Its URL, and how many requests came on each connection. Each takes one more than it answers."""
+    requests: list[int] = []
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(0)
+        place = len(requests) - 1
+        for at in range(answers + 1):
+            head = await reader.readuntil(b"\r\n\r\n")
+            size = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            question = json.loads(await reader.readexactly(size))
+            requests[place] += 1
+            if at < answers:
+                body = json.dumps({"jsonrpc": "2.0", "id": question["id"], "result": "0x10"}).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        writer.close()
+
+    server = await asyncio.start_server(converse, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
+
+
+async def test_kept_connection_that_the_node_closes_as_it_is_used_is_no_fault() -> None:
+    async with node_that_hangs_up(answers=1) as (url, requests), open_session() as session:
+        endpoint = Endpoint(url, session)
+        assert [await endpoint.call(NUMBER) for _ in range(3)] == ["0x10"] * 3
+    assert requests == [2, 2, 1]
+
+
+async def test_node_that_closes_new_connections_without_an_answer_is_unreachable() -> None:
+    async with node_that_hangs_up(answers=0) as (url, requests), open_session() as session:
+        with pytest.raises(Unreachable):
+            await Endpoint(url, session).call(NUMBER)
+    assert requests == [1]
+
+
 async def test_connections_are_counted_when_they_are_made_and_not_when_they_are_used_again() -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         question = await request.json()
