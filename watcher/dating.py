@@ -12,6 +12,10 @@ from openpay.errors import ChainUnavailable
 from watcher.balances import Balances, Past, Place
 from watcher.inflows import VaultRecord, next_look, rises
 
+LOOK_BACK = 5_000
+"""Blocks before the newest that are looked at, besides those that are committed together: longer than a payment in the
+chain's own coin is open, 30 minutes. Most nodes keep the state of 128, and refuse the rest."""
+LOOK_BACK_FOR_ENDED = 128
 MOST_LOOKS = 64
 """At blocks, in one search: it holds up the commit."""
 LOOKS_FOR_ENDED = 16
@@ -46,9 +50,12 @@ class Search:
         """Payments whose balance in the newest block is sure."""
         return {payment_id for payment_id, seen in self._seen.items() if seen}
 
-    async def run(self, past: Past, *, newest: int, oldest: int) -> None:
-        """Look at the newest block, then at older ones down to `oldest`, until the money is dated."""
-        self._oldest = dict.fromkeys(self._vaults, oldest)
+    async def run(self, past: Past, *, first: int, newest: int) -> None:
+        """Look at the newest of the blocks that are committed together, of which `first` is the oldest; then at older
+        ones, until the money is dated."""
+        for payment_id, vault in self._vaults.items():
+            look_back = LOOK_BACK if vault.ended_at is None else LOOK_BACK_FOR_ENDED
+            self._oldest[payment_id] = max(0, min(first, newest - look_back))
         if self._vaults:
             await self._look(past, newest, self._vaults)
         for looks in range(1, MOST_LOOKS):

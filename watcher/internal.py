@@ -41,8 +41,6 @@ STEP_S = 10
 """Of block time, between two steps of the rounds: one request a host, whatever the number of vaults."""
 STATE_DEPTH = 100
 """Blocks below the head in which the rounds make steps. Nodes keep the state of 128."""
-LOOK_BACK = 128
-"""Blocks that are looked at to date money, besides those that are committed together."""
 MOST_AT_ONCE = 200
 """Vaults whose money is dated in one search. With more, the next block's search goes on."""
 UNREAD_S = 60
@@ -138,8 +136,7 @@ class InternalTransfers:
         ]
         search = Search([vaults[each] for each in shown[:MOST_AT_ONCE]], records, self._balances)
         past = Past(self._pool, [each.block for each in facts])
-        oldest = min(facts[0].block.number, newest.number - LOOK_BACK)
-        await search.run(past, newest=newest.number, oldest=max(0, oldest))
+        await search.run(past, first=facts[0].block.number, newest=newest.number)
         deposits = await self._deposits(search.arrivals(), records, past)
         unsure = set(shown[:MOST_AT_ONCE]) - search.sure
         self._tell(newest, wanted, f"not sure: {', '.join(sorted(unsure)[:3])}" if unsure else None)

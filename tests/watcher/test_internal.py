@@ -523,14 +523,15 @@ async def test_what_cannot_be_dated_before_the_deadline_is_late(scene: Scene) ->
         assert is_late(now, deposit)
 
 
-async def test_blocks_whose_balances_were_not_read_are_looked_at_later(scene: Scene) -> None:
+@pytest.mark.parametrize("blocks", [30, 400], ids=["within what every node keeps", "as only archives keep them"])
+async def test_blocks_whose_balances_were_not_read_are_looked_at_later(scene: Scene, blocks: int) -> None:
     payment = await scene.create("BNB")
     async with behind(scene, 1) as (node,):
         node.faults = [without("eth_call")]
         await scene.mine(5)
         forward(scene, payment, WEI)
         at = scene.anvil.block_number()
-        await scene.mine(30)
+        await scene.mine(blocks)
         node.faults = []
         scene.restart(pool=scene.pool)
         await scene.mine(1)
