@@ -27,6 +27,8 @@ class Does(Enum):
     REVERT = "revert"
     THROTTLE = "throttle"
     THROTTLE_ONCE = "throttle once"
+    HANG = "hang"
+    """For ever, not even to time out."""
 
 
 GOOD = {Does.ANSWER, Does.THROTTLE_ONCE}
@@ -60,6 +62,8 @@ class Scripted:
                 await asyncio.sleep(0)
                 if turn == 2 and not slow.done():
                     slow.set_result(None)
+            if self.does is Does.HANG:
+                await asyncio.Event().wait()
             return self._outcome()
         finally:
             self.field.running.remove(self.name)
@@ -83,7 +87,11 @@ class Scripted:
 
 
 scripts = st.lists(
-    st.tuples(st.sampled_from(Does), st.integers(min_value=0, max_value=8), st.booleans()), min_size=1, max_size=5
+    st.tuples(
+        st.sampled_from(sorted(set(Does) - {Does.HANG}, key=str)), st.integers(min_value=0, max_value=8), st.booleans()
+    ),
+    min_size=1,
+    max_size=5,
 )
 
 
@@ -100,7 +108,8 @@ def run(script: list[tuple[Does, int, bool]], *, hedges: int = 5) -> tuple[Outco
     async def ask() -> Outcome[str] | JsonRpcError:
         before = asyncio.all_tasks()
         try:
-            return await race(cast("list[Member]", members), cast("Any", None), budget)
+            async with asyncio.timeout(20):
+                return await race(cast("list[Member]", members), cast("Any", None), budget)
         except JsonRpcError as revert:
             return revert
         finally:
@@ -152,6 +161,14 @@ def test_slow_first_one_loses_to_a_good_answer_only(second: tuple[Does, int, boo
     assert outcome.won is not None
     assert outcome.won.answer == winner
     assert play.most_at_once == 2
+
+
+def test_slow_first_one_is_canceled_when_another_answers() -> None:
+    outcome, _ = run([(Does.HANG, 8, True), (Does.ANSWER, 0, True)])
+    assert isinstance(outcome, Outcome)
+    assert outcome.won is not None
+    assert outcome.won.answer == "1 answer"
+    assert outcome.faults == []
 
 
 def test_second_one_that_is_not_ready_is_not_asked_early() -> None:
