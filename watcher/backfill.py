@@ -25,6 +25,9 @@ ReadBlock = ProvenBlock | DigestedBlock
 HASHES_PER_REQUEST = 50
 READ_AHEAD_BYTES = 32 * 2**20
 """How much of blocks may be here, or on its way, before it is handed out."""
+MOST_AHEAD = 100
+"""Blocks that were fetched, or are being fetched, before they are handed out: while two transactions' worth of them
+waits, those that let go of their bodies take next to nothing."""
 _USUAL_BYTES = 2**20
 _REMEMBERED = 32
 """Blocks, of which the largest body tells what the next one may take."""
@@ -81,39 +84,55 @@ class Backfill:
         whose chain may change while this runs. Raises `ChainUnavailable`; close the iterator to stop the fetching.
         """
         ahead: deque[_Ahead] = deque()
+        started: asyncio.Queue[_Ahead | None] = asyncio.Queue()
+        moved = asyncio.Event()
+        filling = asyncio.create_task(self._fill(ahead, started, moved, first, last))
         handed_out, began_at = 0, self._clock()
+        try:
+            while (oldest := await started.get()) is not None:
+                yield await oldest.task
+                ahead.popleft()
+                moved.set()
+                handed_out += 1
+                if handed_out == self._flight.window:
+                    now = self._clock()
+                    self._adapt(handed_out / max(now - began_at, 1e-6))
+                    handed_out, began_at = 0, now
+            await filling
+        finally:
+            filling.cancel()
+            for each in ahead:
+                each.task.cancel()
+            await asyncio.gather(filling, *(each.task for each in ahead), return_exceptions=True)
+
+    async def _fill(
+        self, ahead: deque[_Ahead], started: asyncio.Queue[_Ahead | None], moved: asyncio.Event, first: int, last: int
+    ) -> None:
+        """Fetch on, also while whoever reads is busy with what there is: as long as there is room. None ends the queue,
+        whatever else does. `moved` is set when there may be room again."""
         try:
             async with aclosing(_hashes(self._pool, first, last)) as hashes:
                 async for block_hash in hashes:
                     while not self._has_room(ahead):
-                        yield await ahead[0].task
-                        ahead.popleft()
-                        handed_out += 1
-                        if handed_out == self._flight.window:
-                            now = self._clock()
-                            self._adapt(handed_out / max(now - began_at, 1e-6))
-                            handed_out, began_at = 0, now
-                    ahead.append(self._start(block_hash))
-            while ahead:
-                yield await ahead[0].task
-                ahead.popleft()
+                        moved.clear()
+                        await moved.wait()
+                    each = _Ahead()
+                    each.task = asyncio.create_task(self._fetch(block_hash, each))
+                    each.task.add_done_callback(lambda _: moved.set())
+                    ahead.append(each)
+                    started.put_nowait(each)
         finally:
-            for each in ahead:
-                each.task.cancel()
-            await asyncio.gather(*(each.task for each in ahead), return_exceptions=True)
+            started.put_nowait(None)
 
     def _has_room(self, ahead: deque[_Ahead]) -> bool:
-        """Whether one more may be fetched. With nothing on its way one always may, however large it turns out."""
+        """Whether one more may be fetched. With nothing ahead one always may, however large it turns out."""
         if not ahead:
             return True
+        if len(ahead) >= MOST_AHEAD or sum(not each.task.done() for each in ahead) >= self._flight.size:
+            return False
         expected = max(self._sizes) * (WHOLE_TIMES if self._provers is None else 1)
         taken = sum(expected if each.size is None else each.size for each in ahead)
-        return len(ahead) < self._flight.size and taken + expected <= self._budget_bytes
-
-    def _start(self, block_hash: bytes) -> _Ahead:
-        ahead = _Ahead()
-        ahead.task = asyncio.create_task(self._fetch(block_hash, ahead))
-        return ahead
+        return taken + expected <= self._budget_bytes
 
     async def _fetch(self, block_hash: bytes, ahead: _Ahead) -> ReadBlock:
         async def ask(endpoint: Endpoint) -> ReadBlock:

@@ -63,21 +63,23 @@ async def _race(url: str, directory: Path, blocks: int, rounds: int) -> dict[str
     empty = directory / "empty.db"
     await asyncio.to_thread(upgrade, f"sqlite:///{empty}")
     async with connect([url], chain_id=CHAIN_ID) as pool:
-        here, everywhere = (
-            CatchUp(CHAIN, pool, watched=()),
-            CatchUp(CHAIN, pool, watched=(), processes=processor_count()),
-        )
+        here, everywhere = _Bounded(pool), _Bounded(pool, processes=processor_count())
 
-        async def committed(catch_up: CatchUp, count: int) -> None:
+        async def committed(catch_up: _Bounded, count: int) -> None:
+            catch_up.last = count
             async with _follower(pool, empty, catch_up) as (follower, store):
                 while await _cursor(store) < count:
                     await follower.step()
 
-        async def read(catch_up: CatchUp, count: int) -> None:
-            await catch_up.begin_step(0, blocks + FAR_BEHIND + 1)
-            async with aclosing(catch_up.blocks(1, count)) as reading:
-                async for _ in reading:
-                    pass
+        async def read(catch_up: _Bounded, count: int) -> None:
+            first = 1
+            while first <= count:
+                await catch_up.begin_step(first - 1, blocks + FAR_BEHIND + 1)
+                last = catch_up.last_of_step(first, count)
+                async with aclosing(catch_up.blocks(first, last)) as reading:
+                    async for _ in reading:
+                        pass
+                first = last + 1
 
         try:
             return await race(
@@ -91,6 +93,18 @@ async def _race(url: str, directory: Path, blocks: int, rounds: int) -> dict[str
             )
         finally:
             await everywhere.close()
+
+
+class _Bounded(CatchUp):
+    """Reads no further than `last`."""
+
+    last = 0
+
+    def __init__(self, pool: Pool, *, processes: int = 0) -> None:
+        super().__init__(CHAIN, pool, watched=(), processes=processes)
+
+    def last_of_step(self, first: int, last: int) -> int:
+        return super().last_of_step(first, min(last, self.last) if self.last else last)
 
 
 @asynccontextmanager

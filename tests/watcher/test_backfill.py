@@ -22,7 +22,7 @@ from tests.faults.chain import MadeBlock
 from tests.faults.faults import Fault, Refusal, omit_log
 from tests.faults.node import SimulatedNode, serving_nodes
 from tests.faults.server import FaultyServer
-from watcher.backfill import WHOLE_TIMES, Backfill, ReadBlock
+from watcher.backfill import MOST_AHEAD, WHOLE_TIMES, Backfill, ReadBlock
 from watcher.flight import FIRST, Flight
 
 BLOCKS = made_blocks(120)
@@ -154,6 +154,30 @@ async def test_next_heights_are_asked_for_while_the_present_blocks_are_read(prov
         await anext(blocks)
         while server.counts()["eth_getBlockByNumber"] < 80:
             await asyncio.sleep(0.01)
+
+
+async def test_reading_goes_on_while_what_was_read_is_being_committed(provers: Provers) -> None:
+    async with (
+        pool_over(None) as (pool, (server,)),
+        aclosing(Backfill(pool, provers, watched=(), flight=Flight(size=2, rest=99)).blocks(1, 120)) as blocks,
+        asyncio.timeout(20),
+    ):
+        counts = bodies_in_flight(server)
+        assert (await anext(blocks)).number == 1
+        while server.counts()["eth_getBlockReceipts"] < MOST_AHEAD:
+            await asyncio.sleep(0.01)  # nothing is taken meanwhile
+        await asyncio.sleep(0.05)
+        assert server.counts()["eth_getBlockReceipts"] <= MOST_AHEAD + 1
+        assert max(counts) <= 2
+        assert [block.number async for block in blocks] == list(range(2, 121))
+
+
+async def test_blocks_below_a_height_that_no_node_has_are_handed_out_first(provers: Provers) -> None:
+    async with pool_over(None) as (pool, _), aclosing(Backfill(pool, provers).blocks(71, 200)) as blocks:
+        numbers = [(await anext(blocks)).number for _ in range(50)]
+        with pytest.raises(NoEndpointAnswered):
+            await anext(blocks)
+    assert numbers == list(range(71, 121))
 
 
 async def test_liar_is_found_by_a_process_named_and_asked_no_more(provers: Provers) -> None:
