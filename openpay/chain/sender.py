@@ -5,6 +5,8 @@ eth_keys finds libsecp256k1 (coincurve) by itself: 0.1 ms for each recovery, ins
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from eth_keys.datatypes import Signature
 from eth_keys.exceptions import BadSignature
 from eth_utils.exceptions import ValidationError
@@ -14,6 +16,7 @@ from openpay.chain.blocks import Transaction, read_quantity
 from openpay.domain.keccak import keccak
 
 
+@lru_cache(maxsize=4)  # an exchange's payout is one transaction with many transfers, each of which asks
 def recover_sender(transaction: Transaction) -> bytes | None:
     """Return the 20-byte address that signed a proven transaction (EIP-155, EIP-2718).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cache
 from typing import Any
 
@@ -29,10 +29,19 @@ DOUBTED_BLOCKS = 100
 """Longer than this a transaction that a reorg threw out does not wait for its next block."""
 
 
+_SOURCES = {source.value: source for source in Source}
+_DEPOSIT_VALUES = [field.name for field in fields(Deposit) if field.name not in ("payment_id", "source")]
+
+
 @cache
 def _of_payments(table: Table) -> Select[Any]:
     wanted = table.c.payment_id.in_(bindparam("payment_ids", expanding=True))
     return select(table).where(wanted).order_by(table.c.block_number)
+
+
+_DEPOSITS_OF = _of_payments(deposits).with_only_columns(
+    deposits.c.payment_id, deposits.c.source, *(deposits.c[name] for name in _DEPOSIT_VALUES)
+)
 
 
 _CURSOR = select(cursors).where(cursors.c.chain_id == bindparam("chain_id"))
@@ -72,7 +81,12 @@ class _OfBlocks(Repository):
 
 class SqlDeposits(_OfBlocks):
     async def add(self, deposits_: Sequence[Deposit]) -> None:
-        await self._insert_new(deposits, [asdict(d) | {"source": d.source.value} for d in deposits_])
+        rows = [
+            {name: getattr(each, name) for name in _DEPOSIT_VALUES}
+            | {"payment_id": each.payment_id, "source": each.source.value}
+            for each in deposits_
+        ]
+        await self._insert_all_new(deposits, rows)
 
     async def reduce(self, deposit: Deposit, units: int) -> None:
         place = and_(
@@ -88,9 +102,13 @@ class SqlDeposits(_OfBlocks):
 
     async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[Deposit]]:
         found: dict[str, list[Deposit]] = defaultdict(list)
-        for row in await self._of(deposits, payment_ids):
-            values = {name: value for name, value in row._mapping.items() if name != "seq"}
-            found[row.payment_id].append(Deposit(**values | {"source": Source(row.source)}))
+        if not payment_ids:
+            return found
+        rows = await self._connection.execute(_DEPOSITS_OF, {"payment_ids": list(payment_ids)})
+        for payment_id, source, *values in rows:
+            # Payments are judged again and again, some of them with hundreds of deposits: this is the part that counts.
+            named = dict(zip(_DEPOSIT_VALUES, values, strict=True))
+            found[payment_id].append(Deposit(payment_id=payment_id, source=_SOURCES[source], **named))
         return found
 
     async def remove_block(self, block_hash: bytes) -> list[str]:

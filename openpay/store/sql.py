@@ -40,6 +40,11 @@ class Repository:
             inserted += (await self._connection.execute(statement, row)).rowcount
         return inserted
 
+    async def _insert_all_new(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The same at once, for many rows, without counting."""
+        if rows:
+            await self._connection.execute(_insert_if_new(table, self._connection.dialect.name), rows)
+
     async def _newest_first(
         self,
         table: Table,
