@@ -94,6 +94,19 @@ class Watching:
             self._process.kill()
             self._process.wait()
 
+    def terminate(self) -> int:
+        """Ask it to stop, as a supervisor does (SIGTERM); its exit status."""
+        if self._process is None:
+            raise RuntimeError("it is not running")
+        self._process.terminate()
+        return self._process.wait(PATIENCE_S)
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise RuntimeError("it is not running")
+        return self._process.pid
+
     def cursor(self) -> int:
         """The number of the last block committed; 0 before the first."""
         with sqlite3.connect(f"file:{self._database}?mode=ro", uri=True) as connection:
