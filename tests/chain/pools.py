@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ class Alarms:
 
 @asynccontextmanager
 async def pool_of(
-    *nodes: FakeNode, clock: ManualClock | None = None, timeout_s: float = 2, **options: Any
+    *nodes: FakeNode, clock: Callable[[], float] | None = None, timeout_s: float = 2, **options: Any
 ) -> AsyncIterator[Pool]:
     """A pool of chain 56 over `nodes`, that nothing probes."""
     async with serve(*nodes) as urls, aiohttp.ClientSession() as session:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -62,6 +64,19 @@ async def test_second_endpoint_is_asked_when_the_first_is_slow_and_that_is_no_fa
         assert await pool.call(NUMBER) == "0x2"
         assert places(pool) == [Place.IN_SERVICE] * 2
         assert [state.faults for state in pool.states()] == [{}, {}]
+
+
+async def test_endpoint_that_was_given_up_for_another_is_known_to_be_slow() -> None:
+    first, second = node("0x1"), node("0x2")
+    async with pool_of(first, second, timeout_s=30, clock=time.monotonic) as pool:
+        await pool.call(NUMBER)
+        usual_s = pool.states()[0].latency_s
+        first.hang = True
+        await pool.call(NUMBER)
+        slow_s = pool.states()[0].latency_s
+        assert usual_s is not None
+        assert slow_s is not None
+        assert slow_s > usual_s
 
 
 async def test_slow_first_endpoint_still_wins_when_the_second_fails() -> None:
@@ -171,6 +186,25 @@ async def test_throttled_endpoint_is_slowed_down_and_stays_in_service() -> None:
         assert state.faults == {"Throttled": 1}
 
 
+async def test_each_refusal_after_an_answer_slows_down_further_and_those_without_one_do_not() -> None:
+    clock, only = ManualClock(), node("0x1")
+    async with pool_of(only, clock=clock) as pool:
+
+        async def rate_after(response: Any) -> float:
+            clock.now += 3
+            only.respond = response
+            with suppress(Throttled):
+                await pool.members[0].ask(lambda endpoint: endpoint.batch([NUMBER] * 100))
+            rate = pool.states()[0].calls_per_s
+            assert rate is not None
+            return rate
+
+        first = await rate_after(too_many())
+        assert await rate_after(too_many()) > first
+        answered = await rate_after(None)
+        assert await rate_after(too_many()) < answered
+
+
 async def test_limit_that_comes_as_a_json_rpc_error_slows_down_as_well() -> None:
     busy, other = node(ValueError({"code": -32005, "message": "limit exceeded"})), node("0x2")
     async with pool_of(busy, other) as pool:
@@ -276,6 +310,17 @@ async def test_probe_does_not_bring_back_another_chain() -> None:
         await probe(pool.members)
         assert places(pool) == [Place.LOW_TRUST, Place.IN_SERVICE]
         assert list(alarms.raised) == [(LIED, name_of(away))]
+
+
+async def test_probe_does_not_bring_back_another_chain_under_an_old_connection() -> None:
+    """A balancer sends the same connection to another node meanwhile."""
+    hung, other = node("0x1", eth_getBlockByNumber=some_header), node("0x2")
+    async with pool_of(hung, other) as pool:
+        await pool.call(NUMBER)
+        pool.blame(TimedOut(name_of(hung), "no answer"))
+        hung.results["eth_chainId"] = "0x61"
+        await probe(pool.members)
+        assert places(pool) == [Place.LOW_TRUST, Place.IN_SERVICE]
 
 
 async def test_endpoint_that_answers_nonsense_is_not_brought_back_by_a_probe() -> None:
