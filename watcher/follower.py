@@ -139,9 +139,15 @@ class Follower:
         try:
             return await self._read(record, heads, first, last)
         except NoEndpointAnswered as error:
-            if last == first or not error.is_missing:
+            if not error.is_missing:
                 raise
-            return record.tip.number >= first or await self._read(record, heads, first, first)
+            if record.tip.number >= first:
+                return True
+            if last > first:
+                return await self._advance(record, heads, first)
+            if heads.latest.number - first > FAR_BEHIND:
+                self._lookout.unfounded(heads, f"it names block {heads.latest.number}, and nobody has block {first}")
+            raise
 
     async def _read(self, record: Record, heads: Heads, first: int, last: int) -> bool:
         batch = self._catch_up.batch()
@@ -172,7 +178,7 @@ class Follower:
     async def _commit(self, blocks: Sequence[ReadBlock], heads: Heads) -> None:
         """Find what consecutive blocks mean, and store it in one transaction."""
         wall_now = self._wall.now()
-        facts = await self._finder.find(blocks, self._record, head=heads.latest.number, wall_now=wall_now)
+        facts = await self._finder.find(blocks, self._record, head=heads.sure, wall_now=wall_now)
         final_number = await self._final_number(blocks, heads)
         answers = await self._ask_escrow(final_number, heads)
         began_at = time.perf_counter()

@@ -32,12 +32,13 @@ class Heads:
     """What is newest. `finalized` is None where the chain has no such tag, and never above `latest`.
 
     `of_all`: every host was asked, and none that answered has a higher one; `host` is the one that has it then, where
-    that is known.
+    that is known. `sure`: the height that a second host has too, as of when all were last asked; one may name any.
     """
 
     latest: Link
     finalized: int | None
     of_all: bool
+    sure: int
     host: str | None = None
 
 
@@ -53,6 +54,8 @@ class Lookout:
         self._asked_all_at = float("-inf")
         self._left_out: dict[str, float] = {}
         """Hosts whose heads are not followed, and until when."""
+        self._second: int | None = None
+        """The second highest head when all were last asked; None where no second one answered."""
 
     async def look(self) -> Heads:
         """The newest head. Raises `ChainUnavailable`."""
@@ -68,7 +71,8 @@ class Lookout:
         self._seen = latest.hash
         # Nothing above the head is final, whatever a node that is not asked in one moment, or lies, says of it.
         finalized = None if newest.finalized is None else min(newest.finalized, latest.number)
-        return Heads(latest=latest, finalized=finalized, of_all=of_all, host=host)
+        sure = latest.number if self._second is None else min(latest.number, self._second)
+        return Heads(latest=latest, finalized=finalized, of_all=of_all, sure=sure, host=host)
 
     def doubt(self) -> None:
         """Ask all hosts next time: what one says does not fit what was read."""
@@ -80,14 +84,21 @@ class Lookout:
         self._pool.blame(BadAnswer(host, reason))
         self.doubt()
 
+    def unfounded(self, heads: Heads, reason: str) -> None:
+        """Nobody has the blocks below this head: if a host is alone with it, it is left out, else all are asked."""
+        if heads.host is not None and heads.sure < heads.latest.number:
+            self.leave_out(heads.host, reason)
+        self.doubt()
+
     async def _ask_all(self) -> tuple[NewestHeads, str | None]:
         self._asked_all_at = self._clock()
         by_host = await headers.newest_heads_of_hosts(self._pool, has_finalized_tag=self._has_tag)
         if not by_host:
             return await headers.newest_heads(self._pool, has_finalized_tag=self._has_tag), None
         heights = {host: read_quantity(heads.latest.number) for host, heads in by_host.items()}
-        self._pool.note_heights(heights)
+        self._second = sorted(heights.values())[-2] if len(heights) > 1 else None
         followed = [host for host in heights if self._left_out.get(host, float("-inf")) <= self._asked_all_at]
+        self._pool.note_heights({host: heights[host] for host in followed})
         highest = max(followed or heights, key=lambda host: heights[host])
         return by_host[highest], highest
 

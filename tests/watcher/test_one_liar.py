@@ -1,0 +1,63 @@
+"""One host of two that invents heads, times and tags to delay what it cannot forge."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from openpay.domain.payment import Status
+from openpay.errors import ChainUnavailable
+from tests.watcher.code import forward
+from tests.watcher.scene import Scene, due
+from tests.watcher.test_internal import balances, ended, step
+from tests.watcher.test_inventions import child, serving
+from tests.watcher.test_nodes import behind
+
+FAR_FUTURE = hex(2**33)
+
+
+def without_money(method: str, params: list[Any], result: Any) -> Any:
+    """No vault holds anything."""
+    if method == "eth_call" and "to" not in params[0]:
+        return balances(*[0] * ((len(result) - 2) // 64 - 2))
+    return result
+
+
+async def test_block_of_the_far_future_does_not_end_the_rounds_over_balances(scene: Scene) -> None:
+    async with behind(scene, 2) as (liar, _):
+        payment = await ended(scene)
+        liar.lie = serving(child(scene.anvil.block(), timestamp=FAR_FUTURE))
+        await scene.watch()
+        assert (await scene.cursor()).time == int(FAR_FUTURE, 16)
+        liar.lie = None
+        await scene.mine(3)
+        forward(scene, payment, due(payment, "BNB")[0])
+        await step(scene)
+        await step(scene)
+        assert len(await scene.deposits(payment)) == 1
+
+
+async def test_host_that_names_a_head_nobody_has_cannot_hide_money_behind_it(scene: Scene) -> None:
+    """Far behind the head nobody is asked for state. How far we are behind is not for one host to say."""
+    async with behind(scene, 2) as (liar, _):
+        payment = await scene.create("BNB")
+        heads = serving(child(scene.anvil.block(), number=hex(2**50)))
+        liar.lie = lambda method, params, result: without_money(method, params, heads(method, params, result))
+        forward(scene, payment, due(payment, "BNB")[0])
+        for _ in range(5):
+            scene.anvil.increase_time(11)
+            with suppress(ChainUnavailable):
+                await scene.watch()
+        assert (await scene.cursor()).number == scene.anvil.block_number()
+        assert await scene.status(payment) is Status.CONFIRMING
+
+
+async def test_host_that_names_a_head_nobody_has_is_not_followed_for_a_while(scene: Scene) -> None:
+    async with behind(scene, 2) as (liar, _):
+        liar.lie = serving(child(scene.anvil.block(), number=hex(2**50)))
+        for _ in range(2):
+            with suppress(ChainUnavailable):
+                await scene.watch()
+        for _ in range(5):
+            await scene.mine(1)  # without a fault
+            assert (await scene.cursor()).seen_head == scene.anvil.block_number()
