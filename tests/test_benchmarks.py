@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.benchmarks import catching, reading, stages
+from scripts.benchmarks import catching, reading, stages, watcher
 from scripts.benchmarks.catching import Committed
 from scripts.benchmarks.figures import Figure
+from scripts.benchmarks.page import fill
 from scripts.benchmarks.watched import Point
 from watcher import catch_up
 
@@ -58,3 +59,20 @@ def test_rates_of_a_plot_add_up_to_the_blocks_that_were_read() -> None:
     ]
     times, rates = rates_over_time(notes)
     assert sum(rates[:-1]) * (times[1] - times[0]) == pytest.approx(80)
+
+
+def test_page_has_a_place_for_every_part_and_keeps_all_else(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    original = (Path(__file__).parents[1] / "docs" / "performance.md").read_text()
+    page.write_text(original)
+    figure = Figure(name="proven / floor", value=0.5678, unit="×", aim=0.6)
+    fill(page, {name: [figure] for name in watcher.PARTS})
+    filled = page.read_text()
+    assert filled.count("| proven / floor | 0.57 × | ≥ 0.6 |") == len(watcher.PARTS)
+    fill(page, {name: [figure] for name in watcher.PARTS})
+    assert page.read_text() == filled
+    assert [line for line in filled.splitlines() if line.startswith("#")] == [
+        line for line in original.splitlines() if line.startswith("#")
+    ]
+    with pytest.raises(LookupError):
+        fill(page, {"nonsense": [figure]})

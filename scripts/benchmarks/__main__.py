@@ -1,4 +1,4 @@
-"""Runs one benchmark by name and prints its figures: `python -m scripts.benchmarks NAME [--json] [--plots DIR]`."""
+"""Runs one benchmark by name and prints its figures: `python -m scripts.benchmarks NAME [--json] [--docs DIR]`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import structlog
 
 from scripts.benchmarks.figures import Figure
 
-NOT_BENCHMARKS = {"__init__", "__main__", "figures", "plots", "samples"}
+NOT_BENCHMARKS = {"__init__", "__main__", "figures", "page", "plots", "samples"}
 
 
 def main() -> int:
@@ -25,18 +25,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=f"Benchmarks: {', '.join(names)}.")
     parser.add_argument("name", choices=names)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the plots of the documentation there, too")
+    parser.add_argument("--docs", type=Path, metavar="DIR", help="put the figures and their plots into the pages there")
     arguments = parser.parse_args()
     benchmark = importlib.import_module(f"scripts.benchmarks.{arguments.name}")
-    if arguments.plots is not None and not hasattr(benchmark, "plot"):
-        parser.error(f"{arguments.name} has no plots")
+    if arguments.docs is not None and not hasattr(benchmark, "document"):
+        parser.error(f"{arguments.name} has no place in the documentation")
     # What the measured parts have to say would stand between the figures.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    figures: list[Figure] = benchmark.run()
+    figures: list[Figure] = benchmark.run() if arguments.docs is None else benchmark.document(arguments.docs)
     print(_json(arguments.name, figures) if arguments.json else _table(figures))
-    if arguments.plots is not None:
-        for path in benchmark.plot(arguments.plots):
-            print(f"drawn: {path}", file=sys.stderr)
     return 1 if any(figure.limit is not None and not figure.met for figure in figures) else 0
 
 
