@@ -16,8 +16,6 @@ from typing import Any
 import aiohttp
 import msgspec
 import sha3
-from web3 import HTTPProvider, Web3
-from web3.middleware import ExtraDataToPOAMiddleware
 
 from openpay.chain import proofs, trie
 from openpay.chain.blocks import Block, Receipt, read_bytes
@@ -29,6 +27,7 @@ from openpay.chain.provers import Provers, processor_count
 from openpay.domain.keccak import keccak
 from scripts.benchmarks.figures import Contender, Figure, Speeds, median_ratio, race
 from scripts.benchmarks.samples import CHAIN, CHAIN_ID, ServedBlock, make_chain, serving
+from scripts.benchmarks.web3_py import ExtraDataToPOAMiddleware, HTTPProvider, Web3
 from watcher.backfill import Backfill
 from watcher.flight import FIRST
 from watcher.matching import Matcher
