@@ -58,18 +58,32 @@ class Vouching:
     ) -> int | None:
         """The newest block that is final with `head` as the tip of the linked chain; None for no news.
 
-        `finalized` is the height of the chain's tag, which may stand still or go back; `known` the newest that is final
-        already, and stays so. `hash_at` gives the hashes of the linked chain.
+        `finalized` is the height of the chain's tag as one host says, which may stand still or go back; `known` the
+        newest that is final already, and stays so. `hash_at` gives the hashes of the linked chain.
         """
         self._below_finality.show(None)
-        candidate = final_candidate(self._chain, head=head, finalized=finalized)
-        self._tell_stall(candidate, head=head, finalized=finalized)
+        # By depth alone at first, which is nearly always the answer: a tag that one host names decides nothing.
+        candidate = Candidate(number=head - self._chain.confirmations + 1, stalled=False)
+        final, agreement = await self._ask(candidate, head=head, known=known, hash_at=hash_at)
+        tag = finalized
+        if agreement is not None and agreement.final_for_two is not None:
+            tag = agreement.final_for_two
+        tagged = final_candidate(self._chain, head=head, finalized=tag)
+        self._tell_stall(tagged, head=head, finalized=tag)
+        if final is None and tagged.number < candidate.number and not (agreement and agreement.contradicted):
+            final, _ = await self._ask(tagged, head=head, known=known, hash_at=hash_at)
+        return final
+
+    async def _ask(
+        self, candidate: Candidate, *, head: int, known: int | None, hash_at: Callable[[int], bytes | None]
+    ) -> tuple[int | None, Agreement | None]:
+        """What hosts make of a candidate, and what they said, where there is a block to ask about."""
         block_hash = hash_at(candidate.number)
         if block_hash is None or candidate.number == known:
-            return None
+            return None, None
         agreement = await self._pool.second_host(candidate.number, block_hash)
         self._tell_agreement(candidate.number, agreement)
-        return vouched_number(self._chain, candidate, agreement, head=head)
+        return vouched_number(self._chain, candidate, agreement, head=head), agreement
 
     async def outvoted(self, deep: TooDeep, *, host: str | None) -> frozenset[str]:
         """The hosts that do not have the block that is on record as final, and `host`, whose branch lacks it.

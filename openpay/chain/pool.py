@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -53,9 +53,17 @@ class HostWord(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """What every host says about one block. `words` maps host:port to its word."""
+    """What every host says about one block. `words` maps host:port to its word, `finalized` to the height that its own
+    tag names, for those that were asked and have one."""
 
     words: dict[str, HostWord]
+    finalized: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def final_for_two(self) -> int | None:
+        """The height that two hosts call final at least, or the one that is configured; None while too few say."""
+        needed = min(2, len(self.words))
+        return sorted(self.finalized.values())[-needed] if len(self.finalized) >= needed else None
 
     @property
     def confirmed(self) -> bool:
@@ -227,9 +235,11 @@ class Pool:
 
         A host's word counts at or below what it calls finalized, or, while that stands still, at great depth.
         """
-        words = await self.ask_hosts(lambda endpoint: self._word(endpoint, number, block_hash))
+        said = await self.ask_hosts(lambda endpoint: self._word(endpoint, number, block_hash))
+        words = {host: word if isinstance(word, tuple) else (HostWord.SILENT, None) for host, word in said.items()}
         return Agreement(
-            words={host: word if isinstance(word, HostWord) else HostWord.SILENT for host, word in words.items()}
+            words={host: word for host, (word, _) in words.items()},
+            finalized={host: finalized for host, (_, finalized) in words.items() if finalized is not None},
         )
 
     def note_heights(self, heights: Mapping[str, int]) -> None:
@@ -264,17 +274,20 @@ class Pool:
     async def _newest(self) -> int:
         return read_quantity(await self.call(reads.newest_height()))
 
-    async def _word(self, endpoint: Endpoint, number: int, block_hash: bytes) -> HostWord:
+    async def _word(self, endpoint: Endpoint, number: int, block_hash: bytes) -> tuple[HostWord, int | None]:
+        """What a host says of a block, and what it calls final."""
         tags: list[reads.Tag] = ["latest", "finalized"] if self._has_finalized_tag else []
         try:
             header, *tagged = await endpoint.batch([reads.header(number), *(reads.header(tag) for tag in tags)])
         except Missing:
-            return HostWord.NOT_YET
-        if tagged:
-            latest, finalized = (read_quantity(each.number) for each in tagged)
-            if number > max(finalized, latest - self._stalled_finality_confirmations + 1):
-                return HostWord.NOT_YET
-        return HostWord.AGREES if read_bytes(header.hash) == block_hash else HostWord.DISAGREES
+            return HostWord.NOT_YET, None
+        word = HostWord.AGREES if read_bytes(header.hash) == block_hash else HostWord.DISAGREES
+        if not tagged:
+            return word, None
+        latest, finalized = (read_quantity(each.number) for each in tagged)
+        if number > max(finalized, latest - self._stalled_finality_confirmations + 1):
+            word = HostWord.NOT_YET
+        return word, finalized
 
     def _in_order(self) -> list[Member]:
         return sorted(self._members, key=lambda member: member.rank)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import pytest
+
 from openpay.domain.payment import Status
 from openpay.errors import ChainUnavailable
+from tests.faults.proxy import Lie
 from tests.watcher.code import forward
 from tests.watcher.scene import Scene, due
 from tests.watcher.test_internal import balances, ended, step
 from tests.watcher.test_inventions import child, serving
-from tests.watcher.test_nodes import behind
+from tests.watcher.test_nodes import behind, paid_up
 
 FAR_FUTURE = hex(2**33)
 
@@ -61,3 +64,39 @@ async def test_host_that_names_a_head_nobody_has_is_not_followed_for_a_while(sce
         for _ in range(5):
             await scene.mine(1)  # without a fault
             assert (await scene.cursor()).seen_head == scene.anvil.block_number()
+
+
+def final_at(scene: Scene, depth: int) -> Lie:
+    """A node that calls final what lies so deep."""
+
+    def lie(method: str, params: list[Any], result: Any) -> Any:
+        return scene.anvil.block(max(0, scene.anvil.block_number() - depth)) if params[:1] == ["finalized"] else result
+
+    return lie
+
+
+@pytest.mark.parametrize("depth", [0, 19])
+async def test_host_whose_finalized_block_is_ahead_of_the_other_s_keeps_nothing_from_being_final(
+    scene: Scene, depth: int
+) -> None:
+    """Where the tag lags further than the confirmations, which it does on some chains, and on others at times."""
+    async with behind(scene, 2) as hosts:
+        payment = await paid_up(scene)
+        hosts[0].lie, hosts[1].lie = final_at(scene, depth), final_at(scene, 20)
+        for _ in range(19):
+            await scene.mine(1)
+        assert await scene.status(payment) is Status.CONFIRMING
+        for _ in range(2):
+            await scene.mine(1)
+        assert await scene.status(payment) is Status.PAID
+
+
+async def test_host_whose_finalized_block_stands_still_keeps_nothing_from_being_final_for_two_others(
+    scene: Scene,
+) -> None:
+    async with behind(scene, 3) as (liar, *_):
+        payment = await paid_up(scene)
+        liar.lie = final_at(scene, 2**50)
+        for _ in range(11):
+            await scene.mine(1)
+        assert await scene.status(payment) is Status.PAID
