@@ -173,7 +173,10 @@ class _Process:
         except (OSError, ValueError) as error:
             raise _Gone(str(error)) from error
         answer = await self._answer()
-        return msgspec.msgpack.decode(answer, type=Digest) if answer else None
+        try:
+            return msgspec.msgpack.decode(answer, type=Digest) if answer else None
+        except msgspec.DecodeError as error:
+            raise _Gone(f"it answers nonsense: {error}") from error
 
     async def _answer(self) -> bytes:
         try:

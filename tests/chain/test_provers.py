@@ -70,6 +70,18 @@ async def test_process_that_never_becomes_ready_is_done_without(monkeypatch: pyt
         assert await provers.digest(body_of(block), block.hash) is not None
 
 
+async def test_process_that_answers_nonsense_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nonsense = tmp_path / "nonsense"
+    nonsense.write_text("#!/bin/sh\nprintf '\\000\\000\\000\\000\\000\\000\\000\\001x'\nexec sleep 60\n")
+    nonsense.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(nonsense))
+    (block,) = made_blocks(1)
+    async with started(1) as provers:
+        assert len(provers.pids) == 1
+        assert await provers.digest(body_of(block), block.hash) is not None
+        assert provers.pids == []
+
+
 async def test_body_of_another_block_or_of_none_has_no_digest() -> None:
     one, other = made_blocks(2)
     whole = body_of(one)
