@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
+from typing import Any, TypeVar
 
 import structlog
 
@@ -36,6 +37,9 @@ from watcher.metrics import ChainMetrics, uncounted
 from watcher.record import Record
 from watcher.unproven import Unproven
 from watcher.vouching import Vouching
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 _log = structlog.get_logger(__name__)
 
@@ -178,9 +182,11 @@ class Follower:
     async def _commit(self, blocks: Sequence[ReadBlock], heads: Heads) -> None:
         """Find what consecutive blocks mean, and store it in one transaction."""
         wall_now = self._wall.now()
-        facts = await self._finder.find(blocks, self._record, head=heads.sure, wall_now=wall_now)
-        final_number = await self._final_number(blocks, heads)
-        answers = await self._ask_escrow(final_number, heads)
+        # Neither needs the other, and both wait for nodes: for balances, and for the hosts and the escrow.
+        facts, (final_number, answers) = await both(
+            self._finder.find(blocks, self._record, head=heads.sure, wall_now=wall_now),
+            self._verdicts(blocks, heads),
+        )
         began_at = time.perf_counter()
         committed = await follow.commit_blocks(
             self._db,
@@ -203,6 +209,11 @@ class Follower:
         self._tell(committed, facts)
         self._unproven.committed(blocks)
         self._catch_up.committed(blocks[-1].number, heads.latest.number)
+
+    async def _verdicts(self, blocks: Sequence[ReadBlock], heads: Heads) -> tuple[int | None, dict[str, EscrowAnswer]]:
+        """What is final once `blocks` are linked, and what the escrow says of the payments that this concerns."""
+        final_number = await self._final_number(blocks, heads)
+        return final_number, await self._ask_escrow(final_number, heads)
 
     async def _final_number(self, blocks: Sequence[ReadBlock], heads: Heads) -> int | None:
         """The newest block that is final once `blocks` are linked, vouched for by the hosts; None for no news."""
@@ -313,3 +324,15 @@ class Follower:
 
 def _link_of(block: ReadBlock) -> Link:
     return Link(number=block.number, hash=block.hash, parent_hash=block.parent_hash)
+
+
+async def both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """What two things come to that are done at the same time. When one fails, the other is given up."""
+    tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
+    try:
+        one, other = await asyncio.gather(*tasks)
+        return one, other
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

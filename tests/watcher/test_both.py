@@ -1,0 +1,66 @@
+"""Two questions at once: the slower one is waited for, and a failure of one ends the other."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from watcher.follower import both
+
+
+class Broken(Exception):
+    pass
+
+
+async def give(value: int, *, after: asyncio.Event | None = None) -> int:
+    if after is not None:
+        await after.wait()
+    return value
+
+
+async def test_neither_waits_for_the_other_to_begin() -> None:
+    first_began, second_began = asyncio.Event(), asyncio.Event()
+
+    async def first() -> str:
+        first_began.set()
+        await second_began.wait()
+        return "first"
+
+    async def second() -> str:
+        second_began.set()
+        await first_began.wait()
+        return "second"
+
+    assert await asyncio.wait_for(both(first(), second()), 5) == ("first", "second")
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_failure_of_one_ends_the_other(which: int) -> None:
+    ended = asyncio.Event()
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def fail() -> None:
+        raise Broken
+
+    work = [wait(), wait()]
+    work[which].close()
+    work[which] = fail()
+    with pytest.raises(Broken):
+        await asyncio.wait_for(both(*work), 5)
+    assert ended.is_set()
+
+
+async def test_being_stopped_ends_both() -> None:
+    waiting = asyncio.create_task(both(give(1, after=asyncio.Event()), give(2, after=asyncio.Event())))
+    await asyncio.sleep(0)
+    before = asyncio.all_tasks()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not [task for task in before - {asyncio.current_task()} if not task.done()]
