@@ -26,7 +26,9 @@ def test_reading_is_measured_against_web3_and_the_floor() -> None:
 
 def test_catching_up_is_measured_with_commits_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catch_up, "LONG_GAP", 0)  # with processes, short as it is
-    check(catching.run(blocks=4, rounds=1), {"with commits / without", "with commits / without, every core"})
+    monkeypatch.setattr(catch_up, "LONGEST_STEP", 3)
+    monkeypatch.setattr(catch_up, "LEAST_STEP", 3)
+    check(catching.run(blocks=6, rounds=1), {"with commits / without", "with commits / without, every core"})
 
 
 def test_catching_up_over_time_is_drawn(tmp_path: Path) -> None:

@@ -112,7 +112,8 @@ class CatchUp:
             self._progress = Progress.begin(tip, now)
             keep_freed_memory()
             _log.info("catching up", chain_id=self._chain.chain_id, block=tip, blocks_left=head - tip)
-        if head - tip > LONG_GAP:
+        if head - tip > LONG_GAP and self._rate is not None:
+            # Not in the first step: a watcher that was just started has better things to do than to start others.
             await self._provers.start(self._processes)
         elif head - tip <= FAR_BEHIND:
             await self._provers.close()
