@@ -79,6 +79,7 @@ class _Moment:
     """The newest final block at the moment when the database was read. `block` names it for the chain."""
 
     number: int
+    time: int
     block: bytes | int
 
 
@@ -114,10 +115,14 @@ async def reconcile(
 
 async def _moment(uow: UnitOfWork, chain: Chain) -> _Moment:
     cursor = await uow.chain.cursor(chain.chain_id)
-    if cursor is None or cursor.final_number is None:
+    if cursor is None or cursor.final_number is None or cursor.final_time is None:
         raise ConfigurationError(f"the watcher has not read a final block of chain {chain.chain_id} yet: let it run")
     block = await uow.chain.block(chain.chain_id, cursor.final_number)
-    return _Moment(number=cursor.final_number, block=cursor.final_number if block is None else block.hash)
+    return _Moment(
+        number=cursor.final_number,
+        time=cursor.final_time,
+        block=cursor.final_number if block is None else block.hash,
+    )
 
 
 def entries_of(deposits: Sequence[Deposit], logs: Sequence[EscrowLog], final_number: int) -> tuple[Entry, ...]:
@@ -155,7 +160,7 @@ async def _compare_vaults(
         wrong = [*compare_payment(payment, of_payment), *compare_state(payment, of_payment, states[payment.id])]
         result.differences += wrong
         # Where the payment itself disagrees, money too much is more likely ours than a stranger's.
-        unseen = () if wrong else unseen_in_vault(payment, native)
+        unseen = () if wrong else unseen_in_vault(payment, books, native=native, at=moment.time)
         result.add(compare_units(payment.id, "vault", payment.address, books, found, unseen=unseen))
         for symbol, total in result.totals.items():
             total.in_vaults += found[symbol]

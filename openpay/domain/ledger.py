@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from openpay.domain.custody import EscrowState
-from openpay.domain.payment import ENDED, Payment, SettlementStatus, Status
+from openpay.domain.payment import Payment, SettlementStatus, Status
 from openpay.domain.vaults import vault_address
 
 OUT_OF_VAULT = frozenset({"Settled", "Swept", "Refunded", "Rescued"})
@@ -92,13 +92,15 @@ def compare_units(
     return unequal
 
 
-def unseen_in_vault(payment: Payment, native: Iterable[str]) -> tuple[str, ...]:
-    """The tokens that may reach a payment's vault without a deposit in the books.
+def unseen_in_vault(payment: Payment, tokens: Iterable[str], *, native: Iterable[str], at: int) -> tuple[str, ...]:
+    """The tokens, of `tokens`, that may be in a payment's vault at block time `at` without a deposit in the books.
 
-    Transfers of tokens are read for every vault for ever, so a token too much is a deposit that was missed. BNB that
-    a contract sends leaves no log; after a payment's end it is looked for in rounds, for a while.
+    While an address is watched every transfer to it is read, so a token too much is a deposit that was missed. BNB
+    that a contract sends leaves no log; after a payment's end it is looked for in rounds. `native` are the coins.
     """
-    return tuple(native) if payment.status in ENDED else ()
+    if payment.watched_until is None:
+        return ()
+    return tuple(tokens if payment.watched_until < at else native)
 
 
 def compare_state(payment: Payment, entries: Iterable[Entry], state: EscrowState) -> list[Difference]:
