@@ -25,6 +25,9 @@ from openpay.domain.payment import (
 
 RETRACTION_GRACE_S = 300
 """After a reorg took a payment's transfer away the customer has at least this long."""
+LONGEST_UNSURE_S = 86_400
+"""No block is taken to be later than the newest final one by more. One that claims it may be a single node's invention,
+and what follows from it would outlast it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,12 @@ class Head:
 
     def is_final(self, block_number: int) -> bool:
         return self.final_number is not None and block_number <= self.final_number
+
+    def believable(self, time: int) -> int:
+        """The time that a block above the final one names, within what is possible."""
+        if self.final_time is None:
+            return time
+        return min(max(time, self.final_time), self.final_time + LONGEST_UNSURE_S)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +188,7 @@ def _step_waiting(payment: Payment, evidence: Evidence, head: Head) -> tuple[Pay
     completion = _completion(payment, evidence)
     if completion is not None:
         trigger = Trigger.REVERT_REPORTED if completion.reverted else Trigger.SUFFICIENT_DEPOSIT
-        moved = payment.moved(trigger, completion=completion, confirming_since=head.time)
+        moved = payment.moved(trigger, completion=completion, confirming_since=head.believable(head.time))
         return moved, Draft(type=EventType.CONFIRMING)
     # Before the partial deposit is looked at: a deadline that has passed finally leaves nothing to wait for.
     if head.final_time is not None and head.final_time > payment.deadline:
@@ -192,13 +201,16 @@ def _step_waiting(payment: Payment, evidence: Evidence, head: Head) -> tuple[Pay
 def _step_confirming(payment: Payment, evidence: Evidence, head: Head) -> tuple[Payment, Draft] | None:
     completion = _completion(payment, evidence)
     if completion is None or (completion.reverted and not _is_reverted(payment)):
-        since = head.tip_time if payment.confirming_since is None else payment.confirming_since
+        now = head.believable(head.tip_time)
+        since = now if payment.confirming_since is None else payment.confirming_since
+        # What the customer gets back is the time since it became confirming: never more than there was at first.
+        left = min(payment.deadline - since, payment.expires_at - payment.created_at)
         moved = payment.moved(
             Trigger.RETRACTED,
             completion=None,
             confirming_since=None,
-            retracted_at=payment.retracted_at if _is_reverted(payment) else head.tip_time,
-            deadline=max(payment.deadline + max(0, head.tip_time - since), head.tip_time + RETRACTION_GRACE_S),
+            retracted_at=payment.retracted_at if _is_reverted(payment) else now,
+            deadline=max(payment.deadline, now + left, now + RETRACTION_GRACE_S),
         )
         return moved, Draft(type=EventType.PENDING)
     if completion != payment.completion:
@@ -207,7 +219,7 @@ def _step_confirming(payment: Payment, evidence: Evidence, head: Head) -> tuple[
     if not head.is_final(completion.block_number):
         return None
     if completion.reverted:
-        moved = payment.moved(Trigger.REVERT_FINAL, ended_at=head.time, failure="reverted")
+        moved = payment.moved(Trigger.REVERT_FINAL, ended_at=head.believable(head.time), failure="reverted")
         return moved, Draft(type=EventType.FAILED)
     match _escrow_answer(evidence, head):
         case Accepted():
@@ -220,7 +232,8 @@ def _step_confirming(payment: Payment, evidence: Evidence, head: Head) -> tuple[
             )
             return moved, Draft(type=EventType.COMPLETED)
         case Refused(error=error):
-            return payment.moved(Trigger.REFUSED, ended_at=head.time, failure=error), Draft(type=EventType.FAILED)
+            moved = payment.moved(Trigger.REFUSED, ended_at=head.believable(head.time), failure=error)
+            return moved, Draft(type=EventType.FAILED)
         case None:
             return None
 
@@ -230,8 +243,8 @@ def _made_final_by(payment: Payment, completion: Completion, head: Head) -> tupl
     the one that completed its confirmations."""
     number = completion.block_number + payment.required_confirmations - 1
     if number < head.number and number in head.times:
-        return number, head.times[number]
-    return head.number, head.time
+        return number, min(head.times[number], head.believable(head.time))
+    return head.number, head.believable(head.time)
 
 
 def _is_reverted(payment: Payment) -> bool:

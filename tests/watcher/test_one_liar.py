@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from openpay.domain.assessment import LONGEST_UNSURE_S
 from openpay.domain.payment import Status
 from openpay.errors import ChainUnavailable
 from tests.faults.proxy import Lie
@@ -100,3 +101,37 @@ async def test_host_whose_finalized_block_stands_still_keeps_nothing_from_being_
         for _ in range(11):
             await scene.mine(1)
         assert await scene.status(payment) is Status.PAID
+
+
+async def test_times_of_blocks_that_are_taken_back_keep_no_payment_open_for_ever(scene: Scene) -> None:
+    async with behind(scene, 2) as (liar, _):
+        below = scene.anvil.block()
+        payment = await paid_up(scene)
+        for length in range(4, 10):
+            liar.lie = serving(child(scene.anvil.block(), timestamp=FAR_FUTURE))
+            await scene.watch()
+            branch = [below]
+            for _ in range(length):
+                branch.append(child(branch[-1], timestamp="0x0"))
+            liar.lie = serving(*branch[1:])
+            scene.restart(pool=scene.pool)  # which looks at all hosts at first
+            await scene.watch()
+            assert await scene.status(payment) is Status.PENDING
+            liar.lie = None
+            scene.anvil.mine(1)
+            scene.restart(pool=scene.pool)
+            await scene.watch()
+        assert await scene.status(payment) is Status.CONFIRMING
+        longest = LONGEST_UNSURE_S + payment.expires_at - payment.created_at
+        assert (await scene.now(payment)).deadline <= scene.anvil.timestamp() + longest
+
+
+async def test_payment_is_not_paid_in_the_far_future(scene: Scene) -> None:
+    async with behind(scene, 2) as (liar, _):
+        payment = await paid_up(scene)
+        await scene.mine(10)
+        liar.lie = serving(child(scene.anvil.block(), timestamp=FAR_FUTURE))
+        await scene.watch()
+        paid_at = (await scene.now(payment)).paid_at
+        assert paid_at is not None
+        assert paid_at <= scene.anvil.timestamp() + LONGEST_UNSURE_S
