@@ -62,7 +62,8 @@ class Watching:
         chain_file = database.with_suffix(".chain.json")
         save_chain(TOKENS_ONLY, chain_file)
         self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("OPENPAY_")},
+            # The first start leaves compiled modules for the others, as an installation has them.
+            **{name: value for name, value in os.environ.items() if not name.startswith(("OPENPAY_", "PYTHONDONT"))},
             "PYTHONPATH": str(ROOT),
             "OPENPAY_DATABASE_URL": f"sqlite:///{database}",
             "OPENPAY_LIVE_CHAIN": str(chain_file),
