@@ -47,6 +47,8 @@ FAR = START + 30 * 86_400
 STRANGER = b"\x57" * 20
 FAULTY_TIMEOUT_S = 0.05
 """Short, so that a story with nodes that hang is told quickly; a healthy answer that is late only fails a step."""
+LONGEST_STEP_S = 3.0
+"""A watcher that waits longer, for nodes that ask for patience, dies of it."""
 PATIENT_TIMEOUT_S = 20.0
 MOST_STEPS = 1_000
 
@@ -299,8 +301,9 @@ class Telling:
         for _ in range(act.steps):
             follower = await self._alive(FAULTY_TIMEOUT_S)
             try:
-                progressed = await run_until(follower.step(), dies_at)
-            except asyncio.CancelledError:
+                async with asyncio.timeout(LONGEST_STEP_S):
+                    progressed = await run_until(follower.step(), dies_at)
+            except (asyncio.CancelledError, TimeoutError):
                 self.kills += 1
                 await self._bury()
                 return
