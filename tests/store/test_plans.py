@@ -12,6 +12,7 @@ from sqlalchemy import event
 
 from openpay.app.follow import questions
 from openpay.app.records import BalanceRound
+from openpay.domain.assessment import Accepted
 from openpay.domain.payment import Status
 from tests.app.worlds import World
 from tests.domain.builders import START, make_deposit
@@ -87,6 +88,20 @@ async def test_no_block_looks_through_a_whole_table(world: World) -> None:
         await questions(world.store, 56, final_number=2)
         await world.mine(3, final=2, deposits=[make_deposit(5, payment_id="pay_4")])
     assert whole_tables(world, executed) == set()
+
+
+async def test_payment_is_judged_again_when_its_block_is_final_and_not_in_every_block_before(world: World) -> None:
+    """Thousands of tiny deposits to it would otherwise be read with every block."""
+    await world.add("pay_1")
+    await world.mine(1)
+    await world.mine(2, deposits=[make_deposit(payment_id="pay_1")])
+    with statements(world) as before:
+        await world.mine(3, final=1)
+    with statements(world) as after:
+        await world.mine(4, final=2, answers={"pay_1": Accepted()})
+    assert not any("FROM deposits" in statement for statement, _ in before)
+    assert any("FROM deposits" in statement for statement, _ in after)
+    assert (await world.get("pay_1")).status is Status.PAID
 
 
 async def test_looking_through_a_whole_table_would_be_noticed(world: World) -> None:
