@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 FIRST = 4
 MOST = 64
 WORTH_IT = 1.1
-"""How many times faster a step up must be to be kept: less may be chance."""
+"""How many times faster more of them must be to be kept: less may be chance."""
+AS_FAST = 0.95
+"""How much of the rate must remain for fewer of them to be kept."""
 FIRST_REST = 2
-"""Windows before another step up is tried, after one that brought nothing; doubled each time that it brings nothing
+"""Windows before another size is tried, after one that brought nothing; doubled each time that it brings nothing
 again."""
 LONGEST_REST = 32
 REST_AFTER_TROUBLE = 8
@@ -29,9 +31,11 @@ class Flight:
     settled_rate: float = 0.0
     """Blocks a second at `settled`."""
     rest: int = 0
-    """Windows until something larger is tried."""
+    """Windows until another size is tried."""
     next_rest: int = FIRST_REST
     """How long the rest is if that brings nothing."""
+    is_downward: bool = False
+    """Whether fewer are tried next: after more of them brought nothing, perhaps fewer are as fast."""
 
     @property
     def window(self) -> int:
@@ -45,12 +49,17 @@ class Flight:
             halved = max(1, self.size // 2)
             return Flight(size=halved, settled=halved, rest=REST_AFTER_TROUBLE)
         if self.rest > 0:
-            return replace(self, rest=self.rest - 1)
-        is_tried = self.size > self.settled
-        if is_tried and rate < self.settled_rate * WORTH_IT:
-            longer = min(LONGEST_REST, 2 * self.next_rest)
-            return replace(self, size=self.settled, rest=self.next_rest, next_rest=longer)
-        # Either this size has proven itself, or the rest is over: try more.
-        larger = min(MOST, self.size + (self.size + 1) // 2)
-        next_rest = FIRST_REST if is_tried else self.next_rest
-        return Flight(size=larger, settled=self.size, settled_rate=rate, next_rest=next_rest)
+            return replace(self, rest=self.rest - 1, settled_rate=(self.settled_rate + rate) / 2)
+        if self.size == self.settled:
+            return replace(self, settled_rate=rate)._try()
+        needed = WORTH_IT if self.size > self.settled else AS_FAST
+        if rate >= self.settled_rate * needed:
+            return replace(self, settled=self.size, settled_rate=rate, next_rest=FIRST_REST)._try()
+        longer = min(LONGEST_REST, 2 * self.next_rest)
+        return replace(self, size=self.settled, rest=self.next_rest, next_rest=longer, is_downward=not self.is_downward)
+
+    def _try(self) -> Flight:
+        """Half more than is settled, or a third less; never fewer than there were at first."""
+        if (self.is_downward and self.settled > FIRST) or self.settled == MOST:
+            return replace(self, size=max(FIRST, self.settled * 2 // 3), is_downward=True)
+        return replace(self, size=min(MOST, self.settled + (self.settled + 1) // 2), is_downward=False)

@@ -20,11 +20,17 @@ def fly(flight: Flight, rate: Callable[[int], float], windows: int) -> list[int]
     return sizes
 
 
-def test_grows_while_that_is_faster_and_no_further() -> None:
-    sizes = fly(Flight(), lambda size: min(size, 20) * 10.0, 12)
+def test_grows_while_that_is_faster_and_hardly_further() -> None:
+    sizes = fly(Flight(), lambda size: min(size, 20) * 10.0, 60)
     assert sizes[:4] == [4, 6, 9, 14]
-    assert max(sizes) <= 48
-    assert sizes.count(21) >= 4
+    assert max(sizes) <= 32
+    assert sum(size in {20, 21} for size in sizes) > 40
+
+
+def test_shrinks_to_the_fewest_that_are_as_fast() -> None:
+    sizes = fly(Flight(size=64, settled=64), lambda size: min(size, 9) * 10.0, 120)
+    assert max(sizes[60:]) <= 18
+    assert sum(9 <= size <= 13 for size in sizes[60:]) > 45
 
 
 def test_stays_where_it_is_when_more_brings_nothing_and_tries_ever_less_often() -> None:
