@@ -35,6 +35,8 @@ Question = Callable[[Endpoint], Awaitable[T]]
 
 LONGEST_WAIT_S = 5.0
 """How long a question may wait for its turn with an endpoint that asked for fewer requests."""
+LAG_WEIGHS = 4
+"""How many doublings of latency an endpoint stands back for whose chain is far behind another's."""
 RECHECK_S = 5.0
 """A node that keeps no connection open has its chain id checked this often, not with every request."""
 
@@ -88,10 +90,12 @@ class Member:
         return self.place is Place.IN_SERVICE and self.pace.wait_s == 0
 
     @property
-    def rank(self) -> tuple[int, bool, bool, int]:
-        """Sorts members: the lowest is asked first. One that lags comes before those that do not answer at all."""
+    def rank(self) -> tuple[int, bool, int]:
+        """Sorts members: the lowest is asked first. One that lags comes before those that do not answer at all, and
+        before those that are very slow: what keeps ahead of it may be an invention, and has all the time in the world.
+        """
         place, is_aside, slowness = self.standing.rank(self._clock(), wait_s=self.pace.wait_s)
-        return place, is_aside, self.lags, slowness
+        return place, is_aside, slowness + LAG_WEIGHS * self.lags
 
     async def ask(
         self, question: Question[T], *, slow: asyncio.Future[None] | None = None, patiently: bool = True

@@ -167,6 +167,17 @@ async def test_endpoint_that_keeps_being_slow_falls_behind_the_faster_one() -> N
         assert await pool.call(NUMBER) == "0x1"
 
 
+async def test_head_that_one_endpoint_invents_does_not_buy_it_the_first_place_however_slow_it_is() -> None:
+    first, second = node("0x1"), node("0x2")
+    async with pool_of(first, second) as pool:
+        inventor, honest = pool.members
+        pool.note_heights({inventor.host: 2**50, honest.host: 100})
+        assert await pool.call(NUMBER) == "0x1"
+        inventor.standing = inventor.standing.measured(9.0, inventor.standing.measured_at)
+        inventor.standing = inventor.standing.measured(9.0, inventor.standing.measured_at)
+        assert await pool.call(NUMBER) == "0x2"
+
+
 # --- busy ----------------------------------------------------------------------------------------------------------
 
 
