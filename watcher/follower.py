@@ -129,6 +129,7 @@ class Follower:
             return False
         async with aclosing(self._catch_up.blocks(first, first)) as blocks:
             async for block in blocks:
+                await self._vouching.begin(block.number, block.hash, is_final=self._chain.start_block is None)
                 await self._commit([block], heads)
         return True
 

@@ -99,6 +99,20 @@ class Vouching:
             self._disagree.show(f"not all hosts have block {deep.floor} as it was when it became final: {agreement}")
         return frozenset(dissenting if host is None else dissenting | {host})
 
+    async def begin(self, number: int, block_hash: bytes, *, is_final: bool) -> None:
+        """Let a record begin with this block, which is never taken back: one node's word is not enough for that.
+
+        `is_final` says that the block was chosen as one that every host calls final; a configured one may be too young
+        for that. Raises `ChainUnavailable` when hosts say otherwise.
+        """
+        agreement = await self._pool.second_host(number, block_hash)
+        is_doubtful = is_final and not (agreement.confirmed or agreement.unanswered)
+        if agreement.contradicted or is_doubtful:
+            raise ChainUnavailable(
+                f"chain {self._chain.chain_id}: nothing is read before hosts agree on the first block, "
+                f"{number} with hash 0x{block_hash.hex()} ({agreement})"
+            )
+
     async def refuse(self, deep: TooDeep) -> NoReturn:
         """Stop, if the hosts confirm it: one node on a wrong branch is no reason. Raises `ReorgBelowFinality` or
         `ChainUnavailable`."""

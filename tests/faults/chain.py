@@ -184,12 +184,15 @@ class MadeBlock:
 
 
 class Tree:
-    """Makes blocks. `interval_s` between a block's time and its child's, unless told otherwise."""
+    """Makes blocks. `interval_s` between a block's time and its child's, unless told otherwise.
 
-    def __init__(self, *, chain_id: int, time: int = 1_770_000_000, interval_s: int = 1) -> None:
+    `root` has this `number`; what lies below one that is not 0 was never made.
+    """
+
+    def __init__(self, *, chain_id: int, number: int = 0, time: int = 1_770_000_000, interval_s: int = 1) -> None:
         self.chain_id = chain_id
         self._interval_s = interval_s
-        self.root = self._block(None, (), number=0, time=time, salt=0)
+        self.root = self._block(None, (), number=number, time=time, salt=0)
 
     def extend(self, parent: MadeBlock, txs: Sequence[Tx] = (), *, time: int | None = None, salt: int = 0) -> MadeBlock:
         """A child of `parent` with these transactions. `salt` tells siblings with the same content apart."""

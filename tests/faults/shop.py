@@ -39,7 +39,7 @@ MERCHANT = Merchant(
 )
 
 
-def make_chain(*, start_block: int = 1, **rules: object) -> Chain:
+def make_chain(*, start_block: int | None = 1, **rules: object) -> Chain:
     """The chain's settings; `rules` are fields of `Chain` about finality."""
     return Chain(
         chain_id=CHAIN_ID,
