@@ -16,6 +16,9 @@ READ_BUFFER_BYTES = 2**20
 KEEP_ALIVE_S = 30.0
 """How long an idle connection is kept: less than servers and balancers commonly do, so that we let go of it first."""
 CONNECTIONS_PER_HOST = 32
+LARGEST_AT_ONCE = 3
+"""How many answers of the largest size may be on their way at once, in bytes: a few hundred kilobytes unpack to one,
+and a node that sends such in answer to everything would take all memory there is."""
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None)
 """The exchange as a whole has one."""
@@ -45,6 +48,8 @@ class HttpTransport:
         self._name = name
         self._timeout_s = timeout_s
         self._max_answer_bytes = max_answer_bytes
+        self._receiving = 0
+        """Bytes of answers that are not complete yet."""
         self.connections = 0
 
     async def exchange(self, body: bytes, request_number: int) -> bytes:
@@ -87,12 +92,18 @@ class HttpTransport:
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         chunks, size = [], 0
-        async for chunk in response.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > self._max_answer_bytes:
-                raise BadAnswer(self._name, f"the answer is larger than {self._max_answer_bytes} bytes")
-        return b"".join(chunks)
+        try:
+            async for chunk in response.content.iter_any():
+                chunks.append(chunk)
+                size += len(chunk)
+                self._receiving += len(chunk)
+                if size > self._max_answer_bytes:
+                    raise BadAnswer(self._name, f"the answer is larger than {self._max_answer_bytes} bytes")
+                if self._receiving > LARGEST_AT_ONCE * self._max_answer_bytes:
+                    raise BadAnswer(self._name, f"answers of {self._receiving} bytes at once are too large")
+            return b"".join(chunks)
+        finally:
+            self._receiving -= size
 
 
 def seconds(retry_after: str | None) -> float | None:
