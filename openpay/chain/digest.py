@@ -6,9 +6,11 @@ processor is free, and its content let go; only a block that may concern us is d
 
 from __future__ import annotations
 
+import struct
 from binascii import unhexlify
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass
+from itertools import chain
 
 from msgspec import Struct
 
@@ -19,7 +21,7 @@ from openpay.chain.rpc import decode
 from openpay.domain.chains import Chain
 from openpay.errors import ChainUnavailable
 
-_ADDRESS_BYTES = 20
+_ADDRESS = struct.Struct("20s")
 
 
 class Concerns(Struct, frozen=True, array_like=True):
@@ -31,9 +33,9 @@ class Concerns(Struct, frozen=True, array_like=True):
     native: bool
 
     @classmethod
-    def of(cls, chain: Chain) -> Concerns:
-        contracts = tuple(token.contract for token in chain.tokens if token.contract is not None)
-        return cls(escrow=chain.escrow, tokens=contracts, native=len(contracts) < len(chain.tokens))
+    def of(cls, settings: Chain) -> Concerns:
+        contracts = tuple(token.contract for token in settings.tokens if token.contract is not None)
+        return cls(escrow=settings.escrow, tokens=contracts, native=len(contracts) < len(settings.tokens))
 
 
 class Digest(Struct, frozen=True, array_like=True):
@@ -69,11 +71,8 @@ class Digest(Struct, frozen=True, array_like=True):
 
     def may_concern(self, watched: Container[bytes]) -> bool:
         """False only when the block holds nothing for the addresses in `watched` and nothing of the escrow."""
-        return self.has_escrow_logs or any(address in watched for address in self._addresses())
-
-    def _addresses(self) -> Iterator[bytes]:
-        joined = self.recipients
-        return (joined[start : start + _ADDRESS_BYTES] for start in range(0, len(joined), _ADDRESS_BYTES))
+        addresses = chain.from_iterable(_ADDRESS.iter_unpack(self.recipients))
+        return self.has_escrow_logs or any(map(watched.__contains__, addresses))
 
 
 @dataclass(frozen=True, kw_only=True)
