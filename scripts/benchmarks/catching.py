@@ -50,6 +50,11 @@ def run(*, blocks: int = BLOCKS, rounds: int = ROUNDS) -> list[Figure]:
         Figure(name="caught up, every core", value=statistics.median(committed_everywhere), unit="blocks/s"),
         Figure(name="with commits / without", value=median_ratio(committed, read), unit="×", aim=0.85),
         Figure(
+            name="with commits / without, processor time",
+            value=median_ratio(speeds["committed"].cpu, speeds["read"].cpu),
+            unit="×",
+        ),
+        Figure(
             name="with commits / without, every core",
             value=median_ratio(committed_everywhere, read_everywhere),
             unit="×",
