@@ -15,7 +15,7 @@ from pathlib import Path
 from scripts.simulation.run import simulate
 from scripts.simulation.table import report
 from scripts.simulation.world import Stuck
-from tests.support.postgres import PostgresCluster
+from tests.support.databases import empty_database
 
 KILL_EVERY_S = (8.0, 25.0)
 REORGANISE_EVERY_S = (0.5, 4.0)
@@ -33,7 +33,7 @@ def main() -> int:
     what = f"{arguments.payments:,} payments, seed {seed}, {arguments.database}"
     print(what, flush=True)
     began = time.monotonic()
-    with _directory() as directory, _database(arguments.database, directory) as url:
+    with _directory() as directory, empty_database(arguments.database, directory) as url:
         try:
             found = asyncio.run(
                 simulate(
@@ -63,18 +63,6 @@ def main() -> int:
 def _directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="openpay-simulation-") as name:
         yield Path(name)
-
-
-@contextmanager
-def _database(kind: str, directory: Path) -> Iterator[str]:
-    if kind == "sqlite":
-        yield f"sqlite:///{directory / 'openpay.db'}"
-        return
-    cluster = PostgresCluster.start()
-    try:
-        yield cluster.url(cluster.create_database())
-    finally:
-        cluster.stop()
 
 
 if __name__ == "__main__":

@@ -7,14 +7,12 @@ import asyncio
 import random
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from openpay.store.migrate import upgrade
 from scripts.soaking.plan import Plan
 from scripts.soaking.run import Soak, Stuck, report
-from tests.support.postgres import PostgresCluster
+from tests.support.databases import empty_database
 
 
 def main() -> int:
@@ -30,7 +28,7 @@ def main() -> int:
     print(f"{arguments.transfers:,} transfers, {arguments.kills} kills, seed {seed}, {arguments.database}", flush=True)
     with tempfile.TemporaryDirectory(prefix="openpay-soak-") as name:
         log = Path(name) / "watcher.log"
-        with _database(arguments.database, Path(name)) as url:
+        with empty_database(arguments.database, Path(name)) as url:
             upgrade(url)
             soak = Soak(
                 Plan(seed, arguments.transfers),
@@ -51,18 +49,6 @@ def main() -> int:
                 raise
     print("\n".join(report(soaked)))
     return 0 if soaked.verdict.is_right and soaked.is_whole else 1
-
-
-@contextmanager
-def _database(kind: str, directory: Path) -> Iterator[str]:
-    if kind == "sqlite":
-        yield f"sqlite:///{directory / 'openpay.db'}"
-        return
-    cluster = PostgresCluster.start()
-    try:
-        yield cluster.url(cluster.create_database())
-    finally:
-        cluster.stop()
 
 
 if __name__ == "__main__":

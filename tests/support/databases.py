@@ -118,3 +118,16 @@ class PostgresDatabases:
             return True
 
         return self._cluster.use(name, empty)
+
+
+@contextmanager
+def empty_database(kind: str, directory: Path) -> Iterator[str]:
+    """URL of a database for one run: a file in `directory` (``sqlite``), or on a server of its own (``postgresql``)."""
+    if kind == "sqlite":
+        yield SqliteDatabases.url(directory / "openpay.db")
+        return
+    cluster = PostgresCluster.start()
+    try:
+        yield cluster.url(cluster.create_database())
+    finally:
+        cluster.stop()
