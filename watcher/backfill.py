@@ -19,6 +19,7 @@ from openpay.chain.proofs import ProvenBlock
 from openpay.chain.provers import Provers
 from openpay.chain.rpc import Endpoint
 from watcher.flight import Flight
+from watcher.local_chain import Link
 
 ReadBlock = ProvenBlock | DigestedBlock
 
@@ -75,18 +76,19 @@ class Backfill:
         """How many blocks are fetched at once at present, as far as memory allows."""
         return self._flight.size
 
-    async def blocks(self, first: int, last: int) -> AsyncGenerator[ReadBlock]:
+    async def blocks(self, first: int, last: int, *, head: Link | None = None) -> AsyncGenerator[ReadBlock]:
         """The blocks `first` to `last`, both included, in order, each proven (or agreed on by hosts, where that is all
         that can be had).
 
         Heights are turned into hashes first, and blocks asked for by hash: a lagging node answers a hash with an error
-        and a height with another block. Whether neighbours link is for the caller to check: heights come from nodes
-        whose chain may change while this runs. Raises `ChainUnavailable`; close the iterator to stop the fetching.
+        and a height with another block. `head` is the newest block, where it is known: read by itself, as it nearly
+        always is, its hash need not be asked for. Whether neighbours link is for the caller to check: heights come from
+        nodes whose chain may change while this runs. Raises `ChainUnavailable`; close the iterator to stop the fetching.
         """
         ahead: deque[_Ahead] = deque()
         started: asyncio.Queue[_Ahead | None] = asyncio.Queue()
         moved = asyncio.Event()
-        filling = asyncio.create_task(self._fill(ahead, started, moved, first, last))
+        filling = asyncio.create_task(self._fill(ahead, started, moved, _hashes(self._pool, first, last, head)))
         handed_out, began_at = 0, self._clock()
         try:
             while (oldest := await started.get()) is not None:
@@ -106,12 +108,16 @@ class Backfill:
             await asyncio.gather(filling, *(each.task for each in ahead), return_exceptions=True)
 
     async def _fill(
-        self, ahead: deque[_Ahead], started: asyncio.Queue[_Ahead | None], moved: asyncio.Event, first: int, last: int
+        self,
+        ahead: deque[_Ahead],
+        started: asyncio.Queue[_Ahead | None],
+        moved: asyncio.Event,
+        wanted: AsyncGenerator[bytes],
     ) -> None:
         """Fetch on, also while whoever reads is busy with what there is: as long as there is room. None ends the queue,
         whatever else does. `moved` is set when there may be room again."""
         try:
-            async with aclosing(_hashes(self._pool, first, last)) as hashes:
+            async with aclosing(wanted) as hashes:
                 async for block_hash in hashes:
                     while not self._has_room(ahead):
                         moved.clear()
@@ -170,8 +176,11 @@ def _held(block: ReadBlock, usual: int) -> int:
     return 0 if block.body is None else len(block.body)
 
 
-async def _hashes(pool: Pool, first: int, last: int) -> AsyncGenerator[bytes]:
+async def _hashes(pool: Pool, first: int, last: int, head: Link | None) -> AsyncGenerator[bytes]:
     """The hashes of a range in order; the next ones are on their way while the present ones are used."""
+    if head is not None and first == last == head.number:
+        yield head.hash
+        return
     ranges = deque(
         range(start, min(start + HASHES_PER_REQUEST, last + 1)) for start in range(first, last + 1, HASHES_PER_REQUEST)
     )

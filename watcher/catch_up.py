@@ -19,6 +19,7 @@ from openpay.chain.pool import Pool
 from openpay.chain.provers import Provers
 from openpay.domain.chains import Chain
 from watcher.backfill import Backfill, ReadBlock
+from watcher.local_chain import Link
 from watcher.progress import Progress, duration
 
 FAR_BEHIND = 64
@@ -127,9 +128,9 @@ class CatchUp:
         blocks = max(LEAST_STEP, min(LONGEST_STEP, blocks))
         return min(last, first + blocks - 1)
 
-    def blocks(self, first: int, last: int) -> AsyncGenerator[ReadBlock]:
+    def blocks(self, first: int, last: int, *, head: Link | None = None) -> AsyncGenerator[ReadBlock]:
         """The blocks `first` to `last`, as `Backfill.blocks` hands them out."""
-        return (self._near if self._progress is None else self._far).blocks(first, last)
+        return (self._near if self._progress is None else self._far).blocks(first, last, head=head)
 
     def batch(self) -> Batch:
         return Batch(clock=self._clock)

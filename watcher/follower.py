@@ -156,7 +156,7 @@ class Follower:
 
     async def _read(self, record: Record, heads: Heads, first: int, last: int) -> bool:
         batch = self._catch_up.batch()
-        async with aclosing(self._catch_up.blocks(first, last)) as blocks:
+        async with aclosing(self._catch_up.blocks(first, last, head=heads.latest)) as blocks:
             async for block in blocks:
                 parent = batch.blocks[-1].hash if batch.blocks else record.tip.hash
                 if block.parent_hash != parent:
