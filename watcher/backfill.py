@@ -83,7 +83,7 @@ class Backfill:
         Heights are turned into hashes first, and blocks asked for by hash: a lagging node answers a hash with an error
         and a height with another block. `head` is the newest block, where it is known: read by itself, as it nearly
         always is, its hash need not be asked for. Whether neighbours link is for the caller to check: heights come from
-        nodes whose chain may change while this runs. Raises `ChainUnavailable`; close the iterator to stop the fetching.
+        nodes whose chain may change while this runs. Raises `ChainUnavailable`; close the iterator to stop fetching.
         """
         ahead: deque[_Ahead] = deque()
         started: asyncio.Queue[_Ahead | None] = asyncio.Queue()
