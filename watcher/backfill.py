@@ -9,11 +9,12 @@ from collections.abc import AsyncGenerator, Callable, Container
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from openpay.chain.blocks import read_bytes
 from openpay.chain.bodies import body_calls, read_body
 from openpay.chain.digest import DigestedBlock
 from openpay.chain.errors import Throttled, TimedOut
 from openpay.chain.fetch import fetch_block_with
-from openpay.chain.headers import hashes_at
+from openpay.chain.headers import hashes_at, lineage
 from openpay.chain.pool import Pool
 from openpay.chain.proofs import ProvenBlock
 from openpay.chain.provers import Provers
@@ -81,8 +82,8 @@ class Backfill:
         that can be had).
 
         Heights are turned into hashes first, and blocks asked for by hash: a lagging node answers a hash with an error
-        and a height with another block. `head` is the newest block, where it is known: read by itself, as it nearly
-        always is, its hash need not be asked for. Whether neighbours link is for the caller to check: heights come from
+        and a height with another block. `head` is the newest block, where it is known: what is read up to it is its own
+        branch. Whether neighbours link is for the caller to check: heights come from
         nodes whose chain may change while this runs. Raises `ChainUnavailable`; close the iterator to stop fetching.
         """
         ahead: deque[_Ahead] = deque()
@@ -176,10 +177,19 @@ def _held(block: ReadBlock, usual: int) -> int:
     return 0 if block.body is None else len(block.body)
 
 
+async def _ancestry(pool: Pool, first: int, head: Link) -> list[bytes]:
+    """The hashes from height `first` up to `head`, of its own branch: not of whichever a node names by height."""
+    if first == head.number:
+        return [head.hash]
+    headers = await lineage(pool, head.parent_hash, range(first, head.number))
+    return [*(read_bytes(header.hash) for header in reversed(headers)), head.hash]
+
+
 async def _hashes(pool: Pool, first: int, last: int, head: Link | None) -> AsyncGenerator[bytes]:
     """The hashes of a range in order; the next ones are on their way while the present ones are used."""
-    if head is not None and first == last == head.number:
-        yield head.hash
+    if head is not None and last == head.number and last - first < HASHES_PER_REQUEST:
+        for block_hash in await _ancestry(pool, first, head):
+            yield block_hash
         return
     ranges = deque(
         range(start, min(start + HASHES_PER_REQUEST, last + 1)) for start in range(first, last + 1, HASHES_PER_REQUEST)

@@ -8,14 +8,13 @@ import structlog
 
 from openpay.chain import escrow_abi, reads
 from openpay.chain.blocks import read_bytes
-from openpay.chain.errors import BadAnswer, JsonRpcError
+from openpay.chain.errors import BadAnswer, EndpointFault, JsonRpcError
 from openpay.chain.pool import Pool
 from openpay.chain.reads import BlockName
 from openpay.chain.rpc import Endpoint
 from openpay.domain.assessment import Accepted, EscrowAnswer, Refused
 from openpay.domain.chains import Chain
 from openpay.domain.terms import Terms
-from openpay.errors import ChainUnavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -34,27 +33,25 @@ class EscrowClient:
         """Whether the escrow settles these terms at `block`, or did already. `escrow` is another than the chain's
         current one for payments made under an older deployment.
 
-        A refusal is one of the escrow's own errors, the same from two hosts where two are configured. None when there
-        is no such answer: a feed or token reverted for reasons of its own, hosts disagree, or no node answered.
+        No host may say otherwise than the others. A refusal is one of the escrow's own errors, the same from two hosts
+        where two are configured; for acceptance one is enough where no other answers, or an outage would stop what
+        great depth has made final. None when there is no such answer: a feed or token reverted for reasons of its own,
+        hosts disagree, or no node answered.
         """
         data = escrow_abi.settle_data(terms, asset_index)
-        ask = self._word_question(escrow or self._chain.escrow, data, at=block, count=1)
-        try:
-            await self._pool.ask(ask)
-            return Accepted()
-        except JsonRpcError as refusal:
-            error, reason = escrow_abi.error_name(refusal.data), str(refusal)
-        except ChainUnavailable as failure:
-            error, reason = None, str(failure)
-        if error == "AlreadySettled":
-            return Accepted()
-        if error is not None:
-            words = await self._pool.ask_hosts(ask)
-            errors = [escrow_abi.error_name(word.data) for word in words.values() if isinstance(word, JsonRpcError)]
-            if errors.count(error) >= min(2, len(words)):
-                return Refused(error=error)
-            reason = f"one host says {error}, and no second host does"
-        _log.error("escrow gave no usable answer", chain_id=self._chain.chain_id, terms=terms.id().hex(), reason=reason)
+        words = await self._pool.ask_hosts(self._word_question(escrow or self._chain.escrow, data, at=block, count=1))
+        said = {host: verdict for host, word in words.items() if (verdict := _verdict(word)) is not None}
+        match set(said.values()):
+            case verdicts if verdicts == {_ACCEPTED}:
+                return Accepted()
+            case verdicts if len(verdicts) == 1 and len(said) >= min(2, len(words)):
+                return Refused(error=verdicts.pop())
+        _log.error(
+            "escrow gave no usable answer",
+            chain_id=self._chain.chain_id,
+            terms=terms.id().hex(),
+            reason="; ".join(f"{host}: {said.get(host, word)}" for host, word in words.items()),
+        )
         return None
 
     async def due(self, terms: Terms, asset_index: int, *, block: BlockName) -> tuple[int, int]:
@@ -88,6 +85,17 @@ class EscrowClient:
             return split_words(read_bytes(await endpoint.call(call)), count=count, endpoint=endpoint.name)
 
         return ask
+
+
+_ACCEPTED = "accepted"
+
+
+def _verdict(word: list[int] | EndpointFault | JsonRpcError) -> str | None:
+    """One host's: accepted, the name of the escrow's own error, or None for no usable answer."""
+    if isinstance(word, JsonRpcError):
+        error = escrow_abi.error_name(word.data)
+        return _ACCEPTED if error == "AlreadySettled" else error
+    return None if isinstance(word, EndpointFault) else _ACCEPTED
 
 
 class TreasuryBalances:

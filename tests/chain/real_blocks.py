@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from eth_account import Account as Signer
 
+from openpay.chain.account import Account as Signer
 from openpay.chain.blocks import Block, Receipt, read_bytes
 from openpay.chain.proofs import ProvenBlock, prove
 from tests.support.anvil import ACCOUNTS, Anvil

@@ -22,6 +22,8 @@ from openpay.domain.terms import Terms, min_units_up, payment_key, price_full_un
 from openpay.domain.vaults import vault_address
 from openpay.errors import ChainUnavailable
 from tests.chain.fake_node import FakeNode, serve
+from tests.faults.faults import Ask, Fault, without
+from tests.faults.proxy import proxies
 from tests.support.anvil import Anvil
 
 CHAIN_ID = 31337
@@ -104,6 +106,34 @@ async def test_payment_settled_already_by_anyone_is_accepted(site: Site) -> None
     await site.pay(terms, 25 * UNIT)
     await site.send(escrow_abi.settle_data(terms, USDT))
     assert await site.escrow.check(terms, USDT, block="latest") == Accepted()
+
+
+async def accept_everything(method: str, params: list[Any], ask: Ask) -> Any:
+    """A node whose escrow settles whatever it is asked about."""
+    return "0x" + "00" * 32 if method == "eth_call" else await ask(method, params)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_one_host_that_accepts_what_another_refuses_is_not_believed(site: Site, place: int) -> None:
+    terms = site.terms()
+    async with proxies(site.anvil, site.anvil) as hosts:
+        hosts[place].faults = [Fault(name="accept_everything", answer=accept_everything)]
+        async with connect([host.url for host in hosts], chain_id=CHAIN_ID) as pool:
+            client = EscrowClient(pool, site.deployment.chain, operator=OPERATOR.address)
+            assert await client.check(terms, USDT, block="latest") is None
+            await site.pay(terms, 25 * UNIT)
+            assert await client.check(terms, USDT, block="latest") == Accepted()
+
+
+async def test_host_without_the_state_contradicts_nobody(site: Site) -> None:
+    terms = site.terms()
+    await site.pay(terms, 25 * UNIT)
+    async with proxies(site.anvil, site.anvil) as (silent, other):
+        silent.faults = [without("eth_call")]
+        async with connect([silent.url, other.url], chain_id=CHAIN_ID) as pool:
+            client = EscrowClient(pool, site.deployment.chain, operator=OPERATOR.address)
+            assert await client.check(terms, USDT, block="latest") == Accepted()
+            assert await client.check(site.terms(usd=1_000_000_000), USDT, block="latest") is None
 
 
 async def test_operator_is_asked_for_so_that_an_expired_payment_is_accepted(site: Site) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from eth_account import Account as Signer
 
 from openpay.chain import encoding
+from openpay.chain.account import Account as Signer
 from openpay.chain.blocks import Header, Transaction, read_bytes
 from openpay.chain.errors import ProofFailed
 from openpay.chain.sender import recover_sender

@@ -15,6 +15,7 @@ from tests.faults.faults import (
     finality_swinging,
     mixed_forks,
     other_fork,
+    slow,
     stale_head,
 )
 from tests.faults.proxy import Proxy
@@ -108,6 +109,28 @@ async def test_receipts_of_another_fork_are_found_out(scene: Scene, place: int) 
         await watch_patiently(scene)
         assert await scene.deposits(vanished) == []
         assert (await scene.cursor()).hash.hex() == scene.anvil.block()["hash"][2:]
+
+
+async def test_heights_of_another_branch_take_nothing_back(scene: Scene) -> None:
+    """The faster host's head is right, and by height it names the blocks of a dead branch."""
+    async with behind(scene, 2) as hosts:
+        scene.anvil.mine(20)
+        old = OldBranch(scene, depth=20)
+        scene.anvil.rpc("anvil_rollback", 20)
+        kept = await pay_in_parts(scene)
+        await watch_patiently(scene)
+
+        async def by_height(method: str, params: list[Any], ask: Any) -> Any:
+            is_height = method == "eth_getBlockByNumber" and params[0].startswith("0x")
+            return await (old.ask if is_height else ask)(method, params)
+
+        hosts[0].faults = [Fault(name="by_height", answer=by_height)]
+        hosts[1].faults = [slow(0.25)]
+        for _ in range(4):
+            scene.anvil.mine(3)
+            await watch_patiently(scene)
+        assert (await scene.cursor()).hash.hex() == scene.anvil.block()["hash"][2:]
+        assert await scene.events(kept) == ["confirming"]
 
 
 async def test_host_that_is_stuck_is_not_waited_for(scene: Scene) -> None:
