@@ -18,6 +18,7 @@ from openpay.domain.payment import Payment, Status
 from openpay.errors import ReorgBelowFinality
 from tests.support.anvil import Anvil
 from tests.watcher.scene import CHAIN_ID, Scene, due, open_scene
+from watcher import catch_up
 
 DEEPEST = 64
 USUAL_DEPTHS = (1, 2, 13, DEEPEST)
@@ -151,9 +152,10 @@ async def test_reorg_that_nobody_watched_is_read_as_what_came_of_it(
 
 @pytest.mark.parametrize("fate", Fate)
 async def test_reorg_in_the_middle_of_catching_up(
-    start_anvil: Callable[..., Anvil], sqlite_url: str, fate: Fate
+    start_anvil: Callable[..., Anvil], sqlite_url: str, fate: Fate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """300 blocks behind: the first step has read a part of them when the newest 40 are replaced."""
+    monkeypatch.setattr(catch_up, "LONGEST_STEP", catch_up.FIRST_STEP)
     async with deep_scene(start_anvil, sqlite_url, "lags") as scene:
         payment = await scene.create("USDT", expires_in=3600)
         scene.anvil.mine(260)
