@@ -31,6 +31,7 @@ def test_catching_up_is_measured_with_commits_and_without(monkeypatch: pytest.Mo
     check(catching.run(blocks=6, rounds=1), {"with commits / without", "with commits / without, every core"})
 
 
+@pytest.mark.nightly
 def test_catching_up_over_time_is_drawn(tmp_path: Path) -> None:
     from scripts.benchmarks import plots
 

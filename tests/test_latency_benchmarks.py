@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from scripts.benchmarks import latency, recovery, watched
 from scripts.benchmarks.figures import Figure
 
@@ -13,12 +15,14 @@ def check(figures: list[Figure], *, with_limit: int) -> None:
     assert sum(figure.limit is not None for figure in figures) == with_limit
 
 
+@pytest.mark.nightly
 def test_latency_is_measured_on_both_databases() -> None:
     figures = latency.run(rounds=1)
     check(figures, with_limit=6)
     assert {figure.name.partition(":")[0] for figure in figures} == {"SQLite", "PostgreSQL"}
 
 
+@pytest.mark.nightly
 def test_recovery_is_measured_with_a_process_that_is_killed() -> None:
     check(recovery.run(kills=1), with_limit=1)
 

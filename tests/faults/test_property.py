@@ -186,7 +186,7 @@ def test_ledger_is_the_canonical_chains_after_any_story_on_postgresql(
 
 
 @pytest.mark.nightly
-@settings(max_examples=1_000, **ALIKE)  # type: ignore[arg-type]
+@settings(max_examples=300, **ALIKE)  # type: ignore[arg-type]
 @given(story=stories)
 def test_ledger_is_the_canonical_chains_after_many_stories(sqlite_template: Path, story: Story) -> None:
     with copied(sqlite_template) as url:
