@@ -171,7 +171,8 @@ async def test_processes_are_told_no_setting_of_ours(monkeypatch: pytest.MonkeyP
 
 
 PARENT = textwrap.dedent("""
-    import asyncio, sys
+    import asyncio, signal
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     from openpay.chain.digest import Concerns
     from openpay.chain.provers import Provers
 
