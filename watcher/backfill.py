@@ -83,8 +83,8 @@ class Backfill:
 
         Heights are turned into hashes first, and blocks asked for by hash: a lagging node answers a hash with an error
         and a height with another block. `head` is the newest block, where it is known: what is read up to it is its own
-        branch. Whether neighbours link is for the caller to check: heights come from
-        nodes whose chain may change while this runs. Raises `ChainUnavailable`; close the iterator to stop fetching.
+        branch. Whether neighbours link is for the caller to check: heights come from nodes whose chain may change while
+        this runs. Raises `ChainUnavailable`; close the iterator to stop fetching.
         """
         ahead: deque[_Ahead] = deque()
         started: asyncio.Queue[_Ahead | None] = asyncio.Queue()

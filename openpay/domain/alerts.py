@@ -97,6 +97,21 @@ class Notice:
     attempts: int = 0
 
 
+def alert_data(alert: Alert) -> dict[str, object]:
+    """An alert as programs are shown it, whether it is over or not."""
+    return {
+        "id": alert.id,
+        "kind": alert.kind.value,
+        "severity": alert.kind.severity.value,
+        "chain_id": alert.chain_id,
+        "subject": alert.subject,
+        "detail": alert.detail,
+        "runbook": alert.kind.runbook,
+        "raised_at": format_time(alert.raised_at),
+        "seen_at": format_time(alert.seen_at),
+    }
+
+
 def notice_of(alert: Alert, *, event_id: str, now: int) -> Notice:
     """The event that says how the alert stands: raised, or cleared."""
     kind = NoticeType.RAISED if alert.cleared_at is None else NoticeType.CLEARED
@@ -105,18 +120,7 @@ def notice_of(alert: Alert, *, event_id: str, now: int) -> Notice:
         "event_id": event_id,
         "created_at": format_time(now),
         "text": in_words(alert),
-        "data": {
-            "id": alert.id,
-            "kind": alert.kind.value,
-            "severity": alert.kind.severity.value,
-            "chain_id": alert.chain_id,
-            "subject": alert.subject,
-            "detail": alert.detail,
-            "runbook": alert.kind.runbook,
-            "raised_at": format_time(alert.raised_at),
-            "seen_at": format_time(alert.seen_at),
-            "cleared_at": None if alert.cleared_at is None else format_time(alert.cleared_at),
-        },
+        "data": alert_data(alert) | {"cleared_at": None if alert.cleared_at is None else format_time(alert.cleared_at)},
     }
     return Notice(id=event_id, alert_id=alert.id, type=kind, created_at=now, body=encode_body(body))
 

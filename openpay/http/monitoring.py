@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from openpay.app.lag import lag_blocks
-from openpay.domain.alerts import Alert
+from openpay.domain.alerts import alert_data
 from openpay.domain.time import format_time
 from openpay.errors import OpenPayError
 from openpay.http.application import HttpSettings, new_application
@@ -64,7 +64,7 @@ def ready(monitored: Monitored) -> Handler:
             "chains": [
                 _chain_json(state, monitored, endpoints.get(state.chain.chain_id, ())) for state in recorded.chains
             ],
-            "alerts": [_alert_json(alert) for alert in recorded.alerts],
+            "alerts": [alert_data(alert) for alert in recorded.alerts],
             "warnings": [*monitored.warnings(), *_chain_warnings(recorded.chains, monitored)],
         }
         return web.json_response(body)
@@ -95,20 +95,6 @@ def _chain_json(state: ChainState, monitored: Monitored, endpoints: Sequence[End
             }
             for endpoint in endpoints
         ],
-    }
-
-
-def _alert_json(alert: Alert) -> Mapping[str, object]:
-    return {
-        "id": alert.id,
-        "kind": alert.kind.value,
-        "severity": alert.kind.severity.value,
-        "chain_id": alert.chain_id,
-        "subject": alert.subject,
-        "detail": alert.detail,
-        "runbook": alert.kind.runbook,
-        "raised_at": format_time(alert.raised_at),
-        "seen_at": format_time(alert.seen_at),
     }
 
 
