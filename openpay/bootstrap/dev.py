@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -74,12 +74,15 @@ async def run_dev(options: DevOptions, stop: asyncio.Event, *, echo: Echo, ready
         ready_file = directory / "dev.json"
         ready_file.unlink(missing_ok=True)
         try:
-            options = replace(options, port=_usable_port(options.port))
-            echo(f"Starting everything in {directory} …")
-            started = asyncio.Event()
-            alarm = Forwarding()
-            async with _interrupted_by(stop, unless=started), _chain(options, alarm) as (pool, rpc_urls):
-                await _run_on(options, pool, rpc_urls, alarm, stop, started, ready_file, echo, ready or asyncio.Event())
+            with _held_port(options.port) as port:
+                options = replace(options, port=port)
+                echo(f"Starting everything in {directory} …")
+                started = asyncio.Event()
+                alarm = Forwarding()
+                async with _interrupted_by(stop, unless=started), _chain(options, alarm) as (pool, rpc_urls):
+                    await _run_on(
+                        options, pool, rpc_urls, alarm, stop, started, ready_file, echo, ready or asyncio.Event()
+                    )
         finally:
             ready_file.unlink(missing_ok=True)
 
@@ -336,18 +339,20 @@ def _account(account: DevAccount) -> dict[str, str]:
     return {"address": to_checksum(account.address), "private_key": "0x" + account.private_key.hex()}
 
 
-def _usable_port(port: int) -> int:
+@contextmanager
+def _held_port(port: int) -> Iterator[int]:
     """`port` if nobody listens there, found out before anything is started; for 0 a free one.
 
-    Raises `ConfigurationError`.
+    Nobody else is given it until the end: it stays bound, without listening, which leaves room for the one that will
+    listen there (both say SO_REUSEADDR). Raises `ConfigurationError`.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server will: TIME_WAIT is no obstacle
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            holder.bind((HOST, port))
         except OSError as error:
             raise ConfigurationError(
                 f"port {port} cannot be used ({error.strerror}): choose another with --port, or 0 for a free one"
             ) from error
-        usable: int = probe.getsockname()[1]
-        return usable
+        held: int = holder.getsockname()[1]
+        yield held

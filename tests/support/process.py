@@ -87,12 +87,21 @@ def _tell_reaper(**entry: object) -> None:
     _reaper.stdin.flush()
 
 
+_held_ports: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free a moment ago; whoever listens on it should be ready to try another."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 on which nobody listens, and which nobody else is given while this process lives.
+
+    It stays bound without listening: a server that says SO_REUSEADDR, as all here do, may listen there, but no other
+    process gets it by asking for any port.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    _held_ports.append(holder)
+    port: int = holder.getsockname()[1]
+    return port
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str, interval_s: float = 0.02) -> None:
