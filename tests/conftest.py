@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: local chains, databases of both kinds, a browser."""
+"""Fixtures shared by all tests: local chains, databases of both kinds, a browser, a receiver of alerts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from playwright.async_api import Browser
 from tests.support.anvil import Anvil
 from tests.support.browser import open_browser
 from tests.support.databases import PostgresDatabases, SqliteDatabases
+from tests.support.pager import Pager, open_pager
 from tests.support.postgres import PostgresCluster
 
 # No deadline: a slow machine is not a failing test.
@@ -95,3 +96,10 @@ async def browser() -> AsyncIterator[Browser]:
     """A started Chromium."""
     async with open_browser() as started:
         yield started
+
+
+@pytest.fixture
+async def pager() -> AsyncIterator[Pager]:
+    """The operator's receiver of alerts."""
+    async with open_pager() as opened:
+        yield opened

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestServer
+from aiohttp import ClientSession
 from typer.testing import CliRunner, Result
 
 from openpay import cli
@@ -31,32 +28,11 @@ from openpay.domain.alerts import Alert, AlertKind
 from openpay.domain.chains import Chain
 from openpay.errors import ReorgBelowFinality
 from tests.domain.builders import START
+from tests.support.pager import Pager
 from tests.support.process import free_port
 
 PATIENCE_S = 60
 NOBODY = "http://127.0.0.1:1"
-
-
-@dataclass
-class Pager:
-    """The operator's receiver of alerts."""
-
-    url: str = ""
-    received: list[dict[str, object]] = field(default_factory=list)
-
-    async def receive(self, request: web.Request) -> web.StreamResponse:
-        self.received.append(json.loads(await request.read()))
-        return web.Response(status=204)
-
-
-@pytest.fixture
-async def pager() -> AsyncIterator[Pager]:
-    opened = Pager()
-    app = web.Application()
-    app.router.add_post("/alerts", opened.receive)
-    async with TestServer(app) as server:
-        opened.url = str(server.make_url("/alerts"))
-        yield opened
 
 
 def settings(database_url: str, **more: object) -> Settings:

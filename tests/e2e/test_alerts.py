@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from openpay.bootstrap.installation import installed
 from openpay.bootstrap.role import Role
@@ -26,35 +22,10 @@ from openpay.domain.alerts import Alert, AlertKind
 from openpay.store import Store
 from tests.faults.proxy import proxies
 from tests.support.anvil import Anvil
+from tests.support.pager import Pager
 
 CHAIN_ID = 31337
 PATIENCE_S = 60
-
-
-@dataclass
-class Pager:
-    """The operator's receiver of alerts."""
-
-    url: str = ""
-    received: list[dict[str, object]] = field(default_factory=list)
-
-    async def receive(self, request: web.Request) -> web.StreamResponse:
-        self.received.append(json.loads(await request.read()))
-        return web.Response(status=204)
-
-    @property
-    def told(self) -> list[tuple[str, str]]:
-        return [(str(event["event"]), str(event["data"]["kind"])) for event in self.received]  # type: ignore[index]
-
-
-@pytest.fixture
-async def pager() -> AsyncIterator[Pager]:
-    opened = Pager()
-    app = web.Application()
-    app.router.add_post("/alerts", opened.receive)
-    async with TestServer(app) as server:
-        opened.url = str(server.make_url("/alerts"))
-        yield opened
 
 
 async def settings(anvil: Anvil, database_url: str, directory: Path, pager: Pager, *urls: str) -> Settings:

@@ -1,1 +1,1 @@
-"""What tests of every part share: a local chain, throwaway databases, a browser."""
+"""What tests of every part share: a local chain, throwaway databases, a browser, a receiver of alerts."""
