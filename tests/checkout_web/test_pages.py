@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from sqlalchemy import delete
 
-from checkout_web.app import REPORTS
+from checkout_web.acting import REPORTS
 from checkout_web.pages import RETURN_AFTER_S
 from checkout_web.view import Part
 from openpay.app.merchants import create_merchant

@@ -1,0 +1,139 @@
+"""What a customer does on the page: call the payment off, try again, report a transaction, say where a refund goes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from aiohttp import hdrs, web
+
+from checkout_web.reader import Loaded, present_now
+from checkout_web.site import Site
+from openpay.chain.messages import recover_signer
+from openpay.domain.address import to_checksum
+from openpay.domain.refunds import Refund
+from openpay.errors import CallerError, Conflict, Forbidden, Invalid, NotFound
+from openpay.http.bodies import read_json_object
+from openpay.http.problems import status_of
+from openpay.http.rates import RateLimit, RateLimiter
+
+REPORTS = RateLimit(requests=10, window_s=60)
+"""Transactions a page may report for one payment: a customer's few tries, not a stranger's flood."""
+
+CLAIMS = RateLimit(requests=10, window_s=60)
+"""Addresses that may be named for one payment's refunds: each writes to the database."""
+
+_CLAIM_FIELDS = ("refund", "destination", "signature")
+
+_TX_HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
+
+_RETRY_REFUSED: Mapping[type[CallerError], tuple[int, str]] = {
+    Conflict: (409, "This payment cannot be tried again. Start again in the shop."),
+    Invalid: (422, "There is no fresh price for this payment's tokens at the moment. Try again in a minute."),
+}
+
+
+_CLAIM_REFUSED: Mapping[str, str] = {
+    "invalid_address": "This is not an address, or a character of it is mistyped. Copy it from your wallet.",
+    "invalid_destination": "Money sent to this address would be lost. Take one from your own wallet.",
+    "invalid_signature": "The wallet’s answer is not a signature. Nothing was changed.",
+    "not_the_sender": "This was signed by another wallet than the one that paid. Nothing was changed.",
+    "already_claimed": "The wallet that paid has already said where it should go.",
+    "invalid_state": "This refund can no longer be changed. This is where it stands.",
+}
+
+
+class Acting:
+    """Handlers that change something. Each is obeyed only from the page itself."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._reports = RateLimiter("transactions", REPORTS)
+        self._claims = RateLimiter("claims", CLAIMS)
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """Call the payment off, and go back to the shop. Shows why where that is no longer possible."""
+        self._site.refuse_strangers(request)
+        payment_id = request.match_info["payment_id"]
+        try:
+            async with self._site.deps.db.write() as uow:
+                await self._site.deps.payments.cancel(uow, payment_id)
+        except Conflict:
+            notice = "This payment can no longer be canceled. This is where it stands."
+            return self._site.page_response(request, await self._site.load(request), status=409, notice=notice)
+        self._site.deps.signals.notify("payments", "events")
+        checkout = present_now(self._site.deps, await self._site.load(request))
+        location = checkout.cancel_url or self._site.links(request).page
+        return web.Response(status=303, headers={hdrs.LOCATION: location})
+
+    async def retry(self, request: web.Request) -> web.Response:
+        """Start a new payment for the same order, and go to its page. Shows why where that is not possible."""
+        self._site.refuse_strangers(request)
+        payment_id = request.match_info["payment_id"]
+        try:
+            async with self._site.deps.db.write() as uow:
+                retried = await self._site.deps.payments.retry(uow, payment_id)
+        except (Conflict, Invalid) as refusal:
+            status, notice = _RETRY_REFUSED[type(refusal)]
+            return self._site.page_response(request, await self._site.load(request), status=status, notice=notice)
+        self._site.deps.signals.notify("payments")
+        page = request.app.router["page"].url_for(payment_id=retried.id)
+        return web.Response(status=303, headers={hdrs.LOCATION: str(page)})
+
+    async def report_transaction(self, request: web.Request) -> web.Response:
+        """The wallet on the page sent a transaction: look for it by its hash, even if it fails on the chain."""
+        self._site.refuse_strangers(request)
+        loaded = await self._site.load(request)
+        self._reports.take(request, loaded.view.payment.id)
+        body = await read_json_object(request, optional=False)
+        tx_hash = body.get("tx_hash")
+        if not isinstance(tx_hash, str) or not _TX_HASH.fullmatch(tx_hash) or len(body) != 1:
+            raise Invalid(
+                'send {"tx_hash": "0x…"}: 0x and 64 hex digits, nothing else', code="invalid_tx_hash", param="tx_hash"
+            )
+        async with self._site.deps.db.write() as uow:
+            await self._site.deps.payments.report_transaction(uow, loaded.view.payment.id, bytes.fromhex(tx_hash[2:]))
+        return web.json_response({"tx_hash": tx_hash.lower()}, status=202)
+
+    async def claim(self, request: web.Request) -> web.Response:
+        """An address for a refund: signed by the wallet that paid it goes out by itself, else the merchant decides."""
+        self._site.refuse_strangers(request)
+        loaded = await self._site.load(request)
+        payment = loaded.view.payment
+        self._claims.take(request, payment.id)
+        form = await request.post()
+        refund_id, destination, signature = (str(form.get(name, "")).strip() for name in _CLAIM_FIELDS)
+        self._refund(loaded, refund_id)  # anything else, such as a NUL, is no question for the database
+        try:
+            signer = None
+            if signature:
+                # Any well-formed signature recovers somebody; whose it has to be is the use case's to judge.
+                signer = recover_signer(self._claim_text(loaded, refund_id, destination), signature)
+                if signer is None:
+                    raise Invalid("this is not a signature", code="invalid_signature", param="signature")
+            async with self._site.deps.db.write() as uow:
+                await self._site.deps.refunds.claim(uow, payment.id, refund_id, destination, signer=signer)
+        except (Conflict, Forbidden, Invalid) as refusal:
+            notice = _CLAIM_REFUSED.get(refusal.code, _CLAIM_REFUSED["invalid_state"])
+            loaded = await self._site.load(request)
+            return self._site.page_response(request, loaded, status=status_of(refusal), notice=notice)
+        self._site.deps.signals.notify("payments", "operations")
+        return web.Response(status=303, headers={hdrs.LOCATION: self._site.links(request).page})
+
+    async def claim_message(self, request: web.Request) -> web.Response:
+        """The text that the wallet signs, and whose signature counts."""
+        loaded = await self._site.load(request)
+        refund_id, destination = (request.query.get(name, "") for name in _CLAIM_FIELDS[:2])
+        text = self._claim_text(loaded, refund_id, destination)
+        sender = self._refund(loaded, refund_id).sender
+        return web.json_response({"message": text, "sender": None if sender is None else to_checksum(sender)})
+
+    def _claim_text(self, loaded: Loaded, refund_id: str, destination: str) -> str:
+        return self._site.deps.refunds.message(loaded.view.payment, self._refund(loaded, refund_id), destination)
+
+    @staticmethod
+    def _refund(loaded: Loaded, refund_id: str) -> Refund:
+        for refund in loaded.view.refunds:
+            if refund.id == refund_id:
+                return refund
+        raise NotFound(f"no refund {refund_id[:60]!r}", code="refund_not_found")
