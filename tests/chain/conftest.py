@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -18,3 +19,12 @@ def chain() -> Iterator[Chain]:
         yield mine_chain(anvil)
     finally:
         anvil.stop()
+
+
+@pytest.fixture
+def recursion_limit_of_the_program() -> Iterator[None]:
+    """Libraries of other tests raise this process's limit; the program keeps Python's own (tests/test_recursion.py)."""
+    raised = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(raised)

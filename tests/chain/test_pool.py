@@ -10,32 +10,27 @@ from aiohttp import web
 from openpay.chain import reads
 from openpay.chain.errors import BadAnswer, JsonRpcError, NoEndpointAnswered, Unreachable, Unreadable, WrongChain
 from openpay.chain.pool import HostWord, connect
-from openpay.chain.rpc import Call, Endpoint
+from openpay.chain.rpc import Endpoint
 from tests.chain.fake_node import FakeNode, serve
 from tests.chain.manual_clock import ManualClock
-from tests.chain.pools import pool_of
+from tests.chain.pools import NUMBER, node, pool_of
 from tests.chain.samples import header
 from tests.support.process import free_port
 
-NUMBER = Call(str, "eth_blockNumber")
 GOOD = b"\xaa" * 32
 OTHER = b"\xbb" * 32
 REVERT = ValueError({"code": 3, "message": "execution reverted", "data": "0x1234"})
 REFUSAL = ValueError({"code": -32000, "message": "missing trie node"})
 
 
-def node(number: str = "0x1", **results: Any) -> FakeNode:
-    return FakeNode(eth_blockNumber=number, **results)
-
-
 async def test_faulty_endpoint_is_passed_over_for_the_next() -> None:
-    bad, good = node(number={"not": "text"}), node("0x2")  # type: ignore[arg-type]
+    bad, good = node({"not": "text"}), node("0x2")
     async with pool_of(bad, good) as pool:
         assert await pool.call(NUMBER) == "0x2"
 
 
 async def test_faulty_endpoint_is_left_alone_while_it_cools_down_and_then_comes_last_no_more() -> None:
-    clock, bad, good = ManualClock(), node(number=5), node("0x2")  # type: ignore[arg-type]
+    clock, bad, good = ManualClock(), node(5), node("0x2")
     async with pool_of(bad, good, clock=clock) as pool:
         await pool.call(NUMBER)
         asked = bad.asked.count("eth_blockNumber")
@@ -48,7 +43,7 @@ async def test_faulty_endpoint_is_left_alone_while_it_cools_down_and_then_comes_
 
 
 async def test_endpoint_put_aside_is_asked_at_once_when_no_other_answers() -> None:
-    first, second = node(number=5), node("0x2")  # type: ignore[arg-type]
+    first, second = node(5), node("0x2")
     async with pool_of(first, second) as pool:
         await pool.call(NUMBER)
         first.results["eth_blockNumber"] = "0x3"
@@ -57,7 +52,7 @@ async def test_endpoint_put_aside_is_asked_at_once_when_no_other_answers() -> No
 
 
 async def test_all_faults_are_named_when_nobody_answers() -> None:
-    async with pool_of(node(number=5), node(number=None)) as pool:  # type: ignore[arg-type]
+    async with pool_of(node(5), node(None)) as pool:
         with pytest.raises(NoEndpointAnswered) as caught:
             await pool.call(NUMBER)
     assert set(caught.value.faults) == pool.hosts
@@ -65,7 +60,7 @@ async def test_all_faults_are_named_when_nobody_answers() -> None:
 
 
 async def test_revert_is_an_answer_and_no_other_endpoint_is_asked() -> None:
-    first, second = node(number=REVERT), node("0x2")  # type: ignore[arg-type]
+    first, second = node(REVERT), node("0x2")
     async with pool_of(first, second) as pool:
         with pytest.raises(JsonRpcError):
             await pool.call(NUMBER)
@@ -73,23 +68,23 @@ async def test_revert_is_an_answer_and_no_other_endpoint_is_asked() -> None:
 
 
 async def test_node_that_refuses_for_its_own_reasons_is_passed_over() -> None:
-    async with pool_of(node(number=REFUSAL), node("0x2")) as pool:  # type: ignore[arg-type]
+    async with pool_of(node(REFUSAL), node("0x2")) as pool:
         assert await pool.call(NUMBER) == "0x2"
 
 
 async def test_refusal_by_all_is_raised_as_the_node_put_it() -> None:
-    async with pool_of(node(number=REFUSAL), node(number=REFUSAL)) as pool:  # type: ignore[arg-type]
+    async with pool_of(node(REFUSAL), node(REFUSAL)) as pool:
         with pytest.raises(JsonRpcError, match="missing trie node"):
             await pool.call(NUMBER)
 
 
 async def test_null_from_all_is_none_when_asked_to_find() -> None:
-    async with pool_of(node(number=None), node(number=None)) as pool:  # type: ignore[arg-type]
+    async with pool_of(node(None), node(None)) as pool:
         assert await pool.find(NUMBER) is None
 
 
 async def test_find_does_not_take_silence_for_an_answer() -> None:
-    async with pool_of(node(number=5)) as pool:  # type: ignore[arg-type]
+    async with pool_of(node(5)) as pool:
         with pytest.raises(NoEndpointAnswered):
             await pool.find(NUMBER)
 
@@ -252,7 +247,7 @@ async def test_unknown_height_is_not_yet_rather_than_silence() -> None:
 
 
 async def test_question_to_all_hosts_returns_answers_and_failures_by_host() -> None:
-    async with pool_of(node("0x1"), node(number=REVERT), node(number=5)) as pool:  # type: ignore[arg-type]
+    async with pool_of(node("0x1"), node(REVERT), node(5)) as pool:
         answers = await pool.ask_hosts(lambda endpoint: endpoint.call(NUMBER))
     assert ["0x1", JsonRpcError, Unreadable] == [
         answer if isinstance(answer, str) else type(answer) for answer in answers.values()

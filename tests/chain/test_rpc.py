@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,9 +16,9 @@ from openpay.chain.errors import BadAnswer, EndpointFault, JsonRpcError, Missing
 from openpay.chain.rpc import Call, Endpoint, decode
 from openpay.chain.transport import request_of
 from tests.chain.fake_node import FakeNode, serve
+from tests.chain.pools import NUMBER
 from tests.support.process import free_port
 
-NUMBER = Call(str, "eth_blockNumber")
 GAS_PRICE = Call(str, "eth_gasPrice")
 
 
@@ -187,15 +186,6 @@ async def test_answer_that_is_not_what_was_asked_for_is_a_bad_answer(body: str, 
     async with endpoint_of(node) as endpoint:
         with pytest.raises(BadAnswer):
             await endpoint.call(NUMBER)
-
-
-@pytest.fixture
-def recursion_limit_of_the_program() -> Iterator[None]:
-    """Libraries of other tests raise this process's limit; the program keeps Python's own (tests/test_recursion.py)."""
-    raised = sys.getrecursionlimit()
-    sys.setrecursionlimit(1000)
-    yield
-    sys.setrecursionlimit(raised)
 
 
 @pytest.mark.usefixtures("recursion_limit_of_the_program")

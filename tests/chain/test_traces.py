@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -140,15 +139,6 @@ async def test_trace_that_cannot_be_read_is_missing_and_no_fault_of_the_endpoint
         node.lie = lambda method, params, result: answer if method == "debug_traceBlockByHash" else result
         (word,) = (await pool.ask_hosts(partial(inner_transfers, block_hash=_hash(anvil), number=0, to={TO}))).values()
         assert isinstance(word, Missing)
-
-
-@pytest.fixture
-def recursion_limit_of_the_program() -> Iterator[None]:
-    """Libraries of other tests raise this process's limit; the program keeps Python's own (tests/test_recursion.py)."""
-    raised = sys.getrecursionlimit()
-    sys.setrecursionlimit(1000)
-    yield
-    sys.setrecursionlimit(raised)
 
 
 @pytest.mark.usefixtures("recursion_limit_of_the_program")

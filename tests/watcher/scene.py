@@ -67,7 +67,7 @@ class Scene:
     caller: Caller
     chain: Chain
     follower: Follower = field(init=False)
-    alarm: Heard = field(default_factory=Heard)
+    alarm: Heard = field(default_factory=lambda: Heard(CHAIN_ID))
     wall: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:

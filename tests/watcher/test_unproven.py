@@ -37,7 +37,7 @@ def blocks(number: int, agreed: list[frozenset[Part]]) -> list[ProvenBlock]:
 def test_alerts_stand_for_what_the_newest_block_has_or_what_holds_up_the_next(
     before: frozenset[Part], happened: list[list[frozenset[Part]] | Part]
 ) -> None:
-    alarm = Heard()
+    alarm = Heard(56)
     for part in before:  # by an earlier process
         alarm.raise_(AlertKind.BLOCK_NOT_PROVEN, 56, subject=part.value, detail="before")
     unproven = Unproven(alarm, 56)
@@ -53,7 +53,7 @@ def test_alerts_stand_for_what_the_newest_block_has_or_what_holds_up_the_next(
 
 
 def test_detail_names_the_first_block_of_a_streak_and_the_hold_in_between() -> None:
-    alarm, key = Heard(), (AlertKind.BLOCK_NOT_PROVEN, "logs")
+    alarm, key = Heard(56), (AlertKind.BLOCK_NOT_PROVEN, "logs")
     unproven = Unproven(alarm, 56)
     logs = frozenset({Part.LOGS})
     unproven.committed(blocks(7, [frozenset(), logs, logs]))
