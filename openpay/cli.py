@@ -229,24 +229,37 @@ _NUMBERS = {"ignore_unknown_options": True}
 
 @app.command(context_settings=_NUMBERS)
 def rescan(
-    first: Annotated[int, typer.Argument(metavar="FROM", min=0, help="The first block.")],
-    last: Annotated[int, typer.Argument(metavar="TO", min=0, help="The last block, at most the newest final one.")],
+    first: Annotated[int | None, typer.Argument(metavar="FROM", min=0, help="The first block.")] = None,
+    last: Annotated[
+        int | None, typer.Argument(metavar="TO", min=0, help="The last block, at most the newest final one.")
+    ] = None,
     chain: ChainName = None,
+    cancel: Annotated[int | None, typer.Option(help="Call off the request with this number instead.")] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Only ask for it, and return at once.")] = False,
     state_dir: Annotated[Path | None, typer.Option(help="A running `openpay dev`, instead of the settings.")] = None,
 ) -> None:
     """Read old blocks once more, while the watcher runs: what is missing on record is added, nothing counted twice.
 
-    The watcher does it between its steps. Ending this command leaves the request with it.
+    The watcher does it between its steps. Ending this command leaves the request with it. Without FROM and TO, the
+    requests that are under way are shown.
     """
     from openpay.bootstrap.books import dev_settings
-    from openpay.bootstrap.rescanning import RescanOptions, rescan_chain
+    from openpay.bootstrap.rescanning import RescanOptions, end_rescan, list_rescans, rescan_chain
 
     log_to_stderr("critical")
-    options = RescanOptions(first=first, last=last, chain=chain, wait=not no_wait)
+    if first is not None and (last is None or cancel is not None):
+        raise typer.BadParameter("give FROM and TO, or --cancel, or neither to see what is under way")
 
     async def work(settings: Settings) -> bool:
-        return await rescan_chain(settings if state_dir is None else dev_settings(state_dir), options, echo=typer.echo)
+        settings = settings if state_dir is None else dev_settings(state_dir)
+        if cancel is not None:
+            await end_rescan(settings, cancel, chain=chain, echo=typer.echo)
+        elif first is None or last is None:
+            await list_rescans(settings, chain=chain, echo=typer.echo)
+        else:
+            options = RescanOptions(first=first, last=last, chain=chain, wait=not no_wait)
+            return await rescan_chain(settings, options, echo=typer.echo)
+        return True
 
     if not run_with_settings(work):
         raise typer.Exit(1)

@@ -90,8 +90,14 @@ class Rescans(Protocol):
 
     async def add(self, chain_id: int, first: int, last: int, *, now: int) -> Rescan: ...
     async def get(self, rescan_id: int) -> Rescan | None: ...
+    async def open(self, chain_id: int) -> list[Rescan]:
+        """Those that are not done, oldest first."""
+
     async def next_open(self, chain_id: int) -> Rescan | None:
         """The oldest that is not done."""
+
+    async def cancel(self, rescan_id: int, *, why: str, at: int) -> bool:
+        """End a request before its end; what it found stays on record. False where it is done already."""
 
     async def save(self, rescan: Rescan, *, read_from: int) -> bool:
         """Store how far it is. False, and nothing stored, when it is done, or its next block is not `read_from`."""

@@ -19,10 +19,11 @@ from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit
 from openpay.domain.payment import Payment
 from openpay.domain.rescanning import correct
-from openpay.errors import ConcurrentChange, Invalid
+from openpay.errors import ConcurrentChange, Conflict, Invalid, NotFound
 
 MOST_NAMED = 100
 """Deposits that a request remembers one by one."""
+CANCELED = "it was canceled."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,27 @@ async def rescan_of(db: Database, rescan_id: int) -> Rescan | None:
         return await uow.rescans.get(rescan_id)
 
 
+async def open_rescans(db: Database, chain_id: int) -> list[Rescan]:
+    """The requests that are not done, oldest first."""
+    async with db.read() as uow:
+        return await uow.rescans.open(chain_id)
+
+
+async def cancel_rescan(db: Database, chain_id: int, rescan_id: int, *, now: int) -> Rescan:
+    """End a request early: what it found so far stays on record, and those behind it come next.
+
+    A part that is being read meanwhile is not committed any more. Raises `NotFound`, and `Conflict` for one that is
+    over.
+    """
+    async with db.write() as uow:
+        rescan = await uow.rescans.get(rescan_id)
+        if rescan is None or rescan.chain_id != chain_id:
+            raise NotFound(f"chain {chain_id} has no rescan {rescan_id}: see openpay rescan", code="rescan_not_found")
+        if not await uow.rescans.cancel(rescan_id, why=CANCELED, at=now):
+            raise Conflict(f"rescan {rescan_id} is over already", code="rescan_over")
+        return replace(rescan, done_at=now, failure=CANCELED)
+
+
 async def next_part(db: Database, chain_id: int) -> Part | None:
     """What is to be read now; None where nothing is asked for, or may be read."""
     async with db.read() as uow:
@@ -105,7 +127,8 @@ async def commit_part(
         )
         if not await uow.rescans.save(after, read_from=rescan.next):
             raise ConcurrentChange(
-                f"rescan {rescan.id} is no longer at block {rescan.next}: another watcher is running"
+                f"rescan {rescan.id} is no longer at block {rescan.next}: it was canceled, or another watcher is "
+                "running"
             )
         signed = await signed_refunds(uow, rescan.chain_id, logs)
         news = {deposit.payment_id for deposit in deposits}

@@ -1,16 +1,17 @@
-"""`openpay rescan`: asks the watcher to read old blocks once more, and shows how far it is."""
+"""`openpay rescan`: asks the watcher to read old blocks once more, shows how far it is, and calls it off."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from openpay.app.clock import SystemClock
 from openpay.app.mending import Found, Rescan
 from openpay.app.ports import Database
-from openpay.app.rescan import request_rescan, rescan_of
+from openpay.app.rescan import cancel_rescan, open_rescans, request_rescan, rescan_of
 from openpay.bootstrap.installation import chosen_chain, configured_chains
 from openpay.config import Settings
 from openpay.domain.chains import Chain
@@ -38,23 +39,51 @@ class RescanOptions:
 
 async def rescan_chain(settings: Settings, options: RescanOptions, *, echo: Echo) -> bool:
     """Ask, and with `wait` watch until it is done; whether it was read to its end. Raises `Invalid`."""
-    chain = chosen_chain(configured_chains(settings), options.chain)
-    await schema.check(settings.database_url)
-    store = Store.open(settings.database_url)
-    try:
+    async with _opened(settings, options.chain) as (chain, store):
         request = await request_rescan(store, chain.chain_id, options.first, options.last, now=SystemClock().now())
         echo(
             f"rescan {request.id} of chain {chain.chain_id}: blocks {request.first:,} to {request.last:,}, for the "
-            "watcher to read between its steps"
+            f"watcher to read between its steps; openpay rescan --cancel {request.id} calls it off"
         )
         if not options.wait:
             return True
         done = await _watch(store, request, echo=echo)
-    finally:
-        await store.close()
     for line in report(chain, done):
         echo(line)
     return done.failure is None
+
+
+async def list_rescans(settings: Settings, *, chain: str | None, echo: Echo) -> None:
+    """Show what was asked for and is not done, in the order in which it is read."""
+    async with _opened(settings, chain) as (chosen, store):
+        requests = await open_rescans(store, chosen.chain_id)
+    for request in requests:
+        why = "" if request.failure is None else f", waits: {request.failure}"
+        echo(
+            f"rescan {request.id}: blocks {request.first:,} to {request.last:,}, block {request.next:,} is next{why}, "
+            f"{_counts(request)} not on record before"
+        )
+    if not requests:
+        echo(f"no rescan of chain {chosen.chain_id} is under way.")
+
+
+async def end_rescan(settings: Settings, rescan_id: int, *, chain: str | None, echo: Echo) -> None:
+    """Cancel a request, and say how far it came. Raises `NotFound`, and `Conflict` for one that is over."""
+    async with _opened(settings, chain) as (chosen, store):
+        canceled = await cancel_rescan(store, chosen.chain_id, rescan_id, now=SystemClock().now())
+    for line in report(chosen, canceled):
+        echo(line)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, chain: str | None) -> AsyncIterator[tuple[Chain, Store]]:
+    chosen = chosen_chain(configured_chains(settings), chain)
+    await schema.check(settings.database_url)
+    store = Store.open(settings.database_url)
+    try:
+        yield chosen, store
+    finally:
+        await store.close()
 
 
 async def _watch(db: Database, request: Rescan, *, echo: Echo) -> Rescan:

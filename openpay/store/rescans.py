@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, Select, insert, select, update
 
 from openpay.app.mending import Found, Rescan
 from openpay.errors import InvariantViolated
@@ -35,15 +35,16 @@ class SqlRescans(Repository):
         row = (await self._connection.execute(select(rescans).where(rescans.c.id == rescan_id))).first()
         return None if row is None else _rescan(row)
 
+    async def open(self, chain_id: int) -> list[Rescan]:
+        return [_rescan(row) for row in await self._connection.execute(_open(chain_id))]
+
     async def next_open(self, chain_id: int) -> Rescan | None:
-        query = (
-            select(rescans)
-            .where(rescans.c.chain_id == chain_id, rescans.c.done_at.is_(None))
-            .order_by(rescans.c.id)
-            .limit(1)
-        )
-        row = (await self._connection.execute(query)).first()
+        row = (await self._connection.execute(_open(chain_id).limit(1))).first()
         return None if row is None else _rescan(row)
+
+    async def cancel(self, rescan_id: int, *, why: str, at: int) -> bool:
+        canceled = update(rescans).where(rescans.c.id == rescan_id, rescans.c.done_at.is_(None))
+        return (await self._connection.execute(canceled.values(done_at=at, failure=why))).rowcount == 1
 
     async def save(self, rescan: Rescan, *, read_from: int) -> bool:
         values = asdict(rescan) | {"found": [_found_json(each) for each in rescan.found]}
@@ -54,6 +55,10 @@ class SqlRescans(Repository):
             .values(values)
         )
         return result.rowcount == 1
+
+
+def _open(chain_id: int) -> Select[Any]:
+    return select(rescans).where(rescans.c.chain_id == chain_id, rescans.c.done_at.is_(None)).order_by(rescans.c.id)
 
 
 def _found_json(found: Found) -> dict[str, Any]:

@@ -10,12 +10,20 @@ import pytest
 from openpay.app.follow import BlockFacts
 from openpay.app.mending import Rescan
 from openpay.app.ports import Database
-from openpay.app.rescan import commit_part, next_part, note_failure, request_rescan, rescan_of
+from openpay.app.rescan import (
+    cancel_rescan,
+    commit_part,
+    next_part,
+    note_failure,
+    open_rescans,
+    request_rescan,
+    rescan_of,
+)
 from openpay.domain.assessment import Accepted
 from openpay.domain.deposit import Deposit, Source
 from openpay.domain.payment import Status
 from openpay.domain.refunds import RefundStatus
-from openpay.errors import ConcurrentChange, Invalid
+from openpay.errors import ConcurrentChange, Conflict, Invalid, NotFound
 from tests.app.test_rewind import log_of
 from tests.app.worlds import Interrupted, World, failing
 from tests.domain.builders import BLOCK_S, LIFE_S, block_hash, block_time, make_deposit
@@ -179,6 +187,41 @@ async def test_two_watchers_do_not_read_one_part_twice(world: World) -> None:
     with pytest.raises(ConcurrentChange, match="another watcher"):
         await commit_part(world.store, rescan, [holding(world, 3, make_deposit(100))], wall_now=2, tokens=())
     assert await deposits(world) == []
+
+
+async def test_canceled_request_lets_the_next_one_go_on_and_keeps_what_it_found(world: World) -> None:
+    await world.add()
+    await read_to(world, 10)
+    stuck = await request_rescan(world.store, 56, 3, 8, now=1)
+    behind = await request_rescan(world.store, 56, 5, 5, now=1)
+    assert await open_rescans(world.store, 56) == [stuck, behind]
+    stuck = (await commit_part(world.store, stuck, [holding(world, 3, make_deposit(5))], wall_now=2, tokens=())).rescan
+    canceled = await cancel_rescan(world.store, 56, stuck.id, now=3)
+    assert (canceled.next, canceled.done_at, canceled.failure) == (4, 3, "it was canceled.")
+    assert await rescan_of(world.store, stuck.id) == canceled
+
+    # A part that was being read meanwhile, and one that failed, change nothing any more.
+    with pytest.raises(ConcurrentChange, match="canceled"):
+        await commit_part(world.store, stuck, [holding(world, 4, make_deposit(100))], wall_now=4, tokens=())
+    await note_failure(world.store, stuck, "no node has block 4", wall_now=4)
+    assert await rescan_of(world.store, stuck.id) == canceled
+    assert await deposits(world) == [(Source.LOG, 5)]
+    part = await next_part(world.store, 56)
+    assert part is not None
+    assert part.rescan == behind
+
+
+async def test_only_a_request_that_is_under_way_can_be_canceled(world: World) -> None:
+    await read_to(world, 10)
+    done = await rescanned(world, holding(world, 5))
+    with pytest.raises(Conflict, match=f"rescan {done.id} is over already"):
+        await cancel_rescan(world.store, 56, done.id, now=3)
+    running = await request_rescan(world.store, 56, 3, 8, now=1)
+    for chain_id, rescan_id in ((97, running.id), (56, running.id + 1)):
+        with pytest.raises(NotFound):
+            await cancel_rescan(world.store, chain_id, rescan_id, now=3)
+    assert await open_rescans(world.store, 56) == [running]
+    assert await rescan_of(world.store, done.id) == done
 
 
 async def test_requests_are_taken_one_after_the_other_and_end(world: World) -> None:

@@ -113,11 +113,19 @@ def test_missed_money_is_found_and_a_reorg_below_finality_is_survived(
         assert "0 deposits" in again.output
         asked = site.run("rescan", "0", "1", "--no-wait")
         assert (asked.exit_code, "read blocks" in asked.output) == (0, False)
+        number = asked.output.split()[1]
+        wait_until(
+            lambda: "under way" in site.run("rescan").output, timeout_s=PATIENCE_S, what=f"rescan {number} is done"
+        )
 
         # What cannot be asked for is said.
         for words, arguments in (
             ("are no range", ("rescan", "5", "4")),
             ("equal to 0", ("rescan", "-5", "4")),
+            ("give FROM and TO", ("rescan", "5")),
+            ("give FROM and TO", ("rescan", "5", "6", "--cancel", number)),
+            (f"rescan {number} is over already", ("rescan", "--cancel", number)),
+            ("has no rescan 999", ("rescan", "--cancel", "999")),
             (f"only blocks up to {site.final}", ("rescan", "0", "999999")),
             ("there is live", ("rescan", "0", "1", "--chain", "mars")),
             ("a watcher of chain 31337 is running", ("rewind", str(before), "--yes")),
@@ -133,6 +141,13 @@ def test_missed_money_is_found_and_a_reorg_below_finality_is_survived(
         stopped = site.processes.processes["watcher-1"]
         assert stopped.wait(timeout=PATIENCE_S) != 0
         assert "docs/runbook.md#reorg_below_finality" in site.processes.log("watcher-1").read_text()
+
+        # What nobody reads can be called off.
+        left = site.run("rescan", "0", "1", "--no-wait").output.split()[1]
+        assert f"rescan {left}: blocks 0 to 1, block 0 is next" in site.run("rescan").output
+        called_off = site.run("rescan", "--cancel", left)
+        assert (called_off.exit_code, "It ended early: it was canceled." in called_off.output) == (0, True)
+        assert "no rescan of chain 31337 is under way" in site.run("rescan").output
 
         too_short = site.run("rewind", str(before + 1), "--yes")
         assert f"rewind to block {before} or below" in too_short.output
