@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from openpay.chain.pool import Agreement
+from openpay.chain.words import Agreement
 from openpay.domain.chains import Chain
 
 

@@ -7,7 +7,8 @@ from typing import NoReturn
 
 import structlog
 
-from openpay.chain.pool import Agreement, HostWord, Pool
+from openpay.chain.pool import Pool
+from openpay.chain.words import Agreement, HostWord
 from openpay.domain.alerts import Alarm, AlertKind
 from openpay.domain.chains import Chain
 from openpay.errors import ChainUnavailable, ReorgBelowFinality

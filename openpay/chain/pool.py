@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
 
 from openpay.chain import reads
 from openpay.chain.blocks import read_bytes, read_quantity
-from openpay.chain.errors import EndpointFault, JsonRpcError, Missing, NoEndpointAnswered, ProofFailed
+from openpay.chain.errors import EndpointFault, JsonRpcError, Missing, NoEndpointAnswered, ProofFailed, TimedOut
 from openpay.chain.heads import HeadHints
 from openpay.chain.http import open_session
 from openpay.chain.member import Member, Question
 from openpay.chain.pacing import HedgeBudget
+from openpay.chain.poll import Poll
 from openpay.chain.probing import keep_probing
 from openpay.chain.race import race
 from openpay.chain.rpc import Call, Endpoint
 from openpay.chain.standing import Place
 from openpay.chain.transport import DEFAULT_TIMEOUT_S, TransportKind
+from openpay.chain.words import NEEDED, SILENCE, Agreement, HostWord, Testimony
 from openpay.domain.alerts import Alarm, AlertKind, Silent
 
 T = TypeVar("T")
@@ -39,52 +40,6 @@ UNREADABLE_AFTER_S = 30.0
 """For so long no question was answered: an alert. Shorter is a restart."""
 
 _log = structlog.get_logger(__name__)
-
-
-class HostWord(Enum):
-    """What one host says about a block's hash at a height."""
-
-    AGREES = "agrees"
-    DISAGREES = "disagrees"
-    NOT_YET = "not yet"
-    """The host itself does not call that height final yet: its word could still change."""
-    SILENT = "silent"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Agreement:
-    """What every host says about one block. `words` maps host:port to its word, `finalized` to the height that its own
-    tag names, for those that were asked and have one."""
-
-    words: dict[str, HostWord]
-    finalized: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def final_for_two(self) -> int | None:
-        """The height that two hosts call final at least, or the one that is configured; None while too few say."""
-        needed = min(2, len(self.words))
-        return sorted(self.finalized.values())[-needed] if len(self.finalized) >= needed else None
-
-    @property
-    def confirmed(self) -> bool:
-        """Enough hosts agree - two, or one where only one is configured - and none disagrees."""
-        return self._count(HostWord.AGREES) >= min(2, len(self.words)) and not self.contradicted
-
-    @property
-    def contradicted(self) -> bool:
-        """Some host calls another block final at that height. Money must not move, whatever the others say."""
-        return self._count(HostWord.DISAGREES) > 0
-
-    @property
-    def unanswered(self) -> bool:
-        """No second host said anything at all, as opposed to "not yet" or "no"."""
-        return len(self.words) > 1 and self._count(HostWord.SILENT) >= len(self.words) - 1
-
-    def __str__(self) -> str:
-        return ", ".join(f"{host} {word.value}" for host, word in sorted(self.words.items()))
-
-    def _count(self, word: HostWord) -> int:
-        return sum(each is word for each in self.words.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +87,8 @@ class Pool:
         self._hedges = HedgeBudget()
         self._unanswered_since: float | None = None
         self._is_unreadable = False
+        self._asking: set[asyncio.Task[Any]] = set()
+        """Hosts' words that are still on their way."""
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -200,13 +157,32 @@ class Pool:
         """`ask` several things of one and the same endpoint, in one request."""
         return await self.ask(lambda endpoint: endpoint.batch(calls))
 
-    async def ask_hosts(self, question: Question[T]) -> dict[str, T | EndpointFault | JsonRpcError]:
+    async def ask_hosts(
+        self, question: Question[T], *, grace_s: float | None = None
+    ) -> dict[str, T | EndpointFault | JsonRpcError]:
         """Put `question` to every host, for what one alone must not decide. Maps host:port to its answer or failure.
 
-        Of two URLs on one host, the one in better standing speaks, and the other when that one does not answer. A
-        host that is away is not waited for longer than it usually takes, or it would hold up every such question.
+        A host that is away is not waited for longer than it usually takes, or it would hold up every such question.
+        With `grace_s`, once two hosts have answered the others are not waited for after so many seconds.
+        """
+        poll = self.poll(question)
+        try:
+            await poll.wait(
+                until=lambda: grace_s is not None and sum(map(_is_answer, poll.words.values())) >= NEEDED,
+                grace_s=grace_s or 0.0,
+            )
+            words = poll.words
+        finally:
+            await poll.give_up()
+        return {host: words.get(host, TimedOut(host, "others answered sooner")) for host in poll.hosts}
+
+    def poll(self, question: Question[T], *, apart_from: Container[str] = ()) -> Poll[T]:
+        """Begin to put `question` to every host, `apart_from` some. It goes on until it is given up, or the pool ends.
+
+        Of two URLs on one host, the one in better standing speaks, and the other when that one does not answer.
         """
         failed_proofs: list[tuple[Member, EndpointFault]] = []
+        answered: list[str] = []
 
         async def host_word(members: list[Member]) -> T | EndpointFault | JsonRpcError:
             first, *others = members
@@ -219,28 +195,59 @@ class Pool:
                 return await host_word(others) if others else fault
             if first.is_away:
                 first.credit(proven=False)  # it is back
+            answered.append(first.host)
             return word
 
         by_host: dict[str, list[Member]] = {}
         for member in self._in_order():
-            by_host.setdefault(member.host, []).append(member)
-        words = await asyncio.gather(*(host_word(members) for members in by_host.values()))
-        self._judge(
-            failed_proofs, is_answered=any(not isinstance(word, EndpointFault | JsonRpcError) for word in words)
-        )
-        return dict(zip(by_host, words, strict=True))
+            if member.host not in apart_from:
+                by_host.setdefault(member.host, []).append(member)
+        unheard = set(by_host)
 
-    async def second_host(self, number: int, block_hash: bytes) -> Agreement:
-        """Ask every host for its hash at height `number`.
+        async def heard(host: str) -> T | EndpointFault | JsonRpcError:
+            try:
+                return await host_word(by_host[host])
+            finally:
+                unheard.discard(host)
+                if not unheard:
+                    self._judge(failed_proofs, is_answered=bool(answered))
 
-        A host's word counts at or below what it calls finalized, or, while that stands still, at great depth.
+        tasks = {host: asyncio.create_task(heard(host)) for host in by_host}
+        self._asking.update(tasks.values())
+        for task in tasks.values():
+            task.add_done_callback(self._asking.discard)
+        return Poll(tasks)
+
+    async def second_host(self, number: int, block_hash: bytes, *, grace_s: float | None = None) -> Agreement:
+        """Ask every host for its hash at height `number`. `grace_s` as in `ask_hosts`."""
+        said = await self.ask_hosts(self.testimony(number, block_hash), grace_s=grace_s)
+        return Agreement.of({host: word if isinstance(word, Testimony) else SILENCE for host, word in said.items()})
+
+    def testimony(self, number: int, block_hash: bytes) -> Question[Testimony]:
+        """The question what a host says of a block, and what it calls final.
+
+        Its word counts at or below what it calls finalized, or, while that stands still, at great depth.
         """
-        said = await self.ask_hosts(lambda endpoint: self._word(endpoint, number, block_hash))
-        words = {host: word if isinstance(word, tuple) else (HostWord.SILENT, None) for host, word in said.items()}
-        return Agreement(
-            words={host: word for host, (word, _) in words.items()},
-            finalized={host: finalized for host, (_, finalized) in words.items() if finalized is not None},
-        )
+        tags: list[reads.Tag] = ["latest", "finalized"] if self._has_finalized_tag else ["latest"]
+
+        async def ask(endpoint: Endpoint) -> Testimony:
+            try:
+                header, *tagged = await endpoint.batch([reads.header(number), *(reads.header(tag) for tag in tags)])
+            except Missing:
+                return Testimony(word=HostWord.NOT_YET)
+            own = read_bytes(header.hash)
+            newest = read_quantity(tagged[0].number)
+            finalized = read_quantity(tagged[1].number) if len(tagged) > 1 else None
+            word = HostWord.AGREES if own == block_hash else HostWord.DISAGREES
+            if finalized is not None and number > max(finalized, newest - self._stalled_finality_confirmations + 1):
+                word = HostWord.NOT_YET
+            return Testimony(word=word, hash=own, finalized=finalized, newest=(newest, read_bytes(tagged[0].hash)))
+
+        return ask
+
+    async def close(self) -> None:
+        """End all asking that still goes on."""
+        await _cancel(list(self._asking))
 
     def note_heights(self, heights: Mapping[str, int]) -> None:
         """Note how high each host says its chain is, all asked at the same time: those far behind are asked last.
@@ -273,21 +280,6 @@ class Pool:
 
     async def _newest(self) -> int:
         return read_quantity(await self.call(reads.newest_height()))
-
-    async def _word(self, endpoint: Endpoint, number: int, block_hash: bytes) -> tuple[HostWord, int | None]:
-        """What a host says of a block, and what it calls final."""
-        tags: list[reads.Tag] = ["latest", "finalized"] if self._has_finalized_tag else []
-        try:
-            header, *tagged = await endpoint.batch([reads.header(number), *(reads.header(tag) for tag in tags)])
-        except Missing:
-            return HostWord.NOT_YET, None
-        word = HostWord.AGREES if read_bytes(header.hash) == block_hash else HostWord.DISAGREES
-        if not tagged:
-            return word, None
-        latest, finalized = (read_quantity(each.number) for each in tagged)
-        if number > max(finalized, latest - self._stalled_finality_confirmations + 1):
-            word = HostWord.NOT_YET
-        return word, finalized
 
     def _in_order(self) -> list[Member]:
         return sorted(self._members, key=lambda member: member.rank)
@@ -344,6 +336,7 @@ async def connect(
             stalled_finality_confirmations=stalled_finality_confirmations,
             alarm=alarm,
         )
+        stack.push_async_callback(pool.close)
         stack.push_async_callback(_cancel, [_in_background(keep_probing(pool.members))])
         yield pool
 
@@ -360,6 +353,11 @@ def _host_of(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> str:
     return endpoint.name
 
 
+def _is_answer(word: object) -> bool:
+    """Whether a host's word says something: a revert does, another refusal does not."""
+    return not isinstance(word, EndpointFault | JsonRpcError) or (isinstance(word, JsonRpcError) and word.is_revert)
+
+
 def _in_background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """A task whose end by anything but cancelation is told: it is a fault of ours."""
 
@@ -372,7 +370,7 @@ def _in_background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return task
 
 
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -9,8 +9,9 @@ from aiohttp import web
 
 from openpay.chain import reads
 from openpay.chain.errors import BadAnswer, JsonRpcError, NoEndpointAnswered, Unreachable, Unreadable, WrongChain
-from openpay.chain.pool import HostWord, connect
+from openpay.chain.pool import connect
 from openpay.chain.rpc import Endpoint
+from openpay.chain.words import HostWord
 from tests.chain.fake_node import FakeNode, serve
 from tests.chain.manual_clock import ManualClock
 from tests.chain.pools import NUMBER, node, pool_of

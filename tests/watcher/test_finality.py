@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openpay.chain.pool import Agreement, HostWord
+from openpay.chain.words import Agreement, HostWord
 from openpay.domain.chains import Chain
 from watcher.finality import Candidate, final_candidate, stall_of, vouched_number
 

@@ -14,7 +14,7 @@ from openpay.app.ports import Database
 from openpay.app.rescan import request_rescan, rescan_of
 from openpay.app.signals import Signals
 from openpay.chain.errors import NoEndpointAnswered
-from openpay.chain.pool import Agreement, HostWord
+from openpay.chain.words import Agreement, HostWord
 from openpay.domain.deposit import Source
 from openpay.domain.payment import Payment, Status
 from openpay.store.tables import deposits, escrow_logs
