@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -21,10 +21,12 @@ from openpay.domain.chains import Chain
 from openpay.errors import ConcurrentChange, RetryableError
 from openpay.settlement.batches import Batching, Bundle, bundles_of
 from openpay.settlement.fees import FeePolicy, Patience, start_of_day
-from openpay.settlement.nonces import Slot, is_gap, next_nonce, slots_of
+from openpay.settlement.nonces import Slot, slots_of
 from openpay.settlement.operator import Account, Operator
+from openpay.settlement.pauses import Pauses
 from openpay.settlement.refunds import Refunds
 from openpay.settlement.reminders import Reminders
+from openpay.settlement.rounds import Round
 from openpay.settlement.settlements import Settlements
 from openpay.settlement.sources import Source, Work
 from openpay.settlement.sweeps import Sweeps
@@ -40,8 +42,6 @@ LARGEST_NONCE_STEP = 16
 """A next nonce further above ours than this is not believed from one host: its gaps would cost gas to fill."""
 MOST_BLOCKS_BEHIND = 100
 """So far behind the chain may the watcher be while work is started; on BNB Chain 45 seconds."""
-FIRST_PAUSE_S = 5
-LONGEST_PAUSE_S = 3_600
 FILL = "fill"
 """The kind of a transaction that does nothing but use a nonce on which later ones wait."""
 FILL_GAS = 21_000
@@ -50,43 +50,6 @@ _ORDINARY = frozenset({"AlreadySettled", "NothingToMove", "CanStillSettle"})
 """A stranger's kindness, or a deposit that came first: the watcher is about to read its log."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Pause:
-    """Work that would revert now: not looked at before `until`, in wall-clock seconds."""
-
-    until: int
-    length_s: int
-
-
-@dataclass(kw_only=True)
-class _Round:
-    """What one round may still spend: it shrinks with each transaction. Amounts in wei.
-
-    `taken` are our open nonces, `committed_today` what today's mined transactions cost and open ones may still cost,
-    `promised` what those in no block may take from the account's balance.
-    """
-
-    account: Account
-    taken: set[int]
-    ended_nonce: int | None
-    committed_today: int
-    promised: int
-    in_flight: int
-
-    @property
-    def nonce(self) -> int:
-        return next_nonce(
-            latest=self.account.latest_nonce,
-            pending=self.account.pending_nonce,
-            ended=self.ended_nonce,
-            taken=self.taken,
-        )
-
-    @property
-    def has_gap(self) -> bool:
-        return is_gap(self.nonce, self.taken)
 
 
 class Settler:
@@ -127,7 +90,7 @@ class Settler:
         )
         self._reminders = Reminders()
         # Memory of this process only: forgetting it delays work by seconds, and never repeats any.
-        self._paused: dict[str, _Pause] = {}
+        self._pauses = Pauses()
         self._waiting_since: dict[str, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -187,11 +150,10 @@ class Settler:
         """What is to be sent now, as far as the database can say."""
         now = self._wall.now()
         async with self._db.read() as uow:
-            limit = WORK_PER_ROUND + len(self._paused)
+            limit = WORK_PER_ROUND + len(self._pauses)
             due = [work for source in self._sources.values() for work in await source.due(uow, now=now, limit=limit)]
-            waiting = {work.subject for work in due}
-            self._paused = {subject: pause for subject, pause in self._paused.items() if subject in waiting}
-            ready = [work for work in due if not self._is_paused(work.subject, now)]
+            self._pauses.keep({work.subject for work in due})
+            ready = [work for work in due if not self._pauses.holds(work.subject, now)]
             batchable = [work for work in ready if work.item is not None]
             alone = await uow.operations.mined_without_success([work.subject for work in batchable])
             more_coming = [
@@ -207,7 +169,7 @@ class Settler:
             now=now,
         )
 
-    async def _round(self, account: Account, waiting: Sequence[Slot]) -> _Round:
+    async def _round(self, account: Account, waiting: Sequence[Slot]) -> Round:
         chain_id, address = self._chain.chain_id, self._operator.address
         async with self._db.read() as uow:
             slots = slots_of(await uow.operations.open_transactions(chain_id))
@@ -222,7 +184,7 @@ class Settler:
             account = replace(account, latest_nonce=least, pending_nonce=least)
         unmined = {slot.nonce for slot in waiting if slot.newest.sender == address}
         ours = [slot for slot in slots if slot.newest.sender == address]
-        return _Round(
+        return Round(
             account=account,
             taken={slot.nonce for slot in ours},
             ended_nonce=ended_nonce,
@@ -233,7 +195,7 @@ class Settler:
 
     # --- starting ----------------------------------------------------------------------------------------------------
 
-    async def _start_all(self, bundles: Sequence[Bundle], round_: _Round) -> bool:
+    async def _start_all(self, bundles: Sequence[Bundle], round_: Round) -> bool:
         started = False
         for bundle in bundles:
             if round_.in_flight >= MOST_IN_FLIGHT:
@@ -243,7 +205,7 @@ class Settler:
             started = await self._fill(round_) or started
         return started
 
-    async def _start(self, bundle: Bundle, round_: _Round) -> bool:
+    async def _start(self, bundle: Bundle, round_: Round) -> bool:
         price = self._price(round_)
         affordable = None if price is None else self._affordable(bundle, round_, price)
         passing = None if affordable is None else await self._passing(affordable)
@@ -265,9 +227,9 @@ class Settler:
             await self._operator.record(uow, transaction)
             for subject in passing.subjects:
                 await source.submitted(uow, subject, transaction.tx_hash)
-        self._spend(round_, transaction.nonce, transaction.gas * price)
+        round_.spend(transaction.nonce, transaction.gas * price)
         for subject in passing.subjects:
-            self._paused.pop(subject, None)
+            self._pauses.end(subject)
         # From here on a failure is mended by the next round, which finds the transaction open.
         self._signals.notify("payments", "operations")
         _log.info(
@@ -280,7 +242,7 @@ class Settler:
         await self._operator.send(transaction)
         return True
 
-    async def _fill(self, round_: _Round) -> bool:
+    async def _fill(self, round_: Round) -> bool:
         """Use up a nonce that another program left unused, on which later ones of ours wait."""
         price = self._price(round_)
         if price is None:
@@ -296,25 +258,19 @@ class Settler:
         )
         async with self._db.write() as uow:
             await self._operator.record(uow, transaction)
-        self._spend(round_, transaction.nonce, transaction.gas * price)
+        round_.spend(transaction.nonce, transaction.gas * price)
         _log.warning("a nonce was left unused: filling the gap", nonce=transaction.nonce, tx=transaction.tx_hash.hex())
         await self._operator.send(transaction)
         return True
 
-    def _spend(self, round_: _Round, nonce: int, wei: int) -> None:
-        round_.taken.add(nonce)
-        round_.committed_today += wei
-        round_.promised += wei
-        round_.in_flight += 1
-
-    def _price(self, round_: _Round) -> int | None:
+    def _price(self, round_: Round) -> int | None:
         """Wei per gas to pay; None while nodes ask for more than the cap."""
         asked = round_.account.asked_price
         price = self._fees.price(asked)
         self._hold("gas price above the cap", price is None, asked_price=asked, cap=self._fees.max_gas_price)
         return price
 
-    def _affordable(self, bundle: Bundle, round_: _Round, price: int) -> Bundle | None:
+    def _affordable(self, bundle: Bundle, round_: Round, price: int) -> Bundle | None:
         """As much of a bundle as caps and balance allow; None when that is nothing, which is said."""
         within_caps = bundle.within(self._fees.most_gas(gas_price=price, committed_today=round_.committed_today))
         self._hold(
@@ -378,14 +334,8 @@ class Settler:
             self._pause(work.subject, reason)
         return True
 
-    def _is_paused(self, subject: str, now: int) -> bool:
-        pause = self._paused.get(subject)
-        return pause is not None and pause.until > now
-
     def _pause(self, subject: str, reason: str) -> None:
-        before = self._paused.get(subject)
-        length_s = FIRST_PAUSE_S if before is None else min(2 * before.length_s, LONGEST_PAUSE_S)
-        self._paused[subject] = _Pause(until=self._wall.now() + length_s, length_s=length_s)
+        length_s = self._pauses.pause(subject, self._wall.now())
         level = _log.info if reason in _ORDINARY else _log.error
         level("cannot be done now", subject=subject, reason=reason, again_in_s=length_s)
 
