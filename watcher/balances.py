@@ -16,6 +16,7 @@ from openpay.chain.artifacts import load_artifact
 from openpay.chain.blocks import Header, read_bytes, read_quantity
 from openpay.chain.errors import METHOD_NOT_FOUND, BadAnswer, JsonRpcError, ProofFailed
 from openpay.chain.headers import header_by_hash, lineage
+from openpay.chain.optional import optional
 from openpay.chain.pool import Pool
 from openpay.chain.rpc import Endpoint
 from openpay.errors import ChainUnavailable
@@ -140,12 +141,8 @@ async def read_balances(endpoint: Endpoint, *, addresses: Sequence[bytes], block
 
 async def _prove(endpoint: Endpoint, *, addresses: Sequence[bytes], place: Place) -> list[int]:
     """Wei of each address, proven. Raises `ProofFailed`, and does not ask that endpoint again for a while."""
-    endpoint.offers.check(PROOF)
-    try:
+    async with optional(endpoint, PROOF):
         proofs = await endpoint.batch([account_proof(address, place.hash) for address in addresses])
-    except JsonRpcError as refusal:
-        endpoint.offers.learn(refusal)
-        raise
     balances = []
     for address, proof in zip(addresses, proofs, strict=True):
         nodes = [read_bytes(node) for node in proof.account_proof]

@@ -51,6 +51,10 @@ class Unreadable(BadAnswer):
     """JSON-RPC, but the result has another form than was asked for."""
 
 
+class Rejected(BadAnswer):
+    """No JSON-RPC, but an HTTP status that says no: not to this request, not to this caller, or not at all."""
+
+
 class Missing(EndpointFault):
     """The node answered `null`: it does not (or not yet) know the block or transaction."""
 

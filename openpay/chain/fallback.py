@@ -18,6 +18,7 @@ from openpay.chain.blocks import Header, Log, Receipt, Transaction, read_bytes, 
 from openpay.chain.encoding import KNOWN_TYPES
 from openpay.chain.errors import BadAnswer, JsonRpcError, Missing, NoEndpointAnswered, NotAgreed, Part, ProofFailed
 from openpay.chain.headers import proven_or_agreed, read_header
+from openpay.chain.optional import optional
 from openpay.chain.pool import Pool
 from openpay.chain.proofs import (
     NOT_UNDERSTOOD,
@@ -29,8 +30,6 @@ from openpay.chain.proofs import (
     transaction_hash,
 )
 from openpay.chain.rpc import Endpoint
-
-RECEIPTS = "eth_getBlockReceipts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,8 +196,8 @@ async def _receipts(pool: Pool, block_hash: bytes, body: _Body) -> tuple[Receipt
     async def ask(endpoint: Endpoint) -> tuple[Receipt, ...]:
         nonlocal is_absent
         try:
-            endpoint.offers.check(RECEIPTS)
-            receipts = await endpoint.call(reads.receipts(block_hash))
+            async with optional(endpoint, reads.RECEIPTS):
+                receipts = await endpoint.call(reads.receipts(block_hash))
         except (Missing, JsonRpcError):
             is_absent = True
             raise

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from openpay.chain import reads
 from openpay.chain.bodies import body_calls, read_body
 from openpay.chain.errors import EndpointFault, JsonRpcError, NoEndpointAnswered, ProofFailed, Unreadable
-from openpay.chain.fallback import RECEIPTS, fetch_unproven_block
+from openpay.chain.fallback import fetch_unproven_block
 from openpay.chain.member import Question
+from openpay.chain.optional import optional
 from openpay.chain.pool import Pool
 from openpay.chain.proofs import HEADER_HASH, TRANSACTIONS_ROOT, ProvenBlock
 from openpay.chain.rpc import Endpoint
@@ -33,12 +35,8 @@ async def fetch_block_with(pool: Pool, block_hash: bytes, ask: Question[T]) -> T
     """Like `fetch_block`, the body being fetched and proven by `ask`, which raises what `read_body` does."""
 
     async def ask_for_receipts(endpoint: Endpoint) -> T:
-        endpoint.offers.check(RECEIPTS)
-        try:
+        async with optional(endpoint, reads.RECEIPTS):
             return await ask(endpoint)
-        except JsonRpcError as refusal:
-            endpoint.offers.learn(refusal)
-            raise
 
     try:
         return await pool.ask(ask_for_receipts, proven=True)

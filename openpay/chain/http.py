@@ -9,7 +9,7 @@ import aiohttp
 from aiohttp import TraceConfig, TraceConnectionCreateEndParams
 from yarl import URL
 
-from openpay.chain.errors import BadAnswer, Throttled, TimedOut, Unreachable
+from openpay.chain.errors import BadAnswer, Rejected, Throttled, TimedOut, Unreachable
 from openpay.chain.transport import TransportKind
 
 READ_BUFFER_BYTES = 2**20
@@ -84,9 +84,10 @@ class HttpTransport:
             if response.status == 429:
                 raise Throttled(self._name, retry_after_s=seconds(response.headers.get("Retry-After")))
             received = await self._read(response)
-            if response.status != 200 and not received.lstrip().startswith((b"{", b"[")):
+            if response.status != 200 and b'"jsonrpc"' not in received:
                 # Some nodes send JSON-RPC errors with an HTTP error status; anything else is a proxy talking.
-                fault = Unreachable if response.status >= 500 else BadAnswer
+                says_no = 400 <= response.status < 500 or response.status == 501
+                fault = Rejected if says_no else Unreachable if response.status >= 500 else BadAnswer
                 raise fault(self._name, f"HTTP status {response.status}")
             return received
 

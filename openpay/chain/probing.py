@@ -9,6 +9,7 @@ from openpay.chain import reads
 from openpay.chain.blocks import read_bytes
 from openpay.chain.errors import EndpointFault, JsonRpcError, ProofFailed
 from openpay.chain.member import Member
+from openpay.chain.optional import optional
 from openpay.chain.proofs import prove_header, prove_receipts, prove_transactions
 from openpay.chain.rpc import Endpoint
 from openpay.chain.standing import Place
@@ -52,7 +53,8 @@ async def _prove_newest(endpoint: Endpoint) -> None:
     prove_header(block, block_hash=block_hash, endpoint=endpoint.name)
     prove_transactions(block, block.transactions, endpoint=endpoint.name)
     try:
-        receipts = await endpoint.call(reads.receipts(block_hash))
+        async with optional(endpoint, reads.RECEIPTS):
+            receipts = await endpoint.call(reads.receipts(block_hash))
     except JsonRpcError as refusal:
         if not refusal.is_not_offered:
             raise

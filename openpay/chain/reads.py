@@ -16,6 +16,9 @@ from openpay.chain.rpc import Call
 Tag = Literal["latest", "pending", "safe", "finalized", "earliest"]
 BlockName = int | bytes | Tag
 
+RECEIPTS = "eth_getBlockReceipts"
+"""Not every provider offers it."""
+
 
 class MinedReceipt(Struct, frozen=True, gc=False, rename="camel"):
     """What a node says of one mined transaction. Nothing proves it: fit for showing, not for deciding about money."""
@@ -96,7 +99,7 @@ def logs(block_hash: bytes) -> Call[tuple[ServedLog, ...]]:
 
 
 def receipts(block_hash: bytes) -> Call[tuple[Receipt, ...]]:
-    return Call(tuple[Receipt, ...], "eth_getBlockReceipts", (hex_text(block_hash),))
+    return Call(tuple[Receipt, ...], RECEIPTS, (hex_text(block_hash),))
 
 
 def balance(address: bytes, at: BlockName) -> Call[str]:

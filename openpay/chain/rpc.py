@@ -168,6 +168,9 @@ def _decode_patiently(body: bytes, calls: Sequence[Call[Any]], endpoint: str) ->
     except UNREADABLE as error:
         raise BadAnswer(endpoint, f"not JSON-RPC: {error}: {body[:80]!r}") from error
     if isinstance(rows, _Answer):
+        if rows.id is None and rows.result is UNSET and rows.error is None:
+            # What a gateway says of itself, such as {"message": "Forbidden"}: no `null` of the node's.
+            raise BadAnswer(endpoint, f"not JSON-RPC: neither result nor error: {body[:80]!r}")
         # One object in place of a batch is an error about all of it.
         rows = [_Answer(id=1 + index, result=rows.result, error=rows.error) for index in range(len(calls))]
     by_id = {row.id: row for row in rows if isinstance(row.id, int)}

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from openpay.chain.errors import BadAnswer, EndpointFault, JsonRpcError, Missing
+from openpay.chain.optional import optional
 from openpay.chain.reads import hex_text
 from openpay.chain.rpc import Call, Endpoint
 
@@ -54,13 +55,9 @@ async def inner_transfers(
 
 
 async def _ask(endpoint: Endpoint, method: str, *params: object) -> list[dict[str, Any]]:
-    endpoint.offers.check(method)
-    try:
+    async with optional(endpoint, method):
         # Decoded apart: what is nested too deep is then no fault of the endpoint.
         answer = await endpoint.call(Call(Raw, method, params))
-    except JsonRpcError as refusal:
-        endpoint.offers.learn(refusal)
-        raise
     rows = msgspec.json.decode(answer)
     if not isinstance(rows, list):
         raise BadAnswer(endpoint.name, f"{method} answered with no list")

@@ -9,10 +9,11 @@ import pytest
 
 from openpay.chain.blocks import read_bytes
 from openpay.chain.errors import NoEndpointAnswered, NotAgreed, Part, ProofFailed
-from openpay.chain.fallback import RECEIPTS, learn_outcomes
+from openpay.chain.fallback import learn_outcomes
 from openpay.chain.fetch import fetch_block
 from openpay.chain.offers import ASK_AGAIN_S
 from openpay.chain.proofs import Basis, ProvenBlock
+from openpay.chain.reads import RECEIPTS
 from openpay.chain.trie import EMPTY_ROOT
 from openpay.errors import ChainUnavailable
 from tests.chain.copies import NO_BLOCK, Copy, ManualClock, pool_of

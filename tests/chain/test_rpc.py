@@ -172,6 +172,9 @@ async def test_node_error_with_http_error_status_is_still_the_node_speaking() ->
     ("body", "status"),
     [
         ("<html>Forbidden</html>", 403),
+        ('{"message": "Forbidden"}', 403),
+        ('{"error": "Forbidden"}', 403),
+        ('{"message": "no route matched"}', 200),
         ("", 200),
         ("nonsense", 200),
         ('{"jsonrpc": "2.0", "id": 1, "result": {"not": "a string"}}', 200),

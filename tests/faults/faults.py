@@ -162,6 +162,17 @@ def without(*methods: str) -> Fault:
     return _refusing(f"without({', '.join(methods)})", methods, Refusal(-32601, "the method does not exist"))
 
 
+def rejected(*methods: str, status: int = 403, page: bytes = b"<html>Forbidden</html>") -> Fault:
+    """A gateway in front of the node lets requests with these methods not pass, and says so in no JSON-RPC."""
+    words = "rejected by the gateway"
+
+    def reply(reply: Reply) -> Reply:
+        return replace(reply, status=status, body=page) if words.encode() in reply.body else reply
+
+    name = f"rejected({', '.join(methods)}, status={status})"
+    return replace(_refusing(name, methods, Refusal(0, words)), reply=reply)
+
+
 def _refusing(name: str, methods: tuple[str, ...], refusal: Refusal) -> Fault:
     async def answer(method: str, params: list[Any], ask: Ask) -> Any:
         if method in methods:

@@ -33,6 +33,7 @@ MISTAKES: tuple[Fault, ...] = (
     faults.receipts_pruned(),
     faults.without("eth_getBlockReceipts"),
     faults.without("eth_call"),
+    faults.rejected("eth_getBlockReceipts"),
     faults.wrong_chain_id(),
     faults.stale_head(1),
     faults.stale_head(7),

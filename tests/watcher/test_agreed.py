@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from openpay.chain.errors import NotAgreed
-from openpay.chain.fallback import RECEIPTS
+from openpay.chain.reads import RECEIPTS
+from openpay.chain.standing import Place
 from openpay.domain.alerts import AlertKind
 from openpay.domain.payment import Status
 from openpay.errors import ChainUnavailable
-from tests.faults.faults import Refusal
+from tests.faults.faults import Refusal, rejected
 from tests.faults.proxy import Lie, Proxy
 from tests.watcher.code import forward
 from tests.watcher.scene import Scene, due
@@ -231,6 +232,30 @@ async def test_payment_is_paid_behind_nodes_that_offer_no_receipts(scene: Scene,
         assert [node.asked.count(RECEIPTS) for node in nodes] == [1] * hosts
         assert (told(scene), standing(scene)) == (["logs"], {"logs"})
         assert "eth_getBlockReceipts" in scene.alarm.standing[NOT_PROVEN, "logs"]
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+@pytest.mark.parametrize(
+    ("status", "page"), [(403, b"<html>Forbidden</html>"), (405, b""), (501, b"no"), (403, b'{"message":"Forbidden"}')]
+)
+async def test_payment_is_paid_behind_gateways_that_reject_receipts(
+    scene: Scene, hosts: int, status: int, page: bytes
+) -> None:
+    """Not refused by the node, in JSON-RPC, but by what stands in front of it."""
+    async with behind(scene, hosts) as nodes:
+        for node in nodes:
+            node.faults = [rejected(RECEIPTS, "eth_getProof", status=status, page=page)]
+        payments = [await scene.create(token) for token in ("USDT", "BNB")]
+        scene.pay(payments[0], "USDT", due(payments[0], "USDT")[0])
+        forward(scene, payments[1], due(payments[1], "BNB")[0])
+        await scene.mine(1)
+        asked_once = [node.counts()[RECEIPTS] for node in nodes]
+        for _ in range(11):
+            await scene.mine(1)
+        assert [await scene.status(payment) for payment in payments] == [Status.PAID] * 2
+        assert (told(scene), standing(scene)) == (["logs"], {"logs"})
+        assert [node.counts()[RECEIPTS] for node in nodes] == asked_once
+        assert [(state.place, state.faults) for state in scene.pool.states()] == [(Place.IN_SERVICE, {})] * hosts
 
 
 async def test_reverted_transfer_of_coins_is_no_deposit_behind_nodes_that_offer_no_receipts(scene: Scene) -> None:
