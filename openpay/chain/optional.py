@@ -26,6 +26,6 @@ async def optional(endpoint: Endpoint, method: str) -> AsyncIterator[None]:
         raise
     except Rejected as fault:
         await endpoint.call(reads.chain_id())
-        refusal = JsonRpcError(endpoint.name, method=method, code=METHOD_NOT_FOUND, message=fault.detail)
-        endpoint.offers.learn(refusal)
-        raise refusal from fault
+        not_offered = JsonRpcError(endpoint.name, method=method, code=METHOD_NOT_FOUND, message=fault.detail)
+        endpoint.offers.learn(not_offered)
+        raise not_offered from fault
