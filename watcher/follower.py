@@ -22,6 +22,7 @@ from openpay.app.signals import Signals
 from openpay.chain import headers
 from openpay.chain.errors import NoEndpointAnswered, NotAgreed
 from openpay.chain.escrow import EscrowClient
+from openpay.chain.fetch import fetch_block
 from openpay.chain.pool import Pool
 from openpay.domain.alerts import Alarm, Silent
 from openpay.domain.assessment import EscrowAnswer
@@ -40,6 +41,11 @@ from watcher.vouching import Vouching
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+_Linked = Link | ReadBlock
+"""A block, of which only its place in the chain matters."""
+Verdict = tuple[int | None, dict[str, EscrowAnswer]]
+"""What is final, None for no news; and the escrow's answers by payment."""
 
 _log = structlog.get_logger(__name__)
 
@@ -142,6 +148,8 @@ class Follower:
         first = record.tip.number + 1
         last = self._catch_up.last_of_step(first, last)
         try:
+            if first == heads.latest.number:
+                return await self._read_newest(record, heads)
             return await self._read(record, heads, first, last)
         except NoEndpointAnswered as error:
             if not error.is_missing:
@@ -154,6 +162,25 @@ class Follower:
                 self._lookout.unfounded(heads, f"it names block {heads.latest.number}, and nobody has block {first}")
             raise
 
+    async def _read_newest(self, record: Record, heads: Heads) -> bool:
+        """Read the head, which follows the tip: nearly every step. All that can be done without its content is done
+        while that is on its way."""
+        wall_now = self._wall.now()
+        block, (sought, verdict) = await both(
+            fetch_block(self._pool, heads.latest.hash),
+            both(
+                # The tip's time, for that of the head is only a node's word as yet: looking further back does no harm.
+                self._finder.prepare(
+                    record, newest=heads.latest.number, since=record.tip.time, head=heads.sure, wall_now=wall_now
+                ),
+                self._verdicts([heads.latest], heads),
+            ),
+        )
+        if block.parent_hash != record.tip.hash:
+            return await self._part(record, heads, block)
+        await self._store([block], await self._finder.find([block], sought), verdict, heads, wall_now=wall_now)
+        return True
+
     async def _read(self, record: Record, heads: Heads, first: int, last: int) -> bool:
         batch = self._catch_up.batch()
         async with aclosing(self._catch_up.blocks(first, last, head=heads.latest)) as blocks:
@@ -163,10 +190,7 @@ class Follower:
                     # The node's chain is not ours, or changed while it was read. Keep what links, then look.
                     if batch.blocks:
                         await self._commit(batch.blocks, heads)
-                    if not heads.of_all:
-                        self._lookout.doubt()
-                        return True
-                    return await self._switch_branch(record, _link_of(block))
+                    return await self._part(record, heads, block)
                 batch.add(block)
                 if batch.is_full or not self._may_share(block.number, heads):
                     await self._commit(batch.blocks, heads)
@@ -174,6 +198,13 @@ class Follower:
         if batch.blocks:
             await self._commit(batch.blocks, heads)
         return True
+
+    async def _part(self, record: Record, heads: Heads, block: ReadBlock) -> bool:
+        """`block` does not follow the tip: see where it leads, if that is more than one host's word."""
+        if not heads.of_all:
+            self._lookout.doubt()
+            return True
+        return await self._switch_branch(record, _link_of(block))
 
     def _may_share(self, number: int, heads: Heads) -> bool:
         """Whether a block may be committed together with its successors: only where no reorg is to be expected."""
@@ -184,10 +215,25 @@ class Follower:
         """Find what consecutive blocks mean, and store it in one transaction."""
         wall_now = self._wall.now()
         # Neither needs the other, and both wait for nodes: for balances, and for the hosts and the escrow.
-        facts, (final_number, answers) = await both(
-            self._finder.find(blocks, self._record, head=heads.sure, wall_now=wall_now),
-            self._verdicts(blocks, heads),
+        facts, verdict = await both(self._facts(blocks, heads, wall_now=wall_now), self._verdicts(blocks, heads))
+        await self._store(blocks, facts, verdict, heads, wall_now=wall_now)
+
+    async def _facts(self, blocks: Sequence[ReadBlock], heads: Heads, *, wall_now: int) -> list[BlockFacts]:
+        sought = await self._finder.prepare(
+            self._record, newest=blocks[-1].number, since=blocks[0].timestamp, head=heads.sure, wall_now=wall_now
         )
+        return await self._finder.find(blocks, sought)
+
+    async def _store(
+        self,
+        blocks: Sequence[ReadBlock],
+        facts: Sequence[BlockFacts],
+        verdict: Verdict,
+        heads: Heads,
+        *,
+        wall_now: int,
+    ) -> None:
+        final_number, answers = verdict
         began_at = time.perf_counter()
         committed = await follow.commit_blocks(
             self._db,
@@ -211,12 +257,12 @@ class Follower:
         self._unproven.committed(blocks)
         self._catch_up.committed(blocks[-1].number, heads.latest.number)
 
-    async def _verdicts(self, blocks: Sequence[ReadBlock], heads: Heads) -> tuple[int | None, dict[str, EscrowAnswer]]:
+    async def _verdicts(self, blocks: Sequence[_Linked], heads: Heads) -> Verdict:
         """What is final once `blocks` are linked, and what the escrow says of the payments that this concerns."""
         final_number = await self._final_number(blocks, heads)
         return final_number, await self._ask_escrow(final_number, heads)
 
-    async def _final_number(self, blocks: Sequence[ReadBlock], heads: Heads) -> int | None:
+    async def _final_number(self, blocks: Sequence[_Linked], heads: Heads) -> int | None:
         """The newest block that is final once `blocks` are linked, vouched for by the hosts; None for no news."""
         return await self._vouching.final_number(
             head=blocks[-1].number,
@@ -225,7 +271,7 @@ class Follower:
             hash_at=lambda number: self._hash_at(number, blocks),
         )
 
-    def _hash_at(self, number: int, blocks: Sequence[ReadBlock]) -> bytes | None:
+    def _hash_at(self, number: int, blocks: Sequence[_Linked]) -> bytes | None:
         if number >= blocks[0].number:
             return blocks[number - blocks[0].number].hash
         return self._record.hash_at(number) if self._record is not None else None
@@ -309,6 +355,10 @@ class Follower:
         self._is_far_behind = is_far_behind
 
     def _tell(self, committed: Committed, facts: Sequence[BlockFacts]) -> None:
+        if committed.changed:
+            self._signals.notify("payments")
+        if committed.events:
+            self._signals.notify("events")
         deposits = sum(len(fact.deposits) for fact in facts)
         if committed.changed or deposits:
             _log.info(
@@ -317,10 +367,6 @@ class Follower:
                 deposits=deposits,
                 changed=[f"{payment.id} {payment.status}" for payment in committed.changed],
             )
-        if committed.changed:
-            self._signals.notify("payments")
-        if committed.events:
-            self._signals.notify("events")
 
 
 def _link_of(block: ReadBlock) -> Link:

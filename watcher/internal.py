@@ -92,6 +92,11 @@ class InternalTransfers:
         self._unread_since: int | None = None
         """Block time."""
 
+    def is_step_due(self, time: int) -> bool:
+        """Whether to look, at block time `time`, how far the rounds are."""
+        # A time from far ahead is no reason to wait: its block was invented, and taken back again.
+        return bool(self._symbol) and not self._next_step_at - STEP_S <= time < self._next_step_at
+
     async def wanted(self, uow: UnitOfWork, *, number: int, time: int, head: int) -> Wanted:
         """What to look at in block `number`, `head` being the height of the chain's own newest block."""
         if not self._symbol:
@@ -101,8 +106,7 @@ class InternalTransfers:
             doubted=await uow.vault_looks.doubted(self._chain_id),
             is_near=head - number <= STATE_DEPTH,
         )
-        # A time from far ahead is no reason to wait: its block was invented, and taken back again.
-        if not wanted.is_near or self._next_step_at - STEP_S <= time < self._next_step_at:
+        if not wanted.is_near or not self.is_step_due(time):
             return wanted
         last = await uow.vault_looks.round_(self._chain_id)
         if last is not None and last.looked_at <= time < last.looked_at + STEP_S:

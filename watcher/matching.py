@@ -7,7 +7,7 @@ in a block: `watcher.internal` finds it.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from openpay.app.records import EscrowLog, Report
@@ -20,6 +20,10 @@ from openpay.domain.keccak import keccak
 
 TRANSFER_TOPIC = keccak(b"Transfer(address,address,uint256)")
 TRANSFER_SELECTOR = keccak(b"transfer(address,uint256)")[:4]
+
+
+PlacedLog = tuple[int, int, Log]
+"""The index of a log's transaction, its own among all logs of the block, and the log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,35 +44,42 @@ class Matcher:
         self._contracts = {self._escrow} | {contract.hex() for contract in self._tokens if contract is not None}
         """Whose logs are looked at."""
 
-    def recipients(self, block: ProvenBlock, watched: Container[bytes]) -> Iterator[bytes]:
+    def logs(self, block: ProvenBlock) -> list[PlacedLog]:
+        """The logs of the escrow and of listed tokens. Nearly every log is rejected here, once for all."""
+        wanted, placed, position = self._contracts, list[PlacedLog](), 0
+        for index, receipt in enumerate(block.receipts):
+            for log in receipt.logs:
+                # The proofs read neither the prefix nor the case: nor does this.
+                if log.address[2:].lower() in wanted:
+                    placed.append((index, position, log))
+                position += 1
+        return placed
+
+    def recipients(
+        self, block: ProvenBlock, watched: Container[bytes], logs: Sequence[PlacedLog] | None = None
+    ) -> Iterator[bytes]:
         """Those addresses in `watched` that `block` may hold money for: which payments they belong to is looked up only
-        for these few. One may come up more than once, and for what turns out to be no deposit."""
+        for these few. One may come up more than once, and for what turns out to be no deposit. `logs`: those of `block`
+        that `self.logs` found, where they were looked for already."""
         for transaction in block.transactions:
             if transaction.to is not None and (to := read_bytes(transaction.to)) in watched:
                 yield to
-        for receipt in block.receipts:
-            for log in receipt.logs:
-                if (
-                    len(log.topics) == 3
-                    and log.address[2:].lower() in self._contracts
-                    and (to := bytes.fromhex(log.topics[2][26:])) in watched
-                ):
-                    yield to
+        for _, _, log in self.logs(block) if logs is None else logs:
+            if len(log.topics) == 3 and (to := bytes.fromhex(log.topics[2][26:])) in watched:
+                yield to
 
-    def match(self, block: ProvenBlock, watched: Mapping[bytes, str]) -> Matches:
-        """Find everything in `block` that concerns the addresses in `watched` (address to payment id) or the escrow."""
+    def match(
+        self, block: ProvenBlock, watched: Mapping[bytes, str], logs: Sequence[PlacedLog] | None = None
+    ) -> Matches:
+        """Find everything in `block` that concerns the addresses in `watched` (address to payment id) or the escrow.
+        `logs` as for `recipients`."""
         deposits = list(self._native(block, watched)) if watched else []
         escrow_logs: list[EscrowLog] = []
-        position = 0
-        for index, receipt in enumerate(block.receipts):
-            for log in receipt.logs:
-                # Nearly every log is rejected here. The proofs read neither the prefix nor the case: nor does this.
-                if (contract := log.address[2:].lower()) in self._contracts:
-                    if contract == self._escrow:
-                        escrow_logs += self._escrow_log(block, index, position, log)
-                    elif watched and len(log.topics) == 3 and bytes.fromhex(log.topics[2][26:]) in watched:
-                        deposits += self._transfer(block, watched, index, position, log)
-                position += 1
+        for index, position, log in self.logs(block) if logs is None else logs:
+            if log.address[2:].lower() == self._escrow:
+                escrow_logs += self._escrow_log(block, index, position, log)
+            elif watched and len(log.topics) == 3 and bytes.fromhex(log.topics[2][26:]) in watched:
+                deposits += self._transfer(block, watched, index, position, log)
         return Matches(deposits=tuple(deposits), escrow_logs=tuple(escrow_logs))
 
     def native_transfers(self, block: ProvenBlock, watched: Container[bytes]) -> Iterator[int]:
