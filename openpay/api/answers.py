@@ -4,41 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
-from openpay.domain.alerts import AlertKind, Severity
-from openpay.domain.payment import SettlementStatus, Status
-from openpay.domain.refunds import NamedBy, RefundMode, RefundReason, RefundStatus
-
-Address = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{40}$", description="With EIP-55 capitals")]
-Hash = Annotated[str, Field(pattern="^0x[0-9a-f]{64}$")]
-Decimal = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{2,}$", examples=["25.00"])]
-Units = Annotated[str, Field(pattern="^[0-9]+$", description="In the token's base unit, as a string")]
-Time = Annotated[
-    str,
-    Field(
-        pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
-        description="UTC, whole seconds",
-        examples=["2026-03-26T13:30:00Z"],
-    ),
-]
-StatusName = Annotated[Status, WithJsonSchema({"type": "string", "enum": [status.value for status in Status]})]
-RefundStatusName = Annotated[
-    RefundStatus, WithJsonSchema({"type": "string", "enum": [status.value for status in RefundStatus]})
-]
-SettlementName = Annotated[
-    SettlementStatus, WithJsonSchema({"type": "string", "enum": [status.value for status in SettlementStatus]})
-]
-
-
-AlertKindName = Annotated[AlertKind, WithJsonSchema({"type": "string", "enum": [kind.value for kind in AlertKind]})]
-SeverityName = Annotated[Severity, WithJsonSchema({"type": "string", "enum": [each.value for each in Severity]})]
-
-
-class Shape(BaseModel):
-    """An answer in which every field is present."""
-
-    model_config = ConfigDict(extra="forbid")
+from openpay.api.fields import (
+    Address,
+    Decimal,
+    Hash,
+    RefundStatusName,
+    SettlementName,
+    Shape,
+    StatusName,
+    Time,
+    Units,
+    one_of,
+)
+from openpay.domain.refunds import NamedBy, RefundMode, RefundReason
 
 
 class TermsShape(Shape):
@@ -103,8 +83,8 @@ class RefundShape(Shape):
     id: Annotated[str, Field(pattern="^ref_[0-9A-Za-z]{24}$")]
     payment_id: str
     status: RefundStatusName
-    reason: Annotated[RefundReason, WithJsonSchema({"type": "string", "enum": [each.value for each in RefundReason]})]
-    mode: Annotated[RefundMode, WithJsonSchema({"type": "string", "enum": [each.value for each in RefundMode]})]
+    reason: Annotated[RefundReason, one_of(RefundReason)]
+    mode: Annotated[RefundMode, one_of(RefundMode)]
     token: str
     amount: Decimal
     amount_units: Units
@@ -195,10 +175,9 @@ class EndpointList(Shape):
     has_more: bool
 
 
-class ConfiguredEndpointShape(BaseModel):
+class ConfiguredEndpointShape(Shape):
     """A webhook endpoint as configured. `secret` is there the first time only."""
 
-    model_config = ConfigDict(extra="forbid")
     id: str
     url: str
     events: list[str]
@@ -342,69 +321,6 @@ class JwksShape(Shape):
     """Every public signing key of a merchant."""
 
     keys: list[JwkShape]
-
-
-class LiveShape(Shape):
-    """The process answers."""
-
-    status: Literal["live"]
-
-
-class NodeShape(Shape):
-    """A node as this server has found it."""
-
-    host: Annotated[str, Field(description="host:port")]
-    transport: Literal["http", "websocket"]
-    state: Annotated[
-        Literal["in_service", "aside", "low_trust"],
-        Field(description="aside: it failed a moment ago; low_trust: it was caught lying"),
-    ]
-    latency_ms: int | None
-
-
-class AlertShape(Shape):
-    """Something is wrong, and a person should look."""
-
-    id: str
-    kind: AlertKindName
-    severity: SeverityName
-    chain_id: int
-    subject: Annotated[
-        str, Field(description="What alerts of one kind are told apart by, such as a host; may be empty")
-    ]
-    detail: str
-    runbook: Annotated[str, Field(description="Where to read what to do")]
-    raised_at: Time
-    seen_at: Annotated[Time, Field(description="When it was last seen, to within half a minute")]
-
-
-class ChainShape(Shape):
-    """How far one chain has been read."""
-
-    chain_id: int
-    name: str
-    modes: list[Literal["live", "test"]]
-    block: Annotated[int | None, Field(description="null: nothing was read yet")]
-    head: int | None
-    final_block: int | None
-    lag_blocks: Annotated[int | None, Field(description="blocks known of and not read")]
-    lag_s: Annotated[int | None, Field(description="how old the view of the chain is")]
-    read_at: Time | None
-    covered_from: int | None
-    price_age_s: Annotated[
-        dict[str, int | None], Field(description="by token, of the price a payment would get now; null: there is none")
-    ]
-    endpoints: list[NodeShape]
-
-
-class ReadyShape(Shape):
-    """Whether requests can be served, and what an operator should look at."""
-
-    status: Literal["ready", "unavailable"]
-    database: Literal["up", "down"]
-    chains: list[ChainShape]
-    alerts: Annotated[list[AlertShape], Field(description="those that are not over")]
-    warnings: list[str]
 
 
 class ProblemShape(Shape):

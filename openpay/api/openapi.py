@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from openpay.api import answers
+from openpay.api import answers, health
 from openpay.api.routes import ROUTES, Route
 from openpay.http.problems import CONTENT_TYPE
 
@@ -34,7 +34,7 @@ def document(*, public_url: str, version: str) -> Document:
         if route.body.model_fields:
             models.append((route.body, "validation"))
     public = _public_paths()
-    models += [(shape, "serialization") for shape in (answers.LiveShape, answers.ReadyShape, answers.JwksShape)]
+    models += [(shape, "serialization") for shape in (health.LiveShape, health.ReadyShape, answers.JwksShape)]
     _, definitions = models_json_schema(list(dict.fromkeys(models)), ref_template="#/components/schemas/{model}")
     paths: dict[str, Document] = {}
     for route in ROUTES:
@@ -137,13 +137,13 @@ def _public_paths() -> dict[str, Document]:
     def json_of(model: type[BaseModel]) -> Document:
         return {"application/json": {"schema": _ref(model)}}
 
-    ready = get("ready", "Ready to serve, and what to look at", json_of(answers.ReadyShape))
-    ready["responses"]["503"] = {"description": "Not ready", "content": json_of(answers.ReadyShape)}
+    ready = get("ready", "Ready to serve, and what to look at", json_of(health.ReadyShape))
+    ready["responses"]["503"] = {"description": "Not ready", "content": json_of(health.ReadyShape)}
     jwks = get("jwks", "A merchant's public signing keys", json_of(answers.JwksShape), errors=(404, 503))
     jwks["parameters"] = [_path_parameter("merchant_id")]
     metrics = get("metrics", "Figures for Prometheus", {"text/plain": {"schema": {"type": "string"}}}, errors=(503,))
     return {
-        "/livez": {"get": get("live", "The process answers", json_of(answers.LiveShape))},
+        "/livez": {"get": get("live", "The process answers", json_of(health.LiveShape))},
         "/readyz": {"get": ready},
         "/metrics": {"get": metrics},
         "/jwks/{merchant_id}.json": {"get": jwks},

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from openpay.api.answers import RefundStatusName, StatusName
+from openpay.api.fields import RefundStatusName, StatusName
 from openpay.app.order import (
     DEFAULT_LIFE_S,
     MAX_DESCRIPTION,

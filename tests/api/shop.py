@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from openpay.api import ApiDeps, build_app
 from openpay.app.merchants import create_merchant, issue_key
 from openpay.app.payments import PaymentService
+from openpay.app.ports import UnitOfWork
 from openpay.app.records import Merchant, PriceQuote
 from openpay.app.sealing import Sealer
 from openpay.app.signals import Signals
@@ -21,6 +22,7 @@ from openpay.domain.chains import Chain, Token
 from openpay.errors import ChainUnavailable
 from openpay.http import HttpSettings
 from openpay.store import Store
+from openpay.store.store import DatabaseBusy
 
 NOW = 1_774_530_000
 """2026-03-26T13:00:00Z"""
@@ -45,6 +47,15 @@ class Clock:
 
     def now(self) -> int:
         return self.seconds
+
+
+class Away:
+    """A database that does not answer."""
+
+    def read(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        raise DatabaseBusy("postgresql://openpay:secret@db refused the connection")
+
+    write = read
 
 
 @dataclass

@@ -18,15 +18,13 @@ from structlog.testing import capture_logs
 import openpay.errors
 from openpay.api import ApiDeps, build_app
 from openpay.api.monitoring import RequestMetrics
-from openpay.app.ports import UnitOfWork
 from openpay.app.sealing import Sealer
 from openpay.errors import CallerError, FatalError, OpenPayError, RateLimited, RetryableError
 from openpay.http import STATUS_OF, HttpSettings, RateLimit, new_application, status_of
 from openpay.http.addresses import client_address
 from openpay.http.rates import RateLimiter
 from openpay.store import Store
-from openpay.store.store import DatabaseBusy
-from tests.api.shop import Shop, add_merchant, open_shop, problem
+from tests.api.shop import Away, Shop, add_merchant, open_shop, problem
 
 
 @pytest.fixture
@@ -344,14 +342,6 @@ async def read_to(shop: Shop, *, number: int, seen_head: int) -> None:
 
 
 async def test_not_ready_without_its_database(shop: Shop) -> None:
-    class Away:
-        @asynccontextmanager
-        async def read(self) -> AsyncIterator[UnitOfWork]:
-            raise DatabaseBusy("postgresql://openpay:secret@db refused the connection")
-            yield
-
-        write = read
-
     async with serving(replace(shop.deps, db=Away(), registry=CollectorRegistry())) as base_url:
         down = replace(shop, base_url=base_url)
         reply = await down.get("/readyz")

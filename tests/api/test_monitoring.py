@@ -13,13 +13,11 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from openpay.api import build_app
-from openpay.app.ports import UnitOfWork
 from openpay.app.records import Cursor
 from openpay.domain.alerts import Alert, AlertKind
 from openpay.http.monitored import EndpointStanding, Monitored
 from openpay.http.monitoring import monitoring_app
-from openpay.store.store import DatabaseBusy
-from tests.api.shop import NOW, Shop
+from tests.api.shop import NOW, Away, Shop
 
 NODES = {
     56: [
@@ -183,14 +181,6 @@ async def test_any_process_serves_them_on_a_port_of_its_own(shop: Shop) -> None:
 
 
 async def test_what_a_process_counts_is_told_without_a_database_too(shop: Shop) -> None:
-    class Away:
-        @asynccontextmanager
-        async def read(self) -> AsyncIterator[UnitOfWork]:
-            raise DatabaseBusy("away")
-            yield
-
-        write = read
-
     async with TestServer(build_app(replace(shop.deps, db=Away(), registry=CollectorRegistry()))) as server:
         seen = await figures(replace(shop, base_url=str(server.make_url("")).rstrip("/")))
     assert seen["openpay_database_up", ()] == 0
@@ -199,7 +189,7 @@ async def test_what_a_process_counts_is_told_without_a_database_too(shop: Shop) 
 
 @pytest.mark.parametrize("kind", AlertKind)
 async def test_every_kind_of_alert_fits_the_documented_answer(shop: Shop, kind: AlertKind) -> None:
-    from openpay.api.answers import ReadyShape
+    from openpay.api.health import ReadyShape
 
     await raise_(shop, kind)
     (alert,) = ReadyShape.model_validate((await shop.get("/readyz", key=None)).body).alerts
