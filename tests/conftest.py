@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: local chains, databases of both kinds, a browser, a receiver of alerts."""
+"""Fixtures shared by all tests: local chains, databases of both kinds, what is in them, a browser, a pager."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import pytest
 from hypothesis import settings
 from playwright.async_api import Browser
 
+from openpay.app.sealing import Sealer
+from openpay.store import Store
+from tests.app.worlds import World
 from tests.support.anvil import Anvil
 from tests.support.browser import open_browser
 from tests.support.databases import PostgresDatabases, SqliteDatabases
@@ -89,6 +92,35 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     databases: PostgresDatabases = request.getfixturevalue("_postgres_databases")
     with databases.empty() as url:
         yield url
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    """An open store without rows, on each kind of database."""
+    opened = Store.open(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def sealer() -> Sealer:
+    return Sealer("a passphrase for tests")
+
+
+@pytest.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
+    """A merchant in an otherwise empty store, and a made-up chain; on each kind of database."""
+    opened = await World.opened(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def postgres_world(postgres_url: str) -> AsyncIterator[World]:
+    """The same on PostgreSQL only, for what needs two transactions at once."""
+    opened = await World.opened(postgres_url)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture

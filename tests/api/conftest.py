@@ -13,18 +13,6 @@ from tests.api.shop import Shop, open_shop
 from tests.support.databases import PostgresDatabases, SqliteDatabases
 
 
-@pytest.fixture(scope="session")
-def sealer() -> Sealer:
-    return Sealer("a passphrase for tests")
-
-
-@pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    opened = Store.open(database_url)
-    yield opened
-    await opened.close()
-
-
 @pytest.fixture
 async def shop(store: Store, sealer: Sealer) -> AsyncIterator[Shop]:
     async with open_shop(store, sealer) as opened:

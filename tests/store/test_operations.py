@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-
-import pytest
 
 from openpay.app.records import OperatorTransaction, TransactionStatus
 from openpay.store import Store
 
 CHAIN_ID = 56
 SENDER = b"\x01" * 20
-
-
-@pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    store = Store.open(database_url)
-    yield store
-    await store.close()
 
 
 def transaction(number: int, *, nonce: int = 0, subjects: tuple[str, ...] = ("pay_1",)) -> OperatorTransaction:

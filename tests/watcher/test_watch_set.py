@@ -177,13 +177,6 @@ async def test_loading_that_broke_off_is_done_again_whole() -> None:
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    opened = Store.open(database_url)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
 async def merchant_id(store: Store) -> str:
     async with store.write() as uow:
         return (await create_merchant(uow, name="Shop", address=b"\1" * 20, now=0)).id

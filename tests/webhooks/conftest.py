@@ -32,18 +32,6 @@ PATIENCE_S = 60
 Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@pytest.fixture(scope="session")
-def sealer() -> Sealer:
-    return Sealer("a passphrase for tests")
-
-
-@pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    opened = Store.open(database_url)
-    yield opened
-    await opened.close()
-
-
 class Clock:
     """The wall clock, as far ahead as a test moves it."""
 
