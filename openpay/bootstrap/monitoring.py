@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterable
 
 import structlog
-from aiohttp import web
 
 from openpay.bootstrap.installation import Installation
+from openpay.bootstrap.listening import listening
 from openpay.chain.pool import EndpointState
 from openpay.chain.standing import Place
-from openpay.errors import ConfigurationError
 from openpay.http.monitored import EndpointStanding, Monitored
 from openpay.http.monitoring import monitoring_app
 
@@ -44,9 +43,8 @@ def _words(class_name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()
 
 
-async def serve_monitoring(installation: Installation, stop: asyncio.Event) -> None:
-    """Serve `/metrics`, `/livez` and `/readyz` alone, where OPENPAY_METRICS_PORT says. Raises `ConfigurationError`."""
-    settings = installation.settings
+async def serve_monitoring(installation: Installation, port: int, stop: asyncio.Event) -> None:
+    """Serve `/metrics`, `/livez` and `/readyz` alone until `stop` is set. Raises `ConfigurationError`."""
     monitored = Monitored(
         db=installation.store,
         chains=installation.chains,
@@ -56,18 +54,8 @@ async def serve_monitoring(installation: Installation, stop: asyncio.Event) -> N
         warnings=installation.warnings,
         endpoints=lambda: endpoint_standings(installation),
     )
-    runner = web.AppRunner(monitoring_app(monitored), access_log=None)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, settings.metrics_host, settings.metrics_port).start()
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {settings.metrics_host}:{settings.metrics_port} ({error}): set OPENPAY_METRICS_HOST "
-                "and OPENPAY_METRICS_PORT"
-            ) from error
-        host, port = runner.addresses[0][:2]
-        _log.info("monitoring", url=f"http://{host}:{port}/metrics")
+    host = installation.settings.metrics_host
+    named = "OPENPAY_METRICS_HOST and OPENPAY_METRICS_PORT"
+    async with listening(monitoring_app(monitored), host, port, settings=named) as url:
+        _log.info("monitoring", url=f"{url}/metrics")
         await stop.wait()
-    finally:
-        await runner.cleanup()

@@ -20,12 +20,13 @@ from openpay.app.schedules import run_schedules
 from openpay.bootstrap.alerting import alerting
 from openpay.bootstrap.garbage import spare_what_stays
 from openpay.bootstrap.installation import Installation, operator_signer
+from openpay.bootstrap.listening import listening
 from openpay.bootstrap.monitoring import endpoint_standings, serve_monitoring
 from openpay.bootstrap.role import Role
 from openpay.chain.escrow import TreasuryBalances
 from openpay.config import Settings
 from openpay.domain.chains import Chain
-from openpay.errors import ConfigurationError, OpenPayError, ReorgBelowFinality
+from openpay.errors import OpenPayError, ReorgBelowFinality
 from openpay.store.leader import leadership
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ async def run(
         def start(part: str, work: Awaitable[None]) -> None:
             tasks.create_task(until_failure(part, work), name=part)
 
-        if installation.settings.metrics_port is not None:
-            start("monitoring", serve_monitoring(installation, stop))
+        if (port := installation.settings.metrics_port) is not None:
+            start("monitoring", serve_monitoring(installation, port, stop))
         if Role.API in wanted:
             await installation.quotes.refresh()
             start("api", _serve(installation, stop, on_listening))
@@ -228,22 +229,12 @@ async def _serve(
     installation: Installation, stop: asyncio.Event, on_listening: Callable[[str], Awaitable[None]] | None
 ) -> None:
     settings = installation.settings
-    runner = web.AppRunner(build_web(installation), access_log=None)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, settings.host, settings.port).start()
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {settings.host}:{settings.port} ({error}): set OPENPAY_HOST and OPENPAY_PORT"
-            ) from error
-        host, port = runner.addresses[0][:2]
-        _log.info("listening", url=f"http://{host}:{port}", public_url=settings.base_url)
+    app, named = build_web(installation), "OPENPAY_HOST and OPENPAY_PORT"
+    async with listening(app, settings.host, settings.port, settings=named) as url:
+        _log.info("listening", url=url, public_url=settings.base_url)
         if on_listening is not None:
             await on_listening(settings.base_url)
         await stop.wait()
-    finally:
-        await runner.cleanup()
 
 
 def _scheduler(installation: Installation, roles: frozenset[Role], price_refresh_s: float) -> AsyncIOScheduler:

@@ -1,0 +1,26 @@
+"""An application on a port, for as long as a process runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from openpay.errors import ConfigurationError
+
+
+@asynccontextmanager
+async def listening(app: web.Application, host: str, port: int, *, settings: str) -> AsyncIterator[str]:
+    """The URL it answers at. `settings` are those that say where, for the `ConfigurationError` of a port in use."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen on {host}:{port} ({error}): set {settings}") from error
+        bound_host, bound_port = runner.addresses[0][:2]
+        yield f"http://{bound_host}:{bound_port}"
+    finally:
+        await runner.cleanup()
