@@ -139,17 +139,19 @@ class InternalTransfers:
         shown = [
             each for each, record in records.items() if record.came_in(held[each], at=newest.number) > record.level
         ]
-        search = Search([vaults[each] for each in shown[:MOST_AT_ONCE]], records, self._balances)
+        doubted = {vault.payment_id for vault in wanted.doubted}
+        # That nothing came is no more to be taken from one host than that something did.
+        searched = [*shown, *sorted(doubted - set(shown))][:MOST_AT_ONCE]
+        search = Search([vaults[each] for each in searched], records, self._balances)
         past = Past(self._pool, [each.block for each in facts])
         await search.run(past, first=facts[0].block.number, newest=newest.number)
         deposits = await self._deposits(search.arrivals(), records, past)
-        unsure = set(shown[:MOST_AT_ONCE]) - search.sure
+        unsure = set(searched) - search.sure
         self._tell(newest, wanted, f"not sure: {', '.join(sorted(unsure)[:3])}" if unsure else None)
-        doubted = {vault.payment_id for vault in wanted.doubted}
         return Found(
             deposits=tuple(deposits),
             balance_round=wanted.round_ if len(shown) <= MOST_AT_ONCE else None,
-            settled_doubts=tuple(sorted(doubted - (set(shown) - search.sure))),
+            settled_doubts=tuple(sorted(doubted & search.sure)),
         )
 
     def _tell(self, block: Block, wanted: Wanted, trouble: str | None) -> None:

@@ -12,9 +12,10 @@ from openpay.chain.blocks import read_bytes
 from openpay.chain.holdings import ChainHoldings
 from openpay.domain.payment import Payment, Status
 from openpay.errors import ChainUnavailable, Invalid, ReorgBelowFinality
-from tests.watcher.code import forward
-from tests.watcher.scene import CHAIN_ID, Scene, due
+from tests.watcher.code import deploy_forwarder, forward
+from tests.watcher.scene import CHAIN_ID, Scene, Unsigned, due
 from tests.watcher.test_nodes import behind, other_hashes
+from tests.watcher.vaults import balances, lying, states_gone, step
 
 
 async def stopped_below_finality(scene: Scene) -> None:
@@ -105,6 +106,31 @@ async def test_money_that_no_log_shows_is_found_again(scene: Scene) -> None:
     assert (now.status, now.reversed_at) == (Status.PAID, None)
     assert await scene.received(payment, "BNB") == due(payment, "BNB")[0]
     assert await differences(scene) == []
+
+
+async def test_host_that_hides_money_while_no_other_has_the_state_reverses_nothing(scene: Scene) -> None:
+    payment = await scene.create("BNB")
+    raw = scene.sign(Unsigned(to=deploy_forwarder(scene, payment), value=due(payment, "BNB")[0]))
+    before = scene.anvil.block_number()
+    scene.anvil.rpc("eth_sendRawTransaction", raw)
+    await scene.mine(14)
+    assert await scene.status(payment) is Status.PAID
+    scene.anvil.reorg(scene.anvil.block_number() - before, [(raw, 3)])
+    await stopped_below_finality(scene)
+    async with behind(scene, 2) as (liar, honest):
+        await rewound(scene, before)
+        scene.anvil.increase_time(2)  # balances are looked at in blocks later than the payment's end
+        scene.anvil.mine(400)
+        honest.faults = [states_gone(scene, below=scene.anvil.block_number() - 20)]
+        liar.lie = lying(lambda *_: balances(0), "eth_call")
+        await scene.mine(3)
+        cursor = await scene.cursor()
+        assert (cursor.number, (await scene.now(payment)).reversed_at) == (scene.anvil.block_number(), None)
+        await step(scene)
+        await scene.mine(1)
+        now = await scene.now(payment)
+        assert (now.status, now.reversed_at, (await scene.cursor()).reread_to) == (Status.PAID, None, None)
+        assert await scene.received(payment, "BNB") == due(payment, "BNB")[0]
 
 
 async def test_confirming_payment_goes_back_to_pending_and_is_paid_on_the_other_branch(scene: Scene) -> None:
