@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from openpay.app.ports import Database
-from openpay.app.records import Cursor
+from openpay.app.records import Cursor, EscrowLog
 from openpay.app.rewind import rewind, survey
 from openpay.domain.assessment import Accepted
 from openpay.domain.deposit import Deposit
+from openpay.domain.keccak import keccak
 from openpay.domain.payment import Payment, Status
 from tests.app.worlds import World
 from tests.domain.builders import make_deposit
+
+TX = keccak(b"refund")
 
 
 async def take_back(world: World, target: int, *, chain_id: int = 56, db: Database | None = None) -> Cursor:
@@ -60,3 +63,22 @@ async def cursor_of(world: World) -> Cursor:
         cursor = await uow.chain.cursor(56)
     assert cursor is not None
     return cursor
+
+
+def log_of(payment: Payment, name: str, *, units: int, to: bytes, log_index: int = 3, tx: bytes = TX) -> EscrowLog:
+    of_vault = name != "Withdrawn"
+    return EscrowLog(
+        chain_id=56,
+        name=name,
+        payment_id=None,
+        terms_id=payment.terms.id() if of_vault else None,
+        account=to if of_vault else payment.terms.merchant,
+        receiver=None if of_vault else to,
+        token="USDT",
+        units=units,
+        tx_hash=tx,
+        log_index=log_index,
+        block_number=0,
+        block_hash=bytes(32),
+        block_time=0,
+    )

@@ -24,7 +24,7 @@ from openpay.domain.deposit import Deposit, Source
 from openpay.domain.payment import Status
 from openpay.domain.refunds import RefundStatus
 from openpay.errors import ConcurrentChange, Conflict, Invalid, NotFound
-from tests.app.test_rewind import log_of
+from tests.app.rewinding import log_of
 from tests.app.worlds import Interrupted, World, failing
 from tests.domain.builders import BLOCK_S, LIFE_S, block_hash, block_time, make_deposit
 

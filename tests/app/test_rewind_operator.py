@@ -4,37 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from openpay.app.records import EscrowLog, OperatorTransaction, TransactionStatus, Withdrawal, WithdrawalStatus
-from openpay.domain.keccak import keccak
+from openpay.app.records import OperatorTransaction, TransactionStatus, Withdrawal, WithdrawalStatus
 from openpay.domain.payment import Payment, SettlementStatus
 from openpay.domain.refunds import Refund, RefundStatus, sent
-from tests.app.rewinding import mine_to, paid, take_back
+from tests.app.rewinding import TX, log_of, mine_to, paid, take_back
 from tests.app.worlds import World
 from tests.domain.builders import BLOCK_S, LIFE_S, make_deposit
 
 LAST_BLOCK = LIFE_S // BLOCK_S
-TX = keccak(b"refund")
-
-
-def log_of(payment: Payment, name: str, *, units: int, to: bytes, log_index: int = 3, tx: bytes = TX) -> EscrowLog:
-    of_vault = name != "Withdrawn"
-    return EscrowLog(
-        chain_id=56,
-        name=name,
-        payment_id=None,
-        terms_id=payment.terms.id() if of_vault else None,
-        account=to if of_vault else payment.terms.merchant,
-        receiver=None if of_vault else to,
-        token="USDT",
-        units=units,
-        tx_hash=tx,
-        log_index=log_index,
-        block_number=0,
-        block_hash=bytes(32),
-        block_time=0,
-    )
-
-
 CUSTOMER = bytes([5]) * 20
 AFTER = LAST_BLOCK + 1
 
