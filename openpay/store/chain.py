@@ -8,11 +8,12 @@ from dataclasses import asdict, fields
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, func, insert, select, update
 
 from openpay.app.records import Block, Cursor, EscrowLog, Report
 from openpay.domain.deposit import Deposit, RevertedAttempt, Source
 from openpay.errors import CursorMoved, InvariantViolated
+from openpay.store.prepared import Prepared, PreparedFor
 from openpay.store.sql import Repository
 from openpay.store.tables import (
     block_ranges,
@@ -34,24 +35,30 @@ _DEPOSIT_VALUES = [field.name for field in fields(Deposit) if field.name not in 
 
 
 @cache
-def _of_payments(table: Table) -> Select[Any]:
-    wanted = table.c.payment_id.in_(bindparam("payment_ids", expanding=True))
-    return select(table).where(wanted).order_by(table.c.block_number)
+def _of_payments(table: Table) -> PreparedFor:
+    return PreparedFor(select(table).order_by(table.c.block_number), table.c.payment_id)
 
 
-_DEPOSITS_OF = _of_payments(deposits).with_only_columns(
-    deposits.c.payment_id, deposits.c.source, *(deposits.c[name] for name in _DEPOSIT_VALUES)
+_DEPOSITS_OF = PreparedFor(
+    select(deposits.c.payment_id, deposits.c.source, *(deposits.c[name] for name in _DEPOSIT_VALUES)).order_by(
+        deposits.c.block_number
+    ),
+    deposits.c.payment_id,
 )
 
 
-_CURSOR = select(cursors).where(cursors.c.chain_id == bindparam("chain_id"))
-_CURSOR_FROM = update(cursors).where(
-    cursors.c.chain_id == bindparam("old_chain_id"),
-    cursors.c.number == bindparam("old_number"),
-    cursors.c.hash == bindparam("old_hash"),
+_CURSOR = Prepared(select(cursors).where(cursors.c.chain_id == bindparam("chain_id")))
+_CURSOR_FROM = Prepared(
+    update(cursors).where(
+        cursors.c.chain_id == bindparam("old_chain_id"),
+        cursors.c.number == bindparam("old_number"),
+        cursors.c.hash == bindparam("old_hash"),
+    )
 )
-_BLOCK = select(blocks).where(blocks.c.chain_id == bindparam("chain_id"), blocks.c.number == bindparam("number"))
-_ESCROW_LOGS_IN = (
+_BLOCK = Prepared(
+    select(blocks).where(blocks.c.chain_id == bindparam("chain_id"), blocks.c.number == bindparam("number"))
+)
+_ESCROW_LOGS_IN = Prepared(
     select(escrow_logs)
     .where(
         escrow_logs.c.chain_id == bindparam("chain_id"),
@@ -67,10 +74,10 @@ _OPEN_REPORTS = select(reports.c.chain_id, reports.c.payment_id, reports.c.tx_ha
 class _OfBlocks(Repository):
     """Rows that belong to a payment and stand or fall with their block."""
 
-    async def _of(self, table: Table, payment_ids: Collection[str]) -> list[Row[Any]]:
+    async def _of(self, table: Table, payment_ids: Collection[str]) -> Sequence[Any]:
         if not payment_ids:
             return []
-        return list(await self._connection.execute(_of_payments(table), {"payment_ids": list(payment_ids)}))
+        return await _of_payments(table).run(self._connection, payment_ids)
 
     async def _remove(self, table: Table, block_hash: bytes) -> list[str]:
         condition = table.c.block_hash == block_hash
@@ -104,8 +111,7 @@ class SqlDeposits(_OfBlocks):
         found: dict[str, list[Deposit]] = defaultdict(list)
         if not payment_ids:
             return found
-        rows = await self._connection.execute(_DEPOSITS_OF, {"payment_ids": list(payment_ids)})
-        for payment_id, source, *values in rows:
+        for payment_id, source, *values in await _DEPOSITS_OF.run(self._connection, payment_ids):
             # Payments are judged again and again, some of them with hundreds of deposits: this is the part that counts.
             named = dict(zip(_DEPOSIT_VALUES, values, strict=True))
             found[payment_id].append(Deposit(payment_id=payment_id, source=_SOURCES[source], **named))
@@ -150,7 +156,7 @@ class SqlAttempts(_OfBlocks):
     async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[RevertedAttempt]]:
         found: dict[str, list[RevertedAttempt]] = defaultdict(list)
         for row in await self._of(reverted_attempts, payment_ids):
-            found[row.payment_id].append(RevertedAttempt(**row._mapping))
+            found[row.payment_id].append(RevertedAttempt(**row._asdict()))
         return found
 
     async def remove_block(self, block_hash: bytes) -> list[str]:
@@ -167,8 +173,8 @@ class SqlAttempts(_OfBlocks):
 
 class SqlChainRecord(_OfBlocks):
     async def cursor(self, chain_id: int) -> Cursor | None:
-        row = (await self._connection.execute(_CURSOR, {"chain_id": chain_id})).first()
-        return None if row is None else Cursor(**row._mapping)
+        row = (await _CURSOR.run(self._connection, {"chain_id": chain_id})).first
+        return None if row is None else Cursor(**row._asdict())
 
     async def move_cursor(self, old: Cursor | None, new: Cursor) -> None:
         if old is None:
@@ -176,8 +182,7 @@ class SqlChainRecord(_OfBlocks):
                 raise CursorMoved(f"chain {new.chain_id} has a cursor already: another watcher is running")
             return
         place = {"old_chain_id": old.chain_id, "old_number": old.number, "old_hash": old.hash}
-        result = await self._connection.execute(_CURSOR_FROM, place | asdict(new))
-        if result.rowcount != 1:
+        if (await _CURSOR_FROM.run(self._connection, place | asdict(new))).changed != 1:
             raise CursorMoved(f"chain {old.chain_id} is no longer at block {old.number}: another watcher is running")
 
     async def add_block(self, block: Block) -> None:
@@ -187,8 +192,8 @@ class SqlChainRecord(_OfBlocks):
             )
 
     async def block(self, chain_id: int, number: int) -> Block | None:
-        row = (await self._connection.execute(_BLOCK, {"chain_id": chain_id, "number": number})).first()
-        return None if row is None else Block(**row._mapping)
+        row = (await _BLOCK.run(self._connection, {"chain_id": chain_id, "number": number})).first
+        return None if row is None else Block(**row._asdict())
 
     async def remove_block(self, block: Block) -> None:
         await self._connection.execute(
@@ -233,12 +238,12 @@ class SqlChainRecord(_OfBlocks):
 
     async def escrow_logs_in(self, chain_id: int, first: int, last: int) -> list[EscrowLog]:
         place = {"chain_id": chain_id, "first": first, "last": last}
-        return [EscrowLog(**row._mapping) for row in await self._connection.execute(_ESCROW_LOGS_IN, place)]
+        return [EscrowLog(**row._asdict()) for row in (await _ESCROW_LOGS_IN.run(self._connection, place)).rows]
 
     async def escrow_logs_of(self, payment_ids: Collection[str]) -> Mapping[str, list[EscrowLog]]:
         found: dict[str, list[EscrowLog]] = defaultdict(list)
         for row in await self._of(escrow_logs, payment_ids):
-            found[row.payment_id].append(EscrowLog(**row._mapping))
+            found[row.payment_id].append(EscrowLog(**row._asdict()))
         return found
 
     async def escrow_logs_of_transactions(self, chain_id: int, tx_hashes: Collection[bytes]) -> list[EscrowLog]:

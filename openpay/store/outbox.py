@@ -12,6 +12,7 @@ from sqlalchemy import Row, and_, bindparam, func, insert, or_, select, update
 from openpay.app.records import Delivery, DeliveryAttempt, DeliveryState, DueDelivery, Page, WebhookEndpoint
 from openpay.domain.events import Event, EventType
 from openpay.domain.ids import new_id
+from openpay.store.prepared import Prepared
 from openpay.store.sql import Repository
 from openpay.store.tables import deliveries, delivery_attempts, events, webhook_endpoints
 
@@ -24,7 +25,7 @@ class SqlEvents(Repository):
         wanting = (each for each in endpoints if each.active and (not each.events or event.type in each.events))
         rows = [_delivery_row(_new_delivery(event, endpoint.id, now=event.created_at)) for endpoint in wanting]
         if rows:
-            await self._connection.execute(insert(deliveries), rows)
+            await self._insert_all_new(deliveries, rows)
         return True
 
     async def told(self, payment_id: str) -> Set[tuple[EventType, str]]:
@@ -43,7 +44,7 @@ class SqlEvents(Repository):
         return Page(items=tuple(_event(row) for row in rows), has_more=has_more)
 
 
-_ENDPOINTS = (
+_ENDPOINTS = Prepared(
     select(webhook_endpoints)
     .where(
         webhook_endpoints.c.merchant_id == bindparam("merchant_id"),
@@ -55,8 +56,8 @@ _ENDPOINTS = (
 
 class SqlWebhooks(Repository):
     async def endpoints(self, merchant_id: str, livemode: bool) -> list[WebhookEndpoint]:
-        rows = await self._connection.execute(_ENDPOINTS, {"merchant_id": merchant_id, "livemode": livemode})
-        return [_endpoint(row) for row in rows]
+        place = {"merchant_id": merchant_id, "livemode": livemode}
+        return [_endpoint(row) for row in (await _ENDPOINTS.run(self._connection, place)).rows]
 
     async def endpoint(self, endpoint_id: str) -> WebhookEndpoint | None:
         query = select(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id)

@@ -39,6 +39,7 @@ from openpay.domain.payment import (
 )
 from openpay.domain.terms import Terms
 from openpay.errors import ConcurrentChange
+from openpay.store.prepared import Prepared, PreparedFor
 from openpay.store.sql import Repository
 from openpay.store.tables import payments
 
@@ -84,14 +85,12 @@ class SqlPayments(Repository):
     async def lock(self, payment_ids: Collection[str]) -> list[Payment]:
         if not payment_ids:
             return []
-        rows = await self._connection.execute(_LOCKED, {"payment_ids": list(payment_ids)})
-        return [_payment(row) for row in rows]
+        return [_payment(row) for row in await _LOCKED.run(self._connection, payment_ids)]
 
     async def save(self, payment: Payment) -> Payment:
         stored = replace(payment, version=payment.version + 1)
         place = {"old_id": payment.id, "old_version": payment.version}
-        result = await self._connection.execute(_VERSION, place | _moving(stored))
-        if result.rowcount != 1:
+        if (await _VERSION.run(self._connection, place | _moving(stored))).changed != 1:
             raise ConcurrentChange(f"{payment.id} is no longer at version {payment.version}")
         return stored
 
@@ -148,11 +147,11 @@ class SqlPayments(Repository):
 
     async def ids_past_deadline(self, chain_id: int, final_time: int, *, limit: int) -> list[str]:
         place = {"chain_id": chain_id, "final_time": final_time, "most": limit}
-        return list(await self._connection.scalars(_IDS_PAST_DEADLINE, place))
+        return [row.id for row in (await _IDS_PAST_DEADLINE.run(self._connection, place)).rows]
 
     async def ids_confirming(self, chain_id: int, *, up_to: int | None = None) -> list[str]:
         place = {"chain_id": chain_id, "up_to": _BEYOND_EVERY_BLOCK if up_to is None else up_to}
-        return list(await self._connection.scalars(_IDS_CONFIRMING, place))
+        return [row.id for row in (await _IDS_CONFIRMING.run(self._connection, place)).rows]
 
     async def confirming(self, chain_id: int, *, up_to: int) -> list[Payment]:
         rows = await self._connection.execute(_CONFIRMING, {"chain_id": chain_id, "up_to": up_to})
@@ -265,14 +264,11 @@ _BEYOND_EVERY_BLOCK = 2**62
 
 # What every block asks.
 # In one order for everybody, so that two transactions cannot wait for each other.
-_LOCKED = (
-    select(payments)
-    .where(payments.c.id.in_(bindparam("payment_ids", expanding=True)))
-    .order_by(payments.c.seq)
-    .with_for_update(of=payments)
+_LOCKED = PreparedFor(select(payments).order_by(payments.c.seq).with_for_update(of=payments), payments.c.id)
+_VERSION = Prepared(
+    update(payments).where(payments.c.id == bindparam("old_id"), payments.c.version == bindparam("old_version"))
 )
-_VERSION = update(payments).where(payments.c.id == bindparam("old_id"), payments.c.version == bindparam("old_version"))
-_IDS_PAST_DEADLINE = (
+_IDS_PAST_DEADLINE = Prepared(
     select(payments.c.id)
     .where(
         payments.c.chain_id == bindparam("chain_id"),
@@ -287,7 +283,7 @@ _ARE_CONFIRMED_SO_FAR = (
     payments.c.status == Status.CONFIRMING.value,
     cast(payments.c.completion["block_number"].as_string(), BigInteger) <= bindparam("up_to"),
 )
-_IDS_CONFIRMING = select(payments.c.id).where(*_ARE_CONFIRMED_SO_FAR)
+_IDS_CONFIRMING = Prepared(select(payments.c.id).where(*_ARE_CONFIRMED_SO_FAR))
 _CONFIRMING = select(payments).where(*_ARE_CONFIRMED_SO_FAR)
 _WATCHED = select(
     payments.c.seq, case((payments.c.chain_id == bindparam("watching"), payments.c.address)).label("address")

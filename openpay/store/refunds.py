@@ -7,16 +7,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import Row, insert, select, update
 
 from openpay.app.records import Page, RefundFilter
 from openpay.domain.refunds import NamedBy, Refund, RefundMode, RefundReason, RefundStatus
+from openpay.store.prepared import PreparedFor
 from openpay.store.sql import Repository
 from openpay.store.tables import refunds
 
-_OF_PAYMENTS = (
-    select(refunds).where(refunds.c.payment_id.in_(bindparam("payment_ids", expanding=True))).order_by(refunds.c.seq)
-)
+_OF_PAYMENTS = PreparedFor(select(refunds).order_by(refunds.c.seq), refunds.c.payment_id)
 
 
 class SqlRefunds(Repository):
@@ -38,7 +37,7 @@ class SqlRefunds(Repository):
     async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[Refund]]:
         found: dict[str, list[Refund]] = defaultdict(list)
         if payment_ids:
-            for row in await self._connection.execute(_OF_PAYMENTS, {"payment_ids": list(payment_ids)}):
+            for row in await _OF_PAYMENTS.run(self._connection, payment_ids):
                 found[row.payment_id].append(_refund(row))
         return found
 

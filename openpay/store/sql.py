@@ -10,18 +10,19 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, Select, Table, select
+from sqlalchemy import ColumnElement, Select, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openpay.errors import Invalid
+from openpay.store.prepared import Prepared
 
 
 @cache
-def _insert_if_new(table: Table, dialect: str) -> Insert:
+def _insert_if_new(table: Table, dialect: str) -> Prepared:
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(table).on_conflict_do_nothing()
+    return Prepared(insert(table).on_conflict_do_nothing())
 
 
 class Repository:
@@ -37,13 +38,16 @@ class Repository:
         statement = _insert_if_new(table, self._connection.dialect.name)
         inserted = 0
         for row in rows:
-            inserted += (await self._connection.execute(statement, row)).rowcount
+            inserted += (await statement.run(self._connection, row)).changed
         return inserted
 
     async def _insert_all_new(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """The same at once, for many rows, without counting."""
-        if rows:
-            await self._connection.execute(_insert_if_new(table, self._connection.dialect.name), rows)
+        statement = _insert_if_new(table, self._connection.dialect.name)
+        if len(rows) == 1:
+            await statement.run(self._connection, rows[0])
+        elif rows:
+            await self._connection.execute(statement.statement, rows)
 
     async def _newest_first(
         self,

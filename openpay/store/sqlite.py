@@ -29,6 +29,12 @@ class SqliteConnection(aiosqlite.Connection):
         """What the thread is doing or about to do, also for callers that were cancelled: all else waits its turn."""
         self._thread.daemon = True  # a process that ends waits for no connection
 
+    @property
+    def instant(self) -> sqlite3.Connection | None:
+        """The driver's connection while a statement is one that may be carried out at once, in this thread."""
+        connection = self._conn
+        return connection if self._writes and connection.in_transaction and not self._in_thread else None
+
     def cursor(self) -> Cursor:  # type: ignore[override]  # SQLAlchemy's adapter asks for no more than this one offers
         return Cursor(self)
 
@@ -44,8 +50,7 @@ class SqliteConnection(aiosqlite.Connection):
     async def run(self, statement: str, work: Callable[[sqlite3.Connection], None]) -> None:
         """Do `work`, which executes `statement`, here or in the thread."""
         connection = self._conn
-        is_quick = statement in _INSTANT or (self._writes and connection.in_transaction)
-        if is_quick and not self._in_thread:
+        if self.instant is not None or (statement in _INSTANT and not self._in_thread):
             work(connection)
         else:
             await self._wait_for(partial(work, connection))

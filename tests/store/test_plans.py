@@ -30,30 +30,34 @@ async def world(sqlite_url: str) -> AsyncIterator[World]:
 
 
 @contextmanager
-def statements(world: World) -> Iterator[list[tuple[str, Any]]]:
-    """Everything that the store executes meanwhile, with its parameters."""
-    executed: list[tuple[str, Any]] = []
+def statements(world: World) -> Iterator[list[str]]:
+    """Everything that SQLite executes meanwhile, values written out: also what does not pass through SQLAlchemy."""
+    executed: list[str] = []
+    traced: list[sqlite3.Connection] = []
 
-    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        executed.append((statement, parameters))
+    def trace(connection: Any, *_: object) -> None:
+        traced.append(connection.driver_connection._conn)
+        traced[-1].set_trace_callback(executed.append)
 
     engines = [world.store._reader.sync_engine, world.store._writer.sync_engine]
     for engine in engines:
-        event.listen(engine, "before_cursor_execute", note)
+        event.listen(engine, "checkout", trace)
     yield executed
     for engine in engines:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine, "checkout", trace)
+    for connection in traced:
+        connection.set_trace_callback(None)
 
 
-def whole_tables(world: World, executed: list[tuple[str, Any]]) -> set[str]:
+def whole_tables(world: World, executed: list[str]) -> set[str]:
     """The growing tables that some statement looks through from end to end, or through all of a chain."""
     connection = sqlite3.connect(world.url.partition("///")[2])
     try:
         plans = [
             row[3]
-            for statement, parameters in executed
+            for statement in executed
             if statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH"))
-            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
         ]
     finally:
         connection.close()
@@ -99,8 +103,8 @@ async def test_payment_is_judged_again_when_its_block_is_final_and_not_in_every_
         await world.mine(3, final=1)
     with statements(world) as after:
         await world.mine(4, final=2, answers={"pay_1": Accepted()})
-    assert not any("FROM deposits" in statement for statement, _ in before)
-    assert any("FROM deposits" in statement for statement, _ in after)
+    assert not any("FROM deposits" in statement for statement in before)
+    assert any("FROM deposits" in statement for statement in after)
     assert (await world.get("pay_1")).status is Status.PAID
 
 

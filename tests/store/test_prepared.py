@@ -1,0 +1,98 @@
+"""Statements that go to the driver directly do what SQLAlchemy would have done."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from openpay.app.records import Cursor
+from openpay.store.prepared import Prepared, PreparedFor, instant
+from openpay.store.tables import cursors, payments
+from tests.app.worlds import World
+
+CURSOR = Cursor(
+    chain_id=56,
+    number=7,
+    hash=b"\x07" * 32,
+    time=1,
+    tip_time=2,
+    final_number=None,
+    final_time=None,
+    seen_head=9,
+    read_at=3,
+    reread_to=None,
+)
+
+
+@pytest.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
+    opened = await World.opened(database_url)
+    yield opened
+    await opened.close()
+
+
+async def as_sqlalchemy(connection: AsyncConnection, statement: Any, values: dict[str, Any]) -> list[dict[str, Any]]:
+    return [dict(row._mapping) for row in await connection.execute(statement, values)]
+
+
+async def test_only_a_writing_transaction_on_sqlite_is_short_cut(world: World) -> None:
+    is_sqlite = world.url.startswith("sqlite")
+    async with world.store.write() as uow:
+        assert (instant(uow.connection) is not None) == is_sqlite
+    async with world.store.read() as uow:
+        await uow.chain.cursor(56)
+        assert instant(uow.connection) is None
+
+
+async def test_rows_are_the_same_with_bytes_json_booleans_and_constants(world: World) -> None:
+    await world.add("pay_1")
+    query = (
+        select(payments)
+        .where(payments.c.id == bindparam("id"), payments.c.status.in_(["initiated", "pending"]))
+        .limit(bindparam("most"))
+    )
+    values = {"id": "pay_1", "most": 5}
+    async with world.store.write() as uow:
+        (row,) = (await Prepared(query).run(uow.connection, values)).rows
+        assert [row._asdict()] == await as_sqlalchemy(uow.connection, query, values)
+        assert (row.offers[0]["token"], row.livemode, type(row.address)) == ("USDT", True, bytes)
+
+
+async def test_insert_writes_what_it_is_given_and_update_no_other_columns(world: World) -> None:
+    change = Prepared(update(cursors).where(cursors.c.number == bindparam("old_number")))
+    async with world.store.write() as uow:
+        assert (await Prepared(insert(cursors)).run(uow.connection, asdict(CURSOR))).changed == 1
+        assert (await change.run(uow.connection, {"old_number": 7, "seen_head": 10})).changed == 1
+        assert (await change.run(uow.connection, {"old_number": 7, "read_at": 11, "reread_to": 12})).changed == 1
+        assert (await change.run(uow.connection, {"old_number": 8, "read_at": 13})).changed == 0
+    async with world.store.read() as uow:
+        stored = await uow.chain.cursor(56)
+    assert stored is not None
+    assert asdict(stored) == asdict(CURSOR) | {"seen_head": 10, "read_at": 11, "reread_to": 12}
+
+
+async def test_what_belongs_to_one_row_or_to_several_is_found_alike(world: World) -> None:
+    for each in ("pay_1", "pay_2", "pay_3"):
+        await world.add(each)
+    statement = PreparedFor(select(payments.c.id).order_by(payments.c.seq), payments.c.id)
+    async with world.store.write() as uow:
+        assert [row.id for row in await statement.run(uow.connection, ["pay_2"])] == ["pay_2"]
+        assert [row.id for row in await statement.run(uow.connection, ["pay_3", "pay_1"])] == ["pay_1", "pay_3"]
+
+
+async def test_refused_statement_is_refused_as_by_sqlalchemy_and_nothing_is_kept(world: World) -> None:
+    async def twice() -> None:
+        async with world.store.write() as uow:
+            for _ in range(2):
+                await Prepared(insert(cursors)).run(uow.connection, asdict(CURSOR))
+
+    with pytest.raises(IntegrityError):
+        await twice()
+    async with world.store.read() as uow:
+        assert await uow.chain.cursor(56) is None
