@@ -29,6 +29,7 @@ from openpay.domain.assessment import EscrowAnswer
 from openpay.domain.chains import Chain
 from openpay.errors import ChainUnavailable, ReorgBelowFinality, RetryableError
 from watcher.backfill import ReadBlock
+from watcher.branches import Branches
 from watcher.catch_up import FAR_BEHIND, CatchUp
 from watcher.facts import FactFinder
 from watcher.finality import final_candidate
@@ -76,9 +77,10 @@ class Follower:
         self._wall = wall
         self._catch_up = catch_up or CatchUp(chain, pool)
         self._unproven = Unproven(alarm or Silent(), chain.chain_id)
-        self._vouching = Vouching(chain, pool, alarm or Silent())
         self._metrics = metrics or uncounted(chain.chain_id)
         self._lookout = Lookout(chain, pool)
+        self._branches = Branches(pool, self._lookout)
+        self._vouching = Vouching(chain, pool, alarm or Silent(), self._branches)
         self._record: Record | None = None
         self._is_far_behind = False
 
@@ -108,7 +110,7 @@ class Follower:
                 return await self._begin(heads)
             self._record = await Record.load(self._db, cursor)
         self._tell_lag(self._record, heads.latest.number)
-        await self._catch_up.begin_step(self._record.tip.number, heads.latest.number)
+        await self._catch_up.begin_step(self._record.tip.number, heads.likely)
         match relate(self._record.view(), [heads.latest]):
             case Unlinked() | Reorg() | TooDeep() if not heads.of_all:
                 # One host's word for it that what was read is no longer true: the others are heard first.
@@ -158,8 +160,8 @@ class Follower:
                 return True
             if last > first:
                 return await self._advance(record, heads, first)
-            if heads.latest.number - first > FAR_BEHIND:
-                self._lookout.unfounded(heads, f"it names block {heads.latest.number}, and nobody has block {first}")
+            reason = f"it names block {heads.latest.number}, and nobody has block {first}"
+            self._lookout.unfounded(heads, reason, is_far=heads.latest.number - first > FAR_BEHIND)
             raise
 
     async def _read_newest(self, record: Record, heads: Heads) -> bool:
@@ -239,7 +241,7 @@ class Follower:
             self._db,
             facts,
             final_number=final_number,
-            seen_head=heads.latest.number,
+            seen_head=heads.likely,
             answers=answers,
             wall_now=wall_now,
             tokens=self._chain.tokens,
@@ -255,7 +257,7 @@ class Follower:
             self._record.extend([fact.block for fact in facts], final_number=committed.cursor.final_number)
         self._tell(committed, facts)
         self._unproven.committed(blocks)
-        self._catch_up.committed(blocks[-1].number, heads.latest.number)
+        self._catch_up.committed(blocks[-1].number, heads.likely)
 
     async def _verdicts(self, blocks: Sequence[_Linked], heads: Heads) -> Verdict:
         """What is final once `blocks` are linked, and what the escrow says of the payments that this concerns."""
@@ -313,7 +315,11 @@ class Follower:
                 case Unlinked(number=number, parent_hash=parent_hash):
                     branch.append(await self._parent(number=number, block_hash=parent_hash))
                 case Reorg(ancestor=ancestor):
-                    await self._undo_to(record, ancestor)
+                    first = branch[-1]
+                    if await self._branches.may_leave(
+                        first.number, ours=record.hash_at(first.number), theirs=first.hash
+                    ):
+                        await self._undo_to(record, ancestor)
                     return True
                 case TooDeep() as deep:
                     outvoted = await self._vouching.outvoted(deep, host=host)

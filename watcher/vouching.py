@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 import structlog
@@ -12,7 +13,9 @@ from openpay.chain.words import Agreement, HostWord
 from openpay.domain.alerts import Alarm, AlertKind
 from openpay.domain.chains import Chain
 from openpay.errors import ChainUnavailable, ReorgBelowFinality
+from watcher.branches import Branches
 from watcher.finality import Candidate, final_candidate, stall_of, vouched_number
+from watcher.hearing import GRACE_S, Hearing, Inquiry, Said
 from watcher.local_chain import TooDeep
 
 _log = structlog.get_logger(__name__)
@@ -44,11 +47,13 @@ class Lamp:
 
 
 class Vouching:
-    """Decides for one chain which block is final. Remembers nothing but which alerts are on."""
+    """Decides for one chain which block is final. Remembers which alerts are on, and what hosts last said."""
 
-    def __init__(self, chain: Chain, pool: Pool, alarm: Alarm) -> None:
+    def __init__(self, chain: Chain, pool: Pool, alarm: Alarm, branches: Branches) -> None:
         self._chain = chain
         self._pool = pool
+        self._branches = branches
+        self._hearing = Hearing(pool)
         self._stalled = Lamp(AlertKind.FINALITY_STALLED, chain.chain_id, alarm)
         self._disagree = Lamp(AlertKind.HOSTS_DISAGREE, chain.chain_id, alarm)
         self._alone = Lamp(AlertKind.NO_SECOND_HOST, chain.chain_id, alarm)
@@ -60,38 +65,70 @@ class Vouching:
         """The newest block that is final with `head` as the tip of the linked chain; None for no news.
 
         `finalized` is the height of the chain's tag as one host says, which may stand still or go back; `known` the
-        newest that is final already, and stays so. `hash_at` gives the hashes of the linked chain.
+        newest that is final already, and stays so. `hash_at` gives the hashes of the linked chain, up to `head`.
         """
         self._below_finality.show(None)
+
+        def ours(number: int) -> bytes | None:
+            return hash_at(number) if number <= head else None
+
         # By depth alone at first, which is nearly always the answer: a tag that one host names decides nothing.
         candidate = Candidate(number=head - self._chain.confirmations + 1, stalled=False)
-        final, agreement = await self._ask(candidate, head=head, known=known, hash_at=hash_at)
+        self._hearing.begin_turn()
+        inquiry = await self._ask(candidate, known=known, ours=ours)
+        agreement = None if inquiry is None else self._hearing.agreement(inquiry)
         tag = finalized
-        if agreement is not None and agreement.final_for_two is not None:
-            tag = agreement.final_for_two
+        if agreement is not None:
+            heard = replace(agreement, finalized=self._hearing.finalized).final_for_two
+            tag = finalized if heard is None else heard
         tagged = final_candidate(self._chain, head=head, finalized=tag)
         self._tell_stall(tagged, head=head, finalized=tag)
-        if final is None and tagged.number < candidate.number and not (agreement and agreement.contradicted):
-            final, _ = await self._ask(tagged, head=head, known=known, hash_at=hash_at)
-        return final
+        is_decided = agreement is not None and (agreement.confirmed or agreement.contradicted or agreement.unanswered)
+        if not is_decided and tagged.number < candidate.number:
+            await self._ask(tagged, known=known, ours=ours, by_tag=True)
+        if inquiry is not None and agreement is not None:
+            self._branches.compare(inquiry.number, inquiry.hash, agreement.hashes)
+        await self._branches.watch(self._hearing.newest, ours)
+        return self._decided(head=head, known=known, ours=ours)
 
     async def _ask(
-        self, candidate: Candidate, *, head: int, known: int | None, hash_at: Callable[[int], bytes | None]
-    ) -> tuple[int | None, Agreement | None]:
-        """What hosts make of a candidate, and what they said, where there is a block to ask about."""
-        block_hash = hash_at(candidate.number)
+        self, candidate: Candidate, *, known: int | None, ours: Callable[[int], bytes | None], by_tag: bool = False
+    ) -> Inquiry | None:
+        """Have hosts asked about a candidate, where there is a block to ask about."""
+        block_hash = ours(candidate.number)
         if block_hash is None or candidate.number == known:
-            return None, None
-        agreement = await self._pool.second_host(candidate.number, block_hash)
-        self._tell_agreement(candidate.number, agreement)
-        return vouched_number(self._chain, candidate, agreement, head=head), agreement
+            return None
+        return await self._hearing.ask(candidate.number, block_hash, by_tag=by_tag)
+
+    def _decided(self, *, head: int, known: int | None, ours: Callable[[int], bytes | None]) -> int | None:
+        """The highest block that hosts have vouched for, now or in words that came late; None while one objects."""
+        # What is final is let go of, and stays what it was.
+        objections = self._hearing.objections(
+            lambda number, block_hash: (known is not None and number <= known) or ours(number) == block_hash
+        )
+        heard = self._hearing.end_turn()
+        if objections:
+            self._tell_objections(objections, heard)
+            return None
+        for inquiry in heard:
+            if ours(inquiry.number) != inquiry.hash or (known is not None and inquiry.number <= known):
+                continue
+            if inquiry.number > head - self._chain.confirmations + 1:
+                continue
+            agreement = self._hearing.agreement(inquiry)
+            self._tell_agreement(agreement)
+            candidate = Candidate(number=inquiry.number, stalled=False)
+            final = vouched_number(self._chain, candidate, agreement, head=head)
+            if final is not None:
+                return final
+        return None
 
     async def outvoted(self, deep: TooDeep, *, host: str | None) -> frozenset[str]:
         """The hosts that do not have the block that is on record as final, and `host`, whose branch lacks it.
 
         Nobody, unless two hosts at least still have it, and more than have another: then who is right is not known.
         """
-        agreement = await self._pool.second_host(deep.floor, deep.floor_hash)
+        agreement = await self._pool.second_host(deep.floor, deep.floor_hash, grace_s=GRACE_S)
         agreeing = {each for each, word in agreement.words.items() if word is HostWord.AGREES}
         dissenting = {each for each, word in agreement.words.items() if word is HostWord.DISAGREES}
         if len(agreeing) < 2 or len(agreeing) <= len(dissenting):
@@ -139,10 +176,8 @@ class Vouching:
         stall = stall_of(self._chain, candidate, head=head, finalized=finalized)
         self._stalled.show(None if stall is None else f"the finalized block is {finalized}, the head {head}: {stall}")
 
-    def _tell_agreement(self, number: int, agreement: Agreement) -> None:
-        if agreement.contradicted:
-            self._disagree.show(f"hosts name different blocks {number}, and call them final: {agreement}")
-        elif agreement.unanswered:
+    def _tell_agreement(self, agreement: Agreement) -> None:
+        if agreement.unanswered:
             self._alone.show(
                 f"nobody but one host answers ({agreement}): payments wait for "
                 f"{self._chain.stalled_finality_confirmations} confirmations"
@@ -150,3 +185,21 @@ class Vouching:
         elif agreement.confirmed:
             self._disagree.show(None)
             self._alone.show(None)
+
+    def _tell_objections(self, objections: Mapping[str, Said], heard: Sequence[Inquiry]) -> None:
+        """Say whose block is which: what was read here may be the invention."""
+        words = []
+        for host, said in sorted(objections.items()):
+            agreeing = {
+                other
+                for inquiry in heard
+                if (inquiry.number, inquiry.hash) == (said.number, said.hash)
+                for other, testimony in inquiry.said.items()
+                if testimony.hash == said.hash
+            }
+            own = b"" if said.testimony.hash is None else said.testimony.hash
+            words.append(
+                f"{host} disagrees: block {said.number} is 0x{own.hex()} there, and final; what was read here is "
+                f"0x{said.hash.hex()}, which {' and '.join(sorted(agreeing)) or 'no host that answers now'} has"
+            )
+        self._disagree.show("; ".join(words))

@@ -7,7 +7,7 @@ decides about money: the blocks under these headers are (`openpay.chain.fetch`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from openpay.chain.errors import (
     Unreadable,
 )
 from openpay.chain.member import Question
+from openpay.chain.poll import Poll
 from openpay.chain.pool import Pool
 from openpay.chain.proofs import prove_header
 from openpay.chain.rpc import Endpoint
@@ -58,10 +59,9 @@ async def newest_heads(pool: Pool, *, has_finalized_tag: bool) -> NewestHeads:
     return await proven_or_agreed(pool, _asking_newest(has_finalized_tag=has_finalized_tag), agree)
 
 
-async def newest_heads_of_hosts(pool: Pool, *, has_finalized_tag: bool) -> dict[str, NewestHeads]:
-    """What every host says is newest, of those whose newest header proves."""
-    ask = _asking_newest(has_finalized_tag=has_finalized_tag)
-    return {host: word for host, word in (await pool.ask_hosts(ask)).items() if isinstance(word, NewestHeads)}
+def poll_newest_heads(pool: Pool, *, has_finalized_tag: bool, apart_from: Container[str] = ()) -> Poll[NewestHeads]:
+    """Begin to ask every host, `apart_from` some, what is newest. Only a newest header that proves is an answer."""
+    return pool.poll(_asking_newest(has_finalized_tag=has_finalized_tag), apart_from=apart_from)
 
 
 def _asking_newest(*, has_finalized_tag: bool) -> Callable[[Endpoint], Awaitable[NewestHeads]]:

@@ -40,6 +40,14 @@ class Poll(Generic[T]):
         """The hosts that said nothing yet."""
         return frozenset(host for host, task in self._tasks.items() if not task.done())
 
+    def joined(self, other: Poll[T]) -> Poll[T]:
+        """Both as one; where both asked a host, this one's word counts."""
+        return Poll({**other._tasks, **self._tasks})
+
+    def unfinished(self) -> Poll[T]:
+        """What is still on its way, to be waited for another time."""
+        return Poll({host: task for host, task in self._tasks.items() if not task.done()})
+
     async def wait(self, *, until: Callable[[], bool], grace_s: float, longest_s: float | None = None) -> None:
         """Until every host has spoken; no longer than `grace_s` seconds once `until()` holds, or `longest_s` anyway."""
         clock = asyncio.get_running_loop().time

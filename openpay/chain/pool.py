@@ -234,14 +234,18 @@ class Pool:
             try:
                 header, *tagged = await endpoint.batch([reads.header(number), *(reads.header(tag) for tag in tags)])
             except Missing:
-                return Testimony(word=HostWord.NOT_YET)
+                return await self._unknown(endpoint, tags)
+            newest, *finalized = (read_quantity(each.number) for each in tagged)
             own = read_bytes(header.hash)
-            newest = read_quantity(tagged[0].number)
-            finalized = read_quantity(tagged[1].number) if len(tagged) > 1 else None
             word = HostWord.AGREES if own == block_hash else HostWord.DISAGREES
-            if finalized is not None and number > max(finalized, newest - self._stalled_finality_confirmations + 1):
+            if finalized and number > max(finalized[0], newest - self._stalled_finality_confirmations + 1):
                 word = HostWord.NOT_YET
-            return Testimony(word=word, hash=own, finalized=finalized, newest=(newest, read_bytes(tagged[0].hash)))
+            return Testimony(
+                word=word,
+                hash=own,
+                finalized=finalized[0] if finalized else None,
+                newest=(newest, read_bytes(tagged[0].hash)),
+            )
 
         return ask
 
@@ -280,6 +284,18 @@ class Pool:
 
     async def _newest(self) -> int:
         return read_quantity(await self.call(reads.newest_height()))
+
+    async def _unknown(self, endpoint: Endpoint, tags: Sequence[reads.Tag]) -> Testimony:
+        """The word of a host that has no block at a height: it is behind, and still says how far it is."""
+        try:
+            newest, *finalized = await endpoint.batch([reads.header(tag) for tag in tags])
+        except Missing:
+            return Testimony(word=HostWord.NOT_YET)
+        return Testimony(
+            word=HostWord.NOT_YET,
+            finalized=read_quantity(finalized[0].number) if finalized else None,
+            newest=(read_quantity(newest.number), read_bytes(newest.hash)),
+        )
 
     def _in_order(self) -> list[Member]:
         return sorted(self._members, key=lambda member: member.rank)
