@@ -81,16 +81,16 @@ def _of_trees(transactions: list[dict[str, Any]]) -> Iterator[InnerTransfer]:
 
 def _of_entries(entries: list[dict[str, Any]], block_hash: str) -> Iterator[InnerTransfer]:
     """OpenEthereum's `trace_block`: all calls of a block in one list, each before those that it makes."""
-    undone: list[tuple[int, tuple[int, ...]]] = []
+    undone: set[tuple[int, tuple[int, ...]]] = set()
+    """Looked up and never gone through: whoever pays can have a hundred thousand calls fail in one block."""
     for entry in entries:
         if entry["blockHash"].lower() != block_hash:
             raise ValueError(f"asked for block {block_hash}, answered about {entry['blockHash']}")
         if entry["type"] == "reward":
             continue
         index, path = entry["transactionPosition"], tuple(entry["traceAddress"])
-        if entry.get("error"):
-            undone.append((index, path))
-        if any(index == other and path[: len(start)] == start for other, start in undone):
+        if entry.get("error") or (path and (index, path[:-1]) in undone):
+            undone.add((index, path))
             continue
         action = entry["action"]
         match entry["type"]:

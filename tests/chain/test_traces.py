@@ -11,7 +11,7 @@ import pytest
 
 from openpay.chain.errors import JsonRpcError, Missing
 from openpay.chain.pool import connect
-from openpay.chain.traces import InnerTransfer, inner_transfers
+from openpay.chain.traces import InnerTransfer, _of_entries, inner_transfers
 from tests.faults.faults import Fault, without
 from tests.faults.proxy import proxies
 from tests.support.anvil import Anvil
@@ -114,6 +114,42 @@ async def test_flat_lists_take_the_place_of_trees(ask: Ask, anvil: Anvil) -> Non
         }
     )
     assert sorted(each.wei for each in found) == [2, 4, 9]
+
+
+async def test_calls_below_a_failed_one_are_undone_at_any_depth(ask: Ask, anvil: Anvil) -> None:
+    at = {"blockHash": anvil.block()["hash"]}
+    found = await ask(
+        {
+            "trace_block": [
+                entry(error="Reverted", **at),
+                entry(0, wei=1, **at),
+                entry(0, 0, wei=2, **at),
+                entry(**at) | {"transactionPosition": 1},
+                entry(0, to=OTHER, error="Out of gas", **at) | {"transactionPosition": 1},
+                entry(0, 0, to=OTHER, **at) | {"transactionPosition": 1},
+                entry(0, 0, 0, wei=3, **at) | {"transactionPosition": 1},
+                entry(1, wei=4, **at) | {"transactionPosition": 1},
+            ]
+        }
+    )
+    assert [(each.index, each.wei) for each in found] == [(1, 4)]
+
+
+def test_many_failed_calls_are_not_compared_with_each_other() -> None:
+    """Whoever pays a vault can have as many fail in the same block as its gas allows."""
+
+    class Counted(int):
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Counted.compared += 1
+            return int(self) == other
+
+        __hash__ = int.__hash__
+
+    calls = [entry(Counted(number), error="Out of gas", blockHash="0x") for number in range(300)]
+    assert list(_of_entries([entry(blockHash="0x"), *calls], "0x")) == []
+    assert Counted.compared < 2 * len(calls)
 
 
 async def test_flat_list_of_another_block_is_not_taken(ask: Ask) -> None:
