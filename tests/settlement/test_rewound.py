@@ -14,8 +14,8 @@ from openpay.domain.refunds import RefundStatus, without_effect
 from openpay.errors import ConcurrentChange
 from tests.settlement.refund_desk import HOUR_S, RefundDesk
 from tests.settlement.till import DyingPool, Killed, Till
+from tests.watcher.rewinding import differences, rewound, stopped_below_finality
 from tests.watcher.scene import UNIT, Scene
-from tests.watcher.test_rewind import differences, rewound, stopped_below_finality
 
 
 def raw(scene: Scene, tx_hash: bytes) -> str:

@@ -15,9 +15,8 @@ from openpay.errors import ChainUnavailable
 from tests.faults.faults import Refusal, rejected
 from tests.faults.proxy import Lie, Proxy
 from tests.watcher.code import forward
+from tests.watcher.nodes import behind, child, paid_up, serving
 from tests.watcher.scene import Scene, due
-from tests.watcher.test_inventions import child, serving
-from tests.watcher.test_nodes import behind, paid_up
 
 NOT_PROVEN = AlertKind.BLOCK_NOT_PROVEN
 

@@ -10,8 +10,8 @@ from openpay.domain.payment import Status
 from tests.faults.faults import without
 from tests.faults.proxy import Proxy
 from tests.watcher.code import forward
+from tests.watcher.nodes import behind
 from tests.watcher.scene import Scene, due
-from tests.watcher.test_nodes import behind
 from tests.watcher.vaults import WEI, balances, lying, states_gone, step, sums
 
 

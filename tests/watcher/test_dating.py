@@ -9,8 +9,8 @@ from openpay.domain.deposit import Source
 from openpay.domain.payment import Status
 from tests.faults.faults import without
 from tests.watcher.code import forward
+from tests.watcher.nodes import behind
 from tests.watcher.scene import Scene, due
-from tests.watcher.test_nodes import behind
 from tests.watcher.vaults import WEI, ended, states_gone, step
 from watcher import dating
 

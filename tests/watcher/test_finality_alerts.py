@@ -15,9 +15,9 @@ from openpay.domain.alerts import AlertKind
 from openpay.domain.payment import Payment, Status
 from openpay.errors import ChainUnavailable, ReorgBelowFinality
 from tests.faults.proxy import Proxy, proxies
+from tests.watcher.nodes import behind, other_hashes, paid_up, reorg_for_all_but
+from tests.watcher.rewinding import rewound
 from tests.watcher.scene import CHAIN_ID, Scene
-from tests.watcher.test_nodes import behind, other_hashes, paid_up
-from tests.watcher.test_rewind import rewound
 
 STALLED = (AlertKind.FINALITY_STALLED, "")
 DISAGREE = (AlertKind.HOSTS_DISAGREE, "")
@@ -140,14 +140,8 @@ async def test_reorg_below_finality_is_told_with_where_to_read_what_to_do_until_
 
 async def test_branch_below_finality_that_only_one_host_has_is_told_and_stops_nothing(scene: Scene) -> None:
     await scene.mine(20)
-    floor = (await scene.cursor()).final_number
     async with behind(scene, 2) as (_, second):
-        original = scene.anvil.block(floor)
-        second.lie = lambda method, params, result: (
-            original if method == "eth_getBlockByNumber" and params[0] == original["number"] else result
-        )
-        scene.anvil.reorg(14)
-        scene.anvil.mine(1)
+        await reorg_for_all_but(second, scene)
         with pytest.raises(ChainUnavailable, match="not confirmed"):
             await scene.watch()
         assert BELOW not in scene.alarm.standing

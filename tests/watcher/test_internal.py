@@ -12,9 +12,9 @@ from openpay.domain.deposit import Source
 from openpay.domain.payment import LATE_WINDOW_S, Status
 from tests.faults.faults import without
 from tests.watcher.code import deploy_forwarder, deploy_testament, forward
+from tests.watcher.nodes import behind
 from tests.watcher.scene import CHAIN_ID, Scene, Unsigned, due
-from tests.watcher.test_nodes import behind
-from tests.watcher.vaults import WEI, ended, step, sums, sweep
+from tests.watcher.vaults import WEI, ended, settled, step, sums, sweep
 from watcher.internal import STEP_S
 
 # --- found ---------------------------------------------------------------------------------------------------------
@@ -125,12 +125,7 @@ async def test_sent_before_the_end_and_found_after_it_counts_from_the_end(scene:
 
 
 async def test_what_comes_after_a_payment_was_paid_is_excess(scene: Scene) -> None:
-    payment = await scene.create("BNB")
-    scene.pay(payment, "BNB", due(payment, "BNB")[0])
-    scene.send(scene.settle(payment, "BNB"))
-    await scene.mine(25)
-    scene.anvil.increase_time(1)
-    assert await scene.status(payment) is Status.PAID
+    payment = await settled(scene)
     forward(scene, payment, WEI)
     await step(scene)
     (_, deposit) = await scene.deposits(payment)
@@ -175,11 +170,7 @@ async def test_thirty_days_after_the_end_nobody_looks_any_more(scene: Scene) -> 
 
 
 async def test_money_that_a_stranger_swept_in_its_own_block_is_on_record(scene: Scene) -> None:
-    payment = await scene.create("BNB")
-    scene.pay(payment, "BNB", due(payment, "BNB")[0])
-    scene.send(scene.settle(payment, "BNB"))
-    await scene.mine(25)
-    scene.anvil.increase_time(1)
+    payment = await settled(scene)
     forwarder = deploy_forwarder(scene, payment)
     scene.send(Unsigned(to=forwarder, value=WEI), sweep(payment))
     await scene.watch()

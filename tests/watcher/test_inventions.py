@@ -2,59 +2,19 @@
 
 from __future__ import annotations
 
-from binascii import unhexlify
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
 
-from openpay.chain import encoding
-from openpay.chain.blocks import Header
 from openpay.chain.pool import connect
-from openpay.chain.trie import EMPTY_ROOT
 from openpay.domain.alerts import AlertKind
-from openpay.domain.keccak import keccak
 from openpay.domain.payment import Status
 from openpay.errors import ChainUnavailable
 from tests.faults.proxy import Lie
+from tests.watcher.nodes import behind, child, paid_up, serving
 from tests.watcher.scene import CHAIN_ID, Scene
-from tests.watcher.test_nodes import behind, paid_up
-
-
-def child(parent: dict[str, Any], **fields: str) -> dict[str, Any]:
-    """An empty block on `parent` that any proof accepts."""
-    block = {
-        **parent,
-        "parentHash": parent["hash"],
-        "number": hex(int(parent["number"], 16) + 1),
-        "timestamp": hex(int(parent["timestamp"], 16) + 1),
-        "transactionsRoot": "0x" + EMPTY_ROOT.hex(),
-        "receiptsRoot": "0x" + EMPTY_ROOT.hex(),
-        "transactions": [],
-        **fields,
-    }
-    # Not through the limits of our own types: a node has none.
-    header = Header(**{name: block.get(key) for name, key in _header_fields()})
-    return {**block, "hash": "0x" + keccak(unhexlify(encoding.header(header))).hex()}
-
-
-def _header_fields() -> Sequence[tuple[str, str]]:
-    return [(field.name, field.encode_name) for field in msgspec.structs.fields(Header)]
-
-
-def serving(*invented: dict[str, Any]) -> Lie:
-    """Serve these blocks on top of the real ones, the last as the head."""
-    known = {block[key]: block for block in invented for key in ("hash", "number")} | {"latest": invented[-1]}
-
-    def lie(method: str, params: list[Any], result: Any) -> Any:
-        if method == "eth_getBlockReceipts" and params[0] in known:
-            return []
-        return known.get(params[0], result) if method.startswith("eth_getBlockBy") else result
-
-    return lie
 
 
 @pytest.mark.parametrize("field", ["timestamp", "number"])

@@ -9,8 +9,8 @@ import pytest
 
 from tests.faults.faults import Fault, without
 from tests.watcher.code import deploy_forwarder, forward
+from tests.watcher.nodes import behind
 from tests.watcher.scene import Scene, Unsigned
-from tests.watcher.test_nodes import behind
 from tests.watcher.vaults import WEI, lying
 from watcher import naming
 

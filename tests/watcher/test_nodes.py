@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,30 +12,11 @@ from openpay.app.clock import SystemClock
 from openpay.app.signals import Signals
 from openpay.chain.errors import NoEndpointAnswered, ProofFailed
 from openpay.chain.escrow import EscrowClient
-from openpay.chain.pool import connect
 from openpay.domain.payment import Status
 from openpay.errors import ChainUnavailable, ReorgBelowFinality
-from tests.faults.proxy import Proxy, proxies
-from tests.watcher.scene import CHAIN_ID, Scene, due
+from tests.watcher.nodes import behind, other_hashes, paid_up, reorg_for_all_but
+from tests.watcher.scene import Scene, due
 from watcher import Watcher
-
-
-@asynccontextmanager
-async def behind(scene: Scene, hosts: int) -> AsyncIterator[list[Proxy]]:
-    """The scene's watcher, restarted behind that many hosts."""
-    async with AsyncExitStack() as stack:
-        made = await stack.enter_async_context(proxies(*[scene.anvil] * hosts))
-        pool = await stack.enter_async_context(connect([proxy.url for proxy in made], chain_id=CHAIN_ID))
-        scene.restart(pool=pool)
-        yield made
-
-
-async def paid_up(scene: Scene) -> Any:
-    """A payment in USDT whose full amount is in a block nobody read yet."""
-    payment = await scene.create("USDT")
-    scene.pay(payment, "USDT", due(payment, "USDT")[0])
-    return payment
-
 
 # --- away --------------------------------------------------------------------------------------------------------
 
@@ -133,13 +112,6 @@ async def test_second_host_that_lags_is_waited_for(scene: Scene) -> None:
         second.lie = None
         await scene.mine(1)
         assert await scene.status(payment) is Status.PAID
-
-
-def other_hashes(method: str, params: list[Any], result: Any) -> Any:
-    """A host on another branch: every height has another hash."""
-    if method == "eth_getBlockByNumber" and params[0].startswith("0x"):
-        return {**result, "hash": "0x" + "77" * 32}
-    return result
 
 
 async def test_disagreeing_second_host_stops_payments_and_expiry_for_as_long_as_it_disagrees(scene: Scene) -> None:
@@ -245,14 +217,8 @@ async def test_reorg_below_finality_on_one_of_two_hosts_stops_nothing(scene: Sce
     payment = await paid_up(scene)
     await scene.mine(11)
     before = await scene.cursor()
-    floor = before.final_number
     async with behind(scene, 2) as (_, second):
-        original = scene.anvil.block(floor)
-        second.lie = lambda method, params, result: (
-            original if method == "eth_getBlockByNumber" and params[0] == original["number"] else result
-        )
-        scene.anvil.reorg(14)
-        scene.anvil.mine(1)
+        await reorg_for_all_but(second, scene)
         with pytest.raises(ChainUnavailable, match="not confirmed"):
             await scene.watch()
         second.lie = None

@@ -12,9 +12,8 @@ from openpay.domain.payment import Status
 from openpay.errors import ChainUnavailable
 from tests.faults.proxy import Lie
 from tests.watcher.code import forward
+from tests.watcher.nodes import behind, child, paid_up, serving
 from tests.watcher.scene import Scene, due
-from tests.watcher.test_inventions import child, serving
-from tests.watcher.test_nodes import behind, paid_up
 from tests.watcher.vaults import balances, ended, step
 
 FAR_FUTURE = hex(2**33)

@@ -21,8 +21,8 @@ from openpay.store.tables import deposits, escrow_logs
 from tests.app.worlds import Interrupted, failing
 from tests.settlement.till import Till
 from tests.watcher.code import forward
+from tests.watcher.rewinding import differences
 from tests.watcher.scene import CHAIN_ID, Scene, due
-from tests.watcher.test_rewind import differences
 from watcher.facts import FactFinder
 from watcher.rescan import Rescans
 from watcher.watch_set import WatchSet

@@ -4,36 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from openpay.app.reconcile import reconcile
-from openpay.app.records import Cursor
-from openpay.app.rewind import rewind, survey
-from openpay.bootstrap.rewinding import vouched_block
 from openpay.chain.blocks import read_bytes
-from openpay.chain.holdings import ChainHoldings
 from openpay.domain.payment import Payment, Status
-from openpay.errors import ChainUnavailable, Invalid, ReorgBelowFinality
+from openpay.errors import ChainUnavailable, Invalid
 from tests.watcher.code import deploy_forwarder, forward
+from tests.watcher.nodes import behind, other_hashes
+from tests.watcher.rewinding import differences, rewound, stopped_below_finality
 from tests.watcher.scene import CHAIN_ID, Scene, Unsigned, due
-from tests.watcher.test_nodes import behind, other_hashes
 from tests.watcher.vaults import balances, lying, states_gone, step
-
-
-async def stopped_below_finality(scene: Scene) -> None:
-    with pytest.raises(ReorgBelowFinality):
-        await scene.watch()
-
-
-async def rewound(scene: Scene, target: int) -> Cursor:
-    """Do what `openpay rewind` does, and start a new watcher."""
-    position = await survey(scene.store, CHAIN_ID, target)
-    block = await vouched_block(scene.pool, scene.store, scene.chain, position)
-    cursor = await rewind(scene.store, position, block, wall_now=1, tokens=scene.chain.tokens)
-    scene.restart()
-    return cursor
-
-
-async def differences(scene: Scene) -> list[object]:
-    return list((await reconcile(scene.store, ChainHoldings({CHAIN_ID: scene.pool}), scene.chain)).differences)
 
 
 async def paid_at(scene: Scene, token: str = "USDT") -> tuple[Payment, str, int]:

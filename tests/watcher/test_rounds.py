@@ -9,8 +9,8 @@ import pytest
 from openpay.domain.deposit import Source
 from tests.faults.faults import without
 from tests.watcher.code import forward
+from tests.watcher.nodes import behind
 from tests.watcher.scene import CHAIN_ID, Scene
-from tests.watcher.test_nodes import behind
 from tests.watcher.vaults import WEI, ended, step, sums
 from watcher import internal
 

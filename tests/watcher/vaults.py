@@ -9,7 +9,7 @@ from openpay.chain.escrow_abi import sweep_data
 from openpay.domain.deposit import Source
 from openpay.domain.payment import Payment, Status
 from tests.faults.faults import Fault, Refusal
-from tests.watcher.scene import Scene, Unsigned
+from tests.watcher.scene import Scene, Unsigned, due
 from watcher.internal import STEP_S
 
 WEI = 10**16
@@ -26,6 +26,18 @@ async def ended(scene: Scene, *tokens: str) -> Payment:
     scene.anvil.increase_time(400)
     await scene.mine(12)
     assert await scene.status(payment) is Status.EXPIRED
+    # What comes in the second of the end counts as before it.
+    scene.anvil.increase_time(1)
+    return payment
+
+
+async def settled(scene: Scene) -> Payment:
+    """A payment that was paid and settled, both of which is final."""
+    payment = await scene.create("BNB")
+    scene.pay(payment, "BNB", due(payment, "BNB")[0])
+    scene.send(scene.settle(payment, "BNB"))
+    await scene.mine(25)
+    assert await scene.status(payment) is Status.PAID
     # What comes in the second of the end counts as before it.
     scene.anvil.increase_time(1)
     return payment
