@@ -34,13 +34,17 @@ async def soak(transfers: int, kills: int, seed: int, database_url: str, directo
     return soaked
 
 
-async def test_short_soak_misses_and_doubles_nothing(sqlite_url: str, tmp_path: Path) -> None:
-    soaked = await soak(1_500, 2, 20261121, sqlite_url, tmp_path)
+def expect_nothing_wrong(soaked: Soaked, *, transfers: int, kills: int) -> None:
     assert report(soaked)[-1] == "missed = 0, duplicate = 0"
     assert soaked.verdict.wrong == []
-    assert soaked.verdict.transfers >= 1_500
+    assert soaked.verdict.transfers >= transfers
     assert soaked.is_whole
-    assert soaked.kills >= 2
+    assert soaked.kills >= kills
+
+
+async def test_short_soak_misses_and_doubles_nothing(sqlite_url: str, tmp_path: Path) -> None:
+    soaked = await soak(1_500, 2, 20261121, sqlite_url, tmp_path)
+    expect_nothing_wrong(soaked, transfers=1_500, kills=2)
     assert soaked.reorgs.total() > 0
     assert soaked.troubles.total() > 0
 
@@ -48,11 +52,7 @@ async def test_short_soak_misses_and_doubles_nothing(sqlite_url: str, tmp_path: 
 @pytest.mark.nightly
 async def test_soak_misses_and_doubles_nothing(database_url: str, tmp_path: Path) -> None:
     soaked = await soak(40_000, 20, 20261122, database_url, tmp_path)
-    assert report(soaked)[-1] == "missed = 0, duplicate = 0"
-    assert soaked.verdict.wrong == []
-    assert soaked.verdict.transfers >= 40_000
-    assert soaked.is_whole
-    assert soaked.kills >= 20
+    expect_nothing_wrong(soaked, transfers=40_000, kills=20)
     assert max(soaked.reorgs) > 30
 
 

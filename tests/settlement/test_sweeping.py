@@ -138,9 +138,7 @@ async def test_nothing_is_swept_of_a_payment_that_is_not_settled(till: Till) -> 
 
 
 async def test_stranger_who_sweeps_first_saves_us_the_gas(till: Till) -> None:
-    payment = await till.settled()
-    till.scene.pay(payment, "USDT", 5 * UNIT)
-    await till.until_final()
+    payment = await till.overpaid(5 * UNIT)
     nonce = till.operator_nonce()
     till.scene.anvil.receipt(till.stranger_sends(sweep_data(payment.terms, till.scene.deployment.tokens["USDT"])))
     settler = till.settler()
@@ -152,9 +150,7 @@ async def test_stranger_who_sweeps_first_saves_us_the_gas(till: Till) -> None:
 
 
 async def test_sweep_lost_in_a_reorg_is_made_again(till: Till) -> None:
-    payment = await till.settled()
-    till.scene.pay(payment, "USDT", 5 * UNIT)
-    await till.until_final()
+    payment = await till.overpaid(5 * UNIT)
     settler = till.settler()
     await settler.step()
     await till.scene.mine(2)
@@ -171,9 +167,7 @@ async def test_sweep_lost_in_a_reorg_is_made_again(till: Till) -> None:
 
 @pytest.mark.parametrize("dies", ["after-signing", "before-sending", "after-sending"])
 async def test_process_killed_around_sending_sweeps_once(till: Till, dies: str) -> None:
-    payment = await till.settled()
-    till.scene.pay(payment, "USDT", 5 * UNIT)
-    await till.until_final()
+    await till.overpaid(5 * UNIT)
     nonce = till.operator_nonce()
     if dies == "after-signing":
         dying = till.settler(signer=DyingSigner(till.scene.deployment.operator.private_key))
@@ -191,9 +185,7 @@ async def test_process_killed_around_sending_sweeps_once(till: Till, dies: str) 
 
 
 async def test_stranger_who_is_quicker_in_the_same_block_costs_one_transaction(till: Till) -> None:
-    payment = await till.settled()
-    till.scene.pay(payment, "USDT", 5 * UNIT)
-    await till.until_final()
+    payment = await till.overpaid(5 * UNIT)
     settler = till.settler()
     till.scene.anvil.rpc("evm_setAutomine", False)
     contract = till.scene.deployment.tokens["USDT"]

@@ -94,12 +94,7 @@ async def test_withdrawal_whose_nonce_was_taken_is_tried_again(till: Till) -> No
     till.scene.anvil.rpc("evm_setAutomine", False)
     settler = till.settler()
     await settler.step()
-    till.scene.anvil.rpc("anvil_dropAllTransactions")
-    till.scene.anvil.rpc("anvil_impersonateAccount", till.operator)
-    till.scene.anvil.send(from_=till.operator, to=till.operator, value=1)
-    till.scene.anvil.rpc("anvil_stopImpersonatingAccount", till.operator)
-    till.scene.anvil.mine()
-    till.scene.anvil.rpc("evm_setAutomine", True)
+    till.nonce_taken()
     await till.until_final()
 
     await settler.step()

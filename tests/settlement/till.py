@@ -160,6 +160,13 @@ class Till:
         assert (await self.settlement(payment)).status is SettlementStatus.SETTLED
         return payment
 
+    async def overpaid(self, units: int) -> Payment:
+        """A settled payment to which so much more USDT was paid, which is final too."""
+        payment = await self.settled()
+        self.scene.pay(payment, "USDT", units)
+        await self.until_final()
+        return payment
+
     async def sweeps(self, payment: Payment, token: str = "USDT") -> list[OperatorTransaction]:
         """What the operator ever signed to sweep a payment's vault, oldest first."""
         return await self.transactions(sweep_id(payment, token))
@@ -226,6 +233,13 @@ class Till:
         tx_hash: str = self.scene.anvil.rpc("eth_sendTransaction", call | fields)
         self.scene.anvil.rpc("anvil_stopImpersonatingAccount", self.operator)
         return tx_hash
+
+    def nonce_taken(self) -> None:
+        """What waits for a block is forgotten by the nodes; another program's transaction is mined in its place."""
+        self.scene.anvil.rpc("anvil_dropAllTransactions")
+        self.operator_elsewhere()
+        self.scene.anvil.mine()
+        self.scene.anvil.rpc("evm_setAutomine", True)
 
     async def dear_blocks(self, count: int, gwei: int) -> None:
         """Blocks with a base fee that leaves cheaper transactions waiting; read by the watcher."""
