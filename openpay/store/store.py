@@ -40,6 +40,7 @@ _SQLITE_AWAY = (
     "database or disk is full",
     "unable to open database file",
     "disk I/O error",
+    "attempt to write a readonly database",
 )
 
 

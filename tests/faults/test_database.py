@@ -80,6 +80,25 @@ async def test_full_disk_is_waited_for_on_sqlite(anvil: Anvil, sqlite_url: str) 
         await expect_paid_once(scene, payment)
 
 
+async def test_disk_that_turned_read_only_is_waited_for_on_sqlite(anvil: Anvil, sqlite_url: str) -> None:
+    """As the kernel makes one that fails: what is open can still be read."""
+    async with open_scene(anvil, sqlite_url) as scene:
+        await scene.watch()
+        payment = await paid_unread(scene)
+        await refuse_writing(scene, 1)
+        await expect_no_step(scene, "readonly")
+        await refuse_writing(scene, 0)
+        await expect_paid_once(scene, payment)
+
+
+async def refuse_writing(scene: Scene, value: int) -> None:
+    """On the one connection that writes, outside of any transaction."""
+    async with scene.store._writer.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        await driver.execute(f"PRAGMA query_only = {value}")
+
+
 @pytest.mark.parametrize(("sqlstate", "words"), [("53100", "No space left"), ("53200", "out of memory")])
 async def test_full_disk_is_waited_for_on_postgresql(
     anvil: Anvil, postgres_url: str, sqlstate: str, words: str
