@@ -2,8 +2,8 @@
 
 aiosqlite hands each call of the driver to a thread: four for one statement, and a block's transaction has dozens.
 Here a statement is one such call, and one within a writing transaction is none: it has its lock already, finds its rows
-by an index, and is done sooner than a thread wakes up. What may wait - for the lock, for the disk - stays in the
-thread: `BEGIN IMMEDIATE` and `COMMIT`, and every query of a reader, which may be a long list.
+by an index, and is done sooner than a thread wakes up. What may wait stays in the thread: `BEGIN IMMEDIATE` for a lock
+that is not free, `COMMIT` for the disk, and every query of a reader, which may be a long list.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import aiosqlite
 
 _INSTANT = frozenset({"BEGIN"})
 """Statements that only note something, and touch no file."""
+_LOCKING = "BEGIN IMMEDIATE"
 
 
 class SqliteConnection(aiosqlite.Connection):
@@ -52,8 +53,23 @@ class SqliteConnection(aiosqlite.Connection):
         connection = self._conn
         if self.instant is not None or (statement in _INSTANT and not self._in_thread):
             work(connection)
+        elif statement == _LOCKING and not self._in_thread and self._without_waiting(work):
+            pass
         else:
             await self._wait_for(partial(work, connection))
+
+    def _without_waiting(self, work: Callable[[sqlite3.Connection], None]) -> bool:
+        """Do `work` if nobody holds the lock that it needs; whether it was done."""
+        connection = self._conn
+        (patience_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            work(connection)
+        except sqlite3.OperationalError:
+            return False  # locked, or something that it will meet again
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
+        return True
 
     async def _wait_for(self, work: Callable[[], None]) -> None:
         task = object()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from sqlalchemy import text
 
 from openpay.app.merchants import create_merchant
 from openpay.store import Store
+from openpay.store.engine import SQLITE_LOCK_WAIT_S
+from openpay.store.sqlite import SqliteConnection
 
 COUNTING = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500000) SELECT count(*) FROM n"
 
@@ -59,6 +62,28 @@ async def test_others_go_on_while_a_writer_waits_for_the_lock(store: Store, sqli
         assert not writing.done()
     await writing
     assert await merchants(store) == 1
+
+
+async def test_free_lock_is_taken_in_passing_and_the_patience_for_a_taken_one_stays(store: Store) -> None:
+    in_thread = 0
+
+    async with store.write() as uow:
+        driver = (await uow.connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, SqliteConnection)
+    wait_for = driver._wait_for
+
+    async def count(work: Callable[[], None]) -> None:
+        nonlocal in_thread
+        in_thread += 1
+        await wait_for(work)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "_wait_for", count)
+        async with store.write() as uow:
+            assert in_thread == 0
+            patience = await uow.connection.scalar(text("PRAGMA busy_timeout"))
+        assert in_thread == 1  # the commit, which waits for the disk
+    assert patience == SQLITE_LOCK_WAIT_S * 1000
 
 
 async def test_writer_that_gives_up_waiting_for_the_lock_stands_in_nobodys_way(store: Store, sqlite_url: str) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
-from watcher.follower import both
+from watcher.follower import beside, both
+
+AtOnce = Callable[[Any, Any], Coroutine[Any, Any, Any]]
 
 
 class Broken(Exception):
@@ -19,7 +23,8 @@ async def give(value: int, *, after: asyncio.Event | None = None) -> int:
     return value
 
 
-async def test_neither_waits_for_the_other_to_begin() -> None:
+@pytest.mark.parametrize("at_once", [both, beside])
+async def test_neither_waits_for_the_other_to_begin(at_once: AtOnce) -> None:
     first_began, second_began = asyncio.Event(), asyncio.Event()
 
     async def first() -> str:
@@ -32,7 +37,7 @@ async def test_neither_waits_for_the_other_to_begin() -> None:
         await first_began.wait()
         return "second"
 
-    assert await asyncio.wait_for(both(first(), second()), 5) == ("first", "second")
+    assert await asyncio.wait_for(at_once(first(), second()), 5) == ("first", "second")
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -56,8 +61,35 @@ async def test_failure_of_one_ends_the_other(which: int) -> None:
     assert ended.is_set()
 
 
-async def test_being_stopped_ends_both() -> None:
-    waiting = asyncio.create_task(both(give(1, after=asyncio.Event()), give(2, after=asyncio.Event())))
+async def test_what_is_done_beside_ends_when_the_main_thing_fails() -> None:
+    ended = asyncio.Event()
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise Broken
+
+    with pytest.raises(Broken):
+        await asyncio.wait_for(beside(fail(), wait()), 5)
+    assert ended.is_set()
+
+
+async def test_failure_beside_the_main_thing_is_heard() -> None:
+    async def fail() -> None:
+        raise Broken
+
+    with pytest.raises(Broken):
+        await asyncio.wait_for(beside(give(1), fail()), 5)
+
+
+@pytest.mark.parametrize("at_once", [both, beside])
+async def test_being_stopped_ends_both(at_once: AtOnce) -> None:
+    waiting = asyncio.create_task(at_once(give(1, after=asyncio.Event()), give(2, after=asyncio.Event())))
     await asyncio.sleep(0)
     before = asyncio.all_tasks()
     waiting.cancel()
