@@ -15,10 +15,10 @@ import structlog
 from openpay.app.clock import SystemClock
 from openpay.app.signals import Signals
 from openpay.chain.escrow import EscrowClient
-from openpay.chain.pool import connect
 from openpay.domain.chains import Chain
 from openpay.store import Store
 from tests.faults.shop import OPERATOR
+from tests.faults.watching import connect_to
 from watcher.daemon import Watcher
 
 TIMEOUT_S = 1.0
@@ -47,12 +47,6 @@ def _run(database_url: str, urls: list[str], chain: Chain, log: Path) -> None:
 
 async def _watch(database_url: str, urls: list[str], chain: Chain) -> None:
     store = Store.open(database_url)
-    async with connect(
-        urls,
-        chain_id=chain.chain_id,
-        has_finalized_tag=chain.has_finalized_tag,
-        stalled_finality_confirmations=chain.stalled_finality_confirmations,
-        timeout_s=TIMEOUT_S,
-    ) as pool:
+    async with connect_to(chain, urls, timeout_s=TIMEOUT_S) as pool:
         escrow = EscrowClient(pool, chain, operator=OPERATOR)
         await Watcher(chain, pool, store, escrow, signals=Signals(), wall=SystemClock()).run(asyncio.Event())

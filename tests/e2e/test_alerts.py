@@ -28,6 +28,13 @@ CHAIN_ID = 31337
 PATIENCE_S = 60
 
 
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes look for alerts many times a second, and believe within one that a thing is over."""
+    monkeypatch.setattr("openpay.domain.alert_board.SETTLED_S", 1)
+    monkeypatch.setattr("openpay.app.alerts.POLL_S", 0.1)
+
+
 async def settings(anvil: Anvil, database_url: str, directory: Path, pager: Pager, *urls: str) -> Settings:
     path = directory / "local.json"
     if not path.exists():
@@ -132,6 +139,7 @@ def _with_a_transaction(anvil: Anvil) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("hurried")
 async def test_view_that_nobody_keeps_current_is_told_by_another_process(
     anvil: Anvil, database_url: str, tmp_path: Path, pager: Pager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,8 +147,6 @@ async def test_view_that_nobody_keeps_current_is_told_by_another_process(
     monkeypatch.setattr("openpay.app.alerts.LAGS_AFTER_S", 4)
     monkeypatch.setattr("openpay.app.alerts.LAGS_BLOCKS", 0)
     monkeypatch.setattr("openpay.app.alerts.LAGS_SEEN_S", 1)
-    monkeypatch.setattr("openpay.domain.alert_board.SETTLED_S", 1)
-    monkeypatch.setattr("openpay.app.alerts.POLL_S", 0.1)
     known = await settings(anvil, database_url, tmp_path, pager)
     async with watching(known):
         await read_to(database_url, anvil.block_number())
@@ -163,12 +169,11 @@ async def _mine_at_wall_time(anvil: Anvil) -> None:
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.usefixtures("hurried")
 async def test_chain_that_no_node_reads_is_told_and_so_is_its_return(
     anvil: Anvil, sqlite_url: str, tmp_path: Path, pager: Pager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("openpay.chain.pool.UNREADABLE_AFTER_S", 0.5)
-    monkeypatch.setattr("openpay.domain.alert_board.SETTLED_S", 1)
-    monkeypatch.setattr("openpay.app.alerts.POLL_S", 0.1)
     async with proxies(anvil) as (node,):
         known = await settings(anvil, sqlite_url, tmp_path, pager, node.url)
         async with watching(known):

@@ -6,13 +6,13 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 from openpay.app.clock import SystemClock
 from openpay.app.signals import Signals
 from openpay.chain.escrow import EscrowClient
-from openpay.chain.pool import connect
+from openpay.chain.pool import Pool, connect
 from openpay.domain.chains import Chain
 from openpay.store import Store
 from tests.faults.shop import OPERATOR
@@ -23,16 +23,21 @@ from watcher.watch_set import WatchSet
 T = TypeVar("T")
 
 
-@asynccontextmanager
-async def follower_on(urls: Sequence[str], store: Store, chain: Chain, *, timeout_s: float) -> AsyncIterator[Follower]:
-    """A follower as a new process makes it: nothing of an earlier one survives but the database."""
-    async with connect(
+def connect_to(chain: Chain, urls: Sequence[str], *, timeout_s: float) -> AbstractAsyncContextManager[Pool]:
+    """A pool that knows how the chain tells what is final."""
+    return connect(
         urls,
         chain_id=chain.chain_id,
         has_finalized_tag=chain.has_finalized_tag,
         stalled_finality_confirmations=chain.stalled_finality_confirmations,
         timeout_s=timeout_s,
-    ) as pool:
+    )
+
+
+@asynccontextmanager
+async def follower_on(urls: Sequence[str], store: Store, chain: Chain, *, timeout_s: float) -> AsyncIterator[Follower]:
+    """A follower as a new process makes it: nothing of an earlier one survives but the database."""
+    async with connect_to(chain, urls, timeout_s=timeout_s) as pool:
         escrow = EscrowClient(pool, chain, operator=OPERATOR)
         finder = FactFinder(chain, pool, store, WatchSet(chain.chain_id, monotonic=lambda: 0.0))
         yield Follower(chain, pool, store, escrow, finder, signals=Signals(), wall=SystemClock())
