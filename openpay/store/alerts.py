@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, delete, func, or_, select, update
+from sqlalchemy import Row, delete, func, select, update
 
 from openpay.domain.alerts import Alert, AlertKind, Notice, NoticeType
-from openpay.store.sql import Repository
+from openpay.store.sql import Repository, due
 from openpay.store.tables import alert_notices, alerts
 
 _OPEN = alerts.c.cleared_at.is_(None)
@@ -76,24 +76,8 @@ class SqlAlerts(Repository):
             )
             .exists()
         )
-        query = (
-            select(alert_notices)
-            .where(
-                alert_notices.c.next_attempt_at <= now,
-                or_(alert_notices.c.claimed_until.is_(None), alert_notices.c.claimed_until <= now),
-                its_turn,
-            )
-            .order_by(alert_notices.c.seq)
-            .limit(limit)
-            .with_for_update(of=alert_notices, skip_locked=True)
-        )
-        rows = list(await self._connection.execute(query))
-        await self._connection.execute(
-            update(alert_notices)
-            .where(alert_notices.c.seq.in_([row.seq for row in rows]))
-            .values(claimed_until=now + lease_s)
-        )
-        return [_notice(row) for row in rows]
+        query = select(alert_notices).where(due(alert_notices, now), its_turn).limit(limit)
+        return [_notice(row) for row in await self._claim(alert_notices, query, until=now + lease_s)]
 
     async def record_notice(self, notice: Notice, *, next_attempt_at: int | None) -> None:
         """Store what an attempt made of it; the claim ends. None: it was taken."""

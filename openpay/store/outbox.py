@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping, Set
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Row, and_, bindparam, func, insert, select, update
 
 from openpay.app.records import Delivery, DeliveryAttempt, DeliveryState, DueDelivery, Page, WebhookEndpoint
 from openpay.domain.events import Event, EventType
 from openpay.domain.ids import new_id
 from openpay.store.prepared import Prepared
-from openpay.store.sql import Repository
+from openpay.store.sql import Repository, due
 from openpay.store.tables import deliveries, delivery_attempts, events, webhook_endpoints
 
 
@@ -88,15 +88,11 @@ class SqlWebhooks(Repository):
             .group_by(deliveries.c.endpoint_id)
             .subquery()
         )
-        due = and_(
-            deliveries.c.state == DeliveryState.PENDING.value,
-            deliveries.c.next_attempt_at <= now,
-            or_(deliveries.c.claimed_until.is_(None), deliveries.c.claimed_until <= now),
-        )
+        is_due = and_(deliveries.c.state == DeliveryState.PENDING.value, due(deliveries, now))
         place = func.row_number().over(
             partition_by=deliveries.c.endpoint_id, order_by=(deliveries.c.next_attempt_at, deliveries.c.seq)
         )
-        ranked = select(deliveries.c.seq, deliveries.c.endpoint_id, place.label("place")).where(due).subquery()
+        ranked = select(deliveries.c.seq, deliveries.c.endpoint_id, place.label("place")).where(is_due).subquery()
         candidates = (
             select(ranked.c.seq)
             .outerjoin(sending, sending.c.endpoint_id == ranked.c.endpoint_id)
@@ -107,25 +103,17 @@ class SqlWebhooks(Repository):
         chosen = list(await self._connection.scalars(candidates))
         if not chosen:
             return []
-        # `due` again: another process may have claimed some in between; those it is claiming now are skipped.
+        # Asked again whether it is due: another process may have claimed some in between.
         query = (
             select(deliveries, *(_as(events, "event")))
             .add_columns(*_as(webhook_endpoints, "endpoint"))
             .join(events, events.c.id == deliveries.c.event_id)
             .join(webhook_endpoints, webhook_endpoints.c.id == deliveries.c.endpoint_id)
-            .where(deliveries.c.seq.in_(chosen), due)
-            .order_by(deliveries.c.seq)
-            .with_for_update(of=deliveries, skip_locked=True)
-        )
-        rows = list(await self._connection.execute(query))
-        await self._connection.execute(
-            update(deliveries)
-            .where(deliveries.c.seq.in_([row.seq for row in rows]))
-            .values(claimed_until=now + lease_s)
+            .where(deliveries.c.seq.in_(chosen), is_due)
         )
         return [
             DueDelivery(delivery=_delivery(row), event=_event(row, "event_"), endpoint=_endpoint(row, "endpoint_"))
-            for row in rows
+            for row in await self._claim(deliveries, query, until=now + lease_s)
         ]
 
     async def record(self, delivery: Delivery, attempt: DeliveryAttempt) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, select
+from sqlalchemy import ColumnElement, Select, Table, and_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,6 +23,12 @@ from openpay.store.prepared import Prepared
 def _insert_if_new(table: Table, dialect: str) -> Prepared:
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     return Prepared(insert(table).on_conflict_do_nothing())
+
+
+def due(table: Table, now: int) -> ColumnElement[bool]:
+    """Rows whose next attempt is due and that no process holds: never claimed, or the claim has lapsed."""
+    unclaimed = or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now)
+    return and_(table.c.next_attempt_at <= now, unclaimed)
 
 
 class Repository:
@@ -48,6 +54,15 @@ class Repository:
             await statement.run(self._connection, rows[0])
         elif rows:
             await self._connection.execute(statement.statement, rows)
+
+    async def _claim(self, table: Table, query: Select[Any], *, until: int) -> list[Row[Any]]:
+        """Hold the rows of `table` that `query` finds until then; in order, without those just being claimed."""
+        found = query.order_by(table.c.seq).with_for_update(of=table, skip_locked=True)
+        rows = list(await self._connection.execute(found))
+        await self._connection.execute(
+            update(table).where(table.c.seq.in_([row.seq for row in rows])).values(claimed_until=until)
+        )
+        return rows
 
     async def _newest_first(
         self,
