@@ -137,7 +137,7 @@ class SqlPayments(Repository):
     async def ids_by_address(self, chain_id: int, addresses: Collection[bytes]) -> Mapping[bytes, str]:
         found: dict[bytes, str] = {}
         for some in _in_parts(addresses):
-            rows = await self._connection.execute(_IDS_BY_ADDRESS, {"watching": chain_id, "addresses": some})
+            rows = await _IDS_BY_ADDRESS.run(self._connection, some, watching=chain_id)
             found |= {row.address: row.id for row in rows}
         return found
 
@@ -290,8 +290,10 @@ _WATCHED = select(
 )
 _WATCHED_AFTER = _WATCHED.where(payments.c.seq > bindparam("after"))
 _WATCHED_AMONG = _WATCHED.where(payments.c.seq.in_(bindparam("among", expanding=True)))
-_IDS_BY_ADDRESS = select(payments.c.address, payments.c.id).where(
-    payments.c.address.in_(bindparam("addresses", expanding=True)), payments.c.chain_id == bindparam("watching")
+_IDS_BY_ADDRESS = PreparedFor(
+    select(payments.c.address, payments.c.id).where(payments.c.chain_id == bindparam("watching")),
+    payments.c.address,
+    is_brief=True,
 )
 
 _UNSETTLED = payments.c.settlement_status.in_([SettlementStatus.PENDING.value, SettlementStatus.SUBMITTED.value])

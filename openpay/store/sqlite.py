@@ -11,9 +11,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiosqlite
+
+T = TypeVar("T")
 
 _INSTANT = frozenset({"BEGIN"})
 """Statements that only note something, and touch no file."""
@@ -53,23 +55,29 @@ class SqliteConnection(aiosqlite.Connection):
         connection = self._conn
         if self.instant is not None or (statement in _INSTANT and not self._in_thread):
             work(connection)
-        elif statement == _LOCKING and not self._in_thread and self._without_waiting(work):
-            pass
-        else:
+        elif statement != _LOCKING or not self._begins_at_once(work):
             await self._wait_for(partial(work, connection))
 
-    def _without_waiting(self, work: Callable[[sqlite3.Connection], None]) -> bool:
-        """Do `work` if nobody holds the lock that it needs; whether it was done."""
+    def _begins_at_once(self, work: Callable[[sqlite3.Connection], None]) -> bool:
+        def begun(connection: sqlite3.Connection) -> bool:
+            work(connection)
+            return True
+
+        return self.without_waiting(begun) is not None
+
+    def without_waiting(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Do `work`, which takes no time, here and now; None if another holds the lock that it needs."""
+        if self._in_thread:
+            return None
         connection = self._conn
         (patience_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
         connection.execute("PRAGMA busy_timeout = 0")
         try:
-            work(connection)
+            return work(connection)
         except sqlite3.OperationalError:
-            return False  # locked, or something that it will meet again
+            return None  # locked, or something that it will meet again in the thread
         finally:
             connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
-        return True
 
     async def _wait_for(self, work: Callable[[], None]) -> None:
         task = object()

@@ -96,3 +96,16 @@ async def test_refused_statement_is_refused_as_by_sqlalchemy_and_nothing_is_kept
         await twice()
     async with world.store.read() as uow:
         assert await uow.chain.cursor(56) is None
+
+
+async def test_brief_question_of_a_reader_sees_what_the_rest_of_its_transaction_sees(world: World) -> None:
+    await world.add("pay_1")
+    brief = PreparedFor(select(payments.c.id).order_by(payments.c.seq), payments.c.id, is_brief=True)
+    async with world.store.read() as uow:
+        assert await brief.run(uow.connection, ["pay_2"]) == []
+        await world.add("pay_2")
+        assert await brief.run(uow.connection, ["pay_2"]) == []
+        assert await uow.payments.get("pay_2") is None
+    async with world.store.read() as uow:
+        assert await uow.payments.get("pay_2") is not None
+        assert [row.id for row in await brief.run(uow.connection, ["pay_2"])] == ["pay_2"]
