@@ -10,14 +10,8 @@ from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit
 from openpay.domain.keccak import keccak
 from openpay.domain.payment import Payment, Status
-from openpay.domain.refunding import (
-    Outflow,
-    RefundRules,
-    assess_refunds,
-)
-from openpay.domain.refunds import (
-    Refund,
-)
+from openpay.domain.refunding import Outflow, RefundRules, assess_refunds
+from openpay.domain.refunds import Refund
 from tests.domain.builders import LIFE_S, START, block_time, head_at, make_payment
 
 EXPIRY = START + LIFE_S

@@ -9,13 +9,7 @@ import pytest
 
 from openpay.domain.deposit import Source
 from openpay.domain.payment import Completion, Payment, Status
-from openpay.domain.refunding import (
-    MAX_PERSONAL_NONCE,
-    MIN_WORTH_USD,
-    SETTLEABLE_S,
-    RefundRules,
-    worth_usd_down,
-)
+from openpay.domain.refunding import MAX_PERSONAL_NONCE, MIN_WORTH_USD, SETTLEABLE_S, RefundRules, worth_usd_down
 from openpay.domain.refunds import (
     NamedBy,
     RefundMode,
