@@ -77,6 +77,13 @@ class Backfill:
         """How many blocks are fetched at once at present, as far as memory allows."""
         return self._flight.size
 
+    def weigh(self, block: ReadBlock) -> int:
+        """The bytes that a block takes which was read. Of one that was read whole the body is gone, and taken to be as
+        large as any of late."""
+        if isinstance(block, ProvenBlock):
+            return WHOLE_TIMES * max(self._sizes)
+        return 0 if block.body is None else len(block.body)
+
     async def blocks(self, first: int, last: int, *, head: Link | None = None) -> AsyncGenerator[ReadBlock]:
         """The blocks `first` to `last`, both included, in order, each proven (or agreed on by hosts, where that is all
         that can be had).
@@ -144,16 +151,16 @@ class Backfill:
     async def _fetch(self, block_hash: bytes, ahead: _Ahead) -> ReadBlock:
         async def ask(endpoint: Endpoint) -> ReadBlock:
             try:
-                body = await endpoint.fetch(body_calls(block_hash))
-                ahead.size = len(body)
-                self._sizes.append(ahead.size)
-                return await self._read(endpoint.name, body, block_hash)
+                async with endpoint.fetch(body_calls(block_hash)) as body:
+                    ahead.size = len(body)
+                    self._sizes.append(ahead.size)
+                    return await self._read(endpoint.name, body, block_hash)
             except (Throttled, TimedOut):
                 self._troubled = True
                 raise
 
         block = await fetch_block_with(self._pool, block_hash, ask)
-        ahead.size = _held(block, max(self._sizes))
+        ahead.size = self.weigh(block)
         return block
 
     async def _read(self, endpoint: str, body: bytes, block_hash: bytes) -> ReadBlock:
@@ -168,13 +175,6 @@ class Backfill:
     def _adapt(self, rate: float) -> None:
         self._flight = self._flight.after(rate=rate, troubled=self._troubled)
         self._troubled = False
-
-
-def _held(block: ReadBlock, usual: int) -> int:
-    """The bytes that a block takes from now on, its body being as large as is `usual` where that is not known."""
-    if isinstance(block, ProvenBlock):
-        return WHOLE_TIMES * usual
-    return 0 if block.body is None else len(block.body)
 
 
 async def _ancestry(pool: Pool, first: int, head: Link) -> list[bytes]:

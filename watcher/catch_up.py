@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from openpay.chain.digest import Concerns, DigestedBlock
+from openpay.chain.digest import Concerns
 from openpay.chain.memory import keep_freed_memory
 from openpay.chain.pool import Pool
 from openpay.chain.provers import Provers
@@ -30,8 +30,6 @@ BLOCKS_PER_TRANSACTION = 50
 BYTES_PER_TRANSACTION = 32 * 2**20
 SECONDS_PER_TRANSACTION = 2.0
 """Where blocks come slowly, what was read is kept, and seen, at least this often."""
-WHOLE_BLOCK_BYTES = 4 * 2**20
-"""What a block takes that was read whole: several times its body."""
 STEP_S = 2.0
 """How long to read before the head, and whether to stop, are looked at again; in blocks by the rate of late."""
 FIRST_STEP, LEAST_STEP, LONGEST_STEP = 100, 10, 2_000
@@ -42,9 +40,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(kw_only=True)
 class Batch:
-    """Consecutive blocks that are to be committed in one transaction. `clock` is monotonic seconds."""
+    """Consecutive blocks that are to be committed in one transaction. `clock` is monotonic seconds, `weigh` says how
+    many bytes a block takes."""
 
     clock: Callable[[], float]
+    weigh: Callable[[ReadBlock], int]
     blocks: list[ReadBlock] = field(default_factory=list)
     size: int = 0
     began_at: float = 0.0
@@ -53,7 +53,7 @@ class Batch:
         if not self.blocks:
             self.began_at = self.clock()
         self.blocks.append(block)
-        self.size += len(block.body or b"") if isinstance(block, DigestedBlock) else WHOLE_BLOCK_BYTES
+        self.size += self.weigh(block)
 
     @property
     def is_full(self) -> bool:
@@ -130,10 +130,10 @@ class CatchUp:
 
     def blocks(self, first: int, last: int, *, head: Link | None = None) -> AsyncGenerator[ReadBlock]:
         """The blocks `first` to `last`, as `Backfill.blocks` hands them out."""
-        return (self._near if self._progress is None else self._far).blocks(first, last, head=head)
+        return self._backfill.blocks(first, last, head=head)
 
     def batch(self) -> Batch:
-        return Batch(clock=self._clock)
+        return Batch(clock=self._clock, weigh=self._backfill.weigh)
 
     def committed(self, number: int, head: int) -> None:
         """Block `number` is committed: say how far that is, when it is time to."""
@@ -155,6 +155,10 @@ class CatchUp:
     async def close(self) -> None:
         """End the processes. May be called twice; what is read afterwards is proven in this process."""
         await self._provers.close()
+
+    @property
+    def _backfill(self) -> Backfill:
+        return self._near if self._progress is None else self._far
 
     def _tell_end(self, progress: Progress, tip: int, now: float) -> None:
         seconds, blocks = now - progress.began_at, tip - progress.first

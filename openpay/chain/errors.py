@@ -43,6 +43,13 @@ class Resting(Throttled):
     """Not asked at all, because the endpoint asked for fewer requests a moment ago. `retry_after_s` is still to go."""
 
 
+class Crowded(EndpointFault):
+    """No room in memory for its answer, next to those of others: no fault of the endpoint, and over in a moment."""
+
+    def __init__(self, endpoint: str, *, room: object) -> None:
+        super().__init__(endpoint, f"no room for its answer: {room}")
+
+
 class BadAnswer(EndpointFault):
     """An answer that is not the JSON-RPC that was asked for, or larger than allowed."""
 

@@ -25,8 +25,8 @@ async def fetch_block(pool: Pool, block_hash: bytes) -> ProvenBlock:
     """
 
     async def ask(endpoint: Endpoint) -> ProvenBlock:
-        body = await endpoint.fetch(body_calls(block_hash))
-        return read_body(body, block_hash=block_hash, endpoint=endpoint.name)
+        async with endpoint.fetch(body_calls(block_hash)) as body:
+            return read_body(body, block_hash=block_hash, endpoint=endpoint.name)
 
     return await fetch_block_with(pool, block_hash, ask)
 

@@ -9,16 +9,17 @@ import aiohttp
 from aiohttp import TraceConfig, TraceConnectionCreateEndParams
 from yarl import URL
 
-from openpay.chain.errors import BadAnswer, Rejected, Throttled, TimedOut, Unreachable
+from openpay.chain.errors import BadAnswer, Crowded, Rejected, Throttled, TimedOut, Unreachable
+from openpay.chain.room import Place
 from openpay.chain.transport import TransportKind
 
-READ_BUFFER_BYTES = 2**20
+READ_BUFFER_BYTES = 2**18
+"""As much as is received at a time: more makes nothing faster."""
+BUFFERED_BYTES = 2 * READ_BUFFER_BYTES
+"""How much of an answer aiohttp takes in before anybody asked for it: there is room for it before it is asked for."""
 KEEP_ALIVE_S = 30.0
 """How long an idle connection is kept: less than servers and balancers commonly do, so that we let go of it first."""
 CONNECTIONS_PER_HOST = 32
-LARGEST_AT_ONCE = 3
-"""How many answers of the largest size may be on their way at once, in bytes: a few hundred kilobytes unpack to one,
-and a node that sends such in answer to everything would take all memory there is."""
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None)
 """The exchange as a whole has one."""
@@ -48,22 +49,24 @@ class HttpTransport:
         self._name = name
         self._timeout_s = timeout_s
         self._max_answer_bytes = max_answer_bytes
-        self._receiving = 0
-        """Bytes of answers that are not complete yet."""
         self.connections = 0
 
-    async def exchange(self, body: bytes, request_number: int) -> bytes:
+    async def exchange(self, body: bytes, request_number: int, place: Place) -> bytes:
         try:
             async with asyncio.timeout(self._timeout_s):
+                await place.take(BUFFERED_BYTES)
                 before = self.connections
                 try:
-                    return await self._post(body)
+                    return await self._post(body, place)
                 except aiohttp.ServerDisconnectedError:
                     if self.connections != before:
                         raise
                     # A kept connection that the node closed as we used it says nothing about the node.
-                    return await self._post(body)
+                    return await self._post(body, place)
         except TimeoutError as error:
+            if place.waited_s > self._timeout_s / 2 and not place.room.is_greediest(self._name):
+                # What took the time was others' answers: neither this one nor the node's own.
+                raise Crowded(self._name, room=place.room) from error
             raise TimedOut(self._name, f"no answer within {self._timeout_s} s") from error
         except aiohttp.ClientError as error:
             raise Unreachable(self._name, str(error) or type(error).__name__) from error
@@ -71,7 +74,7 @@ class HttpTransport:
     async def close(self) -> None:
         """Nothing to do: the connections are the session's."""
 
-    async def _post(self, body: bytes) -> bytes:
+    async def _post(self, body: bytes, place: Place) -> bytes:
         async with self._session.post(
             self._url,
             data=body,
@@ -83,7 +86,7 @@ class HttpTransport:
         ) as response:
             if response.status == 429:
                 raise Throttled(self._name, retry_after_s=seconds(response.headers.get("Retry-After")))
-            received = await self._read(response)
+            received = await self._read(response, place)
             if response.status != 200 and b'"jsonrpc"' not in received:
                 # Some nodes send JSON-RPC errors with an HTTP error status; anything else is a proxy talking.
                 says_no = 400 <= response.status < 500 or response.status == 501
@@ -91,20 +94,15 @@ class HttpTransport:
                 raise fault(self._name, f"HTTP status {response.status}")
             return received
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, place: Place) -> bytes:
         chunks, size = [], 0
-        try:
-            async for chunk in response.content.iter_any():
-                chunks.append(chunk)
-                size += len(chunk)
-                self._receiving += len(chunk)
-                if size > self._max_answer_bytes:
-                    raise BadAnswer(self._name, f"the answer is larger than {self._max_answer_bytes} bytes")
-                if self._receiving > LARGEST_AT_ONCE * self._max_answer_bytes:
-                    raise BadAnswer(self._name, f"answers of {self._receiving} bytes at once are too large")
-            return b"".join(chunks)
-        finally:
-            self._receiving -= size
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > self._max_answer_bytes:
+                raise BadAnswer(self._name, f"the answer is larger than {self._max_answer_bytes} bytes")
+            await place.take(len(chunk))  # meanwhile the node is not read from, and stops sending
+            chunks.append(chunk)
+        return b"".join(chunks)
 
 
 def seconds(retry_after: str | None) -> float | None:

@@ -15,6 +15,7 @@ import structlog
 from openpay.chain import reads
 from openpay.chain.blocks import read_quantity
 from openpay.chain.errors import (
+    Crowded,
     EndpointFault,
     JsonRpcError,
     Missing,
@@ -136,8 +137,8 @@ class Member:
 
     def blame(self, fault: EndpointFault, *, is_lie: bool = True) -> None:
         """Note a fault. A failed proof, or another chain, is a lie - unless all others fail alike, says `is_lie`."""
-        if isinstance(fault, Missing | Resting):
-            return  # not knowing a transaction is no fault, and a lagging node says so itself
+        if isinstance(fault, Missing | Resting | Crowded):
+            return  # not knowing a transaction is no fault, a lagging node says so itself, and memory is our own
         now, was_aside = self._clock(), self.is_aside
         self.faults[type(fault).__name__] += 1
         self.was_lost = isinstance(fault, Unreachable | TimedOut)

@@ -46,7 +46,7 @@ class Provers:
         self._starting: set[asyncio.Task[None]] = set()
         self._has_started = False
         """Whether there ever was anybody in the queue, who comes back to it."""
-        self._working: set[asyncio.Task[Digest | None]] = set()
+        self._working: set[asyncio.Task[_Answer | None]] = set()
 
     @property
     def pids(self) -> list[int]:
@@ -91,28 +91,43 @@ class Provers:
             self._has_started = self._has_started or free is self._free
 
     async def digest(self, body: bytes, block_hash: bytes) -> Digest | None:
-        """The digest of the block in `body`; None when that does not prove. May be called concurrently."""
-        if not self._has_started or len(body) > LARGEST_LENT_BYTES:
-            return digest_body(body, block_hash, self._concerns)
-        # A caller that is canceled leaves the process with an answer that nobody waits for: it is still taken.
-        task = asyncio.create_task(self._digest(self._free, body, block_hash))
-        self._working.add(task)
-        task.add_done_callback(self._working.discard)
-        return await asyncio.shield(task)
+        """The digest of the block in `body`; None when that does not prove. May be called concurrently.
 
-    async def _digest(self, free: asyncio.Queue[_Process | None], body: bytes, block_hash: bytes) -> Digest | None:
-        process = await free.get()
-        try:
-            if process is not None:
-                return await process.digest(body, block_hash)
-        except _Gone as gone:
-            await self._part_with(process, gone)
-            process = None
-        finally:
-            free.put_nowait(process)
+        Nobody holds on to `body` when this has ended, in whatever way.
+        """
+        if self._has_started and len(body) <= LARGEST_LENT_BYTES:
+            free = self._free
+            process = await free.get()
+            if process is None:
+                free.put_nowait(None)
+            else:
+                lost = process.lend(body, block_hash)
+                # A caller that is canceled leaves the process with an answer that nobody waits for: it is still taken.
+                task = asyncio.create_task(self._answer(free, process, lost))
+                self._working.add(task)
+                task.add_done_callback(self._working.discard)
+                answer = await asyncio.shield(task)
+                if answer is not None:
+                    return answer.digest
         return digest_body(body, block_hash, self._concerns)
 
-    async def _part_with(self, process: _Process | None, gone: _Gone) -> None:
+    async def _answer(
+        self, free: asyncio.Queue[_Process | None], process: _Process, lost: _Gone | None
+    ) -> _Answer | None:
+        """What `process` says of the block that it was lent; None when it is gone, or was `lost` before."""
+        back: _Process | None = process
+        try:
+            if lost is not None:
+                raise lost
+            return _Answer(digest=await process.digest())
+        except _Gone as gone:
+            await self._part_with(process, gone)
+            back = None
+            return None
+        finally:
+            free.put_nowait(back)
+
+    async def _part_with(self, process: _Process, gone: _Gone) -> None:
         if process in self._processes:
             _log.warning("a process that proved blocks is gone", pid=process.pid, reason=str(gone))
             self._processes.remove(process)
@@ -121,6 +136,13 @@ class Provers:
 
 class _Gone(Exception):
     """A process gave no answer, and will give no other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What a process found: `digest` is None when the block does not prove."""
+
+    digest: Digest | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,14 +186,18 @@ class _Process:
         """Wait until it takes blocks. Raises `_Gone` when it never will."""
         await self._answer()
 
-    async def digest(self, body: bytes, block_hash: bytes) -> Digest | None:
-        """Raises `_Gone` when there is no answer."""
+    def lend(self, body: bytes, block_hash: bytes) -> _Gone | None:
+        """Give it a block; why, when it cannot take it."""
         try:
             if os.pwrite(self.bodies.fileno(), body, 0) != len(body):
                 raise OSError("no room for the block")
             self.requests.write(REQUEST.pack(len(body), block_hash))
         except (OSError, ValueError) as error:
-            raise _Gone(str(error)) from error
+            return _Gone(str(error))
+        return None
+
+    async def digest(self) -> Digest | None:
+        """What it says of the block that it was lent. Raises `_Gone` when there is no answer."""
         answer = await self._answer()
         try:
             return msgspec.msgpack.decode(answer, type=Digest) if answer else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -20,6 +20,7 @@ from openpay.chain.errors import BadAnswer, JsonRpcError, Missing, Throttled, Un
 from openpay.chain.heads import HeadHints, HeadListener
 from openpay.chain.http import HttpTransport
 from openpay.chain.offers import Offers
+from openpay.chain.room import PROCESS_ROOM, AnswerRoom
 from openpay.chain.transport import (
     DEFAULT_TIMEOUT_S,
     IDS_PER_REQUEST,
@@ -57,7 +58,10 @@ def _nothing(calls: int) -> AbstractAsyncContextManager[None]:
 
 
 class Endpoint:
-    """One node. `name` is its host:port, which is what tells hosts apart and what logs may show."""
+    """One node. `name` is its host:port, which is what tells hosts apart and what logs may show.
+
+    `room` is where its answers are until they were read.
+    """
 
     def __init__(
         self,
@@ -66,9 +70,11 @@ class Endpoint:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
+        room: AnswerRoom = PROCESS_ROOM,
     ) -> None:
         self.url = URL(url)
         self._session = session
+        self._room = room
         self.name = f"{self.url.host}:{self.url.port}"
         transport = WebSocketTransport if self.url.scheme in ("ws", "wss") else HttpTransport
         self._transport: Transport = transport(
@@ -89,20 +95,24 @@ class Endpoint:
 
     async def call(self, call: Call[T]) -> T:
         """Ask once. Raises an `EndpointFault` or `JsonRpcError`; never retries."""
-        body = await self._exchange([call], as_batch=False)
-        answer: T = decode(body, [call], endpoint=self.name, as_batch=False)[0]
-        return answer
+        async with self._exchange([call], as_batch=False) as body:
+            answer: T = decode(body, [call], endpoint=self.name, as_batch=False)[0]
+            return answer
 
     async def batch(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Ask several things in one request; answers in the order of `calls`. The first that failed is raised."""
-        return self.decode(await self.fetch(calls), calls) if calls else []
+        if not calls:
+            return []
+        async with self.fetch(calls) as body:
+            return self.decode(body, calls)
 
-    async def fetch(self, calls: Sequence[Call[Any]]) -> bytes:
+    def fetch(self, calls: Sequence[Call[Any]]) -> AbstractAsyncContextManager[bytes]:
         """Like `batch`, but the answer as it came: complete, within the size limit, and to this very request.
 
-        What it says is looked at by `decode`, here or elsewhere, now or later.
+        What it says is looked at by `decode`, here or elsewhere, now or later. It takes room until the context ends,
+        so nobody may be asked for anything within; what is kept longer is for the caller to bound.
         """
-        return await self._exchange(calls, as_batch=True)
+        return self._exchange(calls, as_batch=True)
 
     def decode(self, body: bytes, calls: Sequence[Call[Any]]) -> list[Any]:
         """The answers in a body that `fetch` brought for the same `calls`. Raises as `batch` does."""
@@ -124,18 +134,20 @@ class Endpoint:
         other._around = around
         return other
 
-    async def _exchange(self, calls: Sequence[Call[Any]], *, as_batch: bool) -> bytes:
+    @asynccontextmanager
+    async def _exchange(self, calls: Sequence[Call[Any]], *, as_batch: bool) -> AsyncIterator[bytes]:
         number = next(self._numbers)
         requests = [
             {"jsonrpc": "2.0", "id": request_id, "method": call.method, "params": call.params}
             for request_id, call in zip(_ids(number, len(calls)), calls, strict=True)
         ]
         request = msgspec.json.encode(requests if as_batch else requests[0])
-        async with self._around(len(calls)):
-            body = await self._transport.exchange(request, number)
-        if (answered := request_of(body)) not in (number, None):
-            raise BadAnswer(self.name, f"answered request {answered}, not {number}: {body[:80]!r}")
-        return body
+        with self._room.place(self.name) as place:
+            async with self._around(len(calls)):
+                body = await self._transport.exchange(request, number, place)
+            if (answered := request_of(body)) not in (number, None):
+                raise BadAnswer(self.name, f"answered request {answered}, not {number}: {body[:80]!r}")
+            yield body
 
 
 def decode(body: bytes, calls: Sequence[Call[Any]], *, endpoint: str, as_batch: bool = True) -> list[Any]:

@@ -9,6 +9,8 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
+from openpay.chain.room import Place
+
 DEFAULT_TIMEOUT_S = 10.0
 """For one whole request, connecting included."""
 MAX_ANSWER_BYTES = 64 * 2**20
@@ -37,10 +39,11 @@ class Transport(Protocol):
     def connections(self) -> int:
         """How many connections were made so far. What answers on a new one may be another node than before."""
 
-    async def exchange(self, body: bytes, request_number: int) -> bytes:
+    async def exchange(self, body: bytes, request_number: int, place: Place) -> bytes:
         """Send one JSON-RPC request or batch, whose ids are those of `request_number`; the body of its answer.
 
-        Raises `Unreachable`, `TimedOut`, `Throttled` or `BadAnswer`. May be called many times at once.
+        The answer takes its room from `place`, which the caller gives back when it has let go of it, whatever happens.
+        Raises `Unreachable`, `TimedOut`, `Throttled`, `Crowded` or `BadAnswer`. May be called many times at once.
         """
 
     async def close(self) -> None:

@@ -173,7 +173,7 @@ class Node:
         self._by_hash[block.hash] = self._by_number[hex(block.number)] = self._by_number["latest"] = block
         self._by_number["finalized"] = self._by_number[hex(max(1, block.number - 2))]
 
-    async def exchange(self, body: bytes, _number: int) -> bytes:
+    async def exchange(self, body: bytes, _number: int, _place: object) -> bytes:
         asked = msgspec.json.decode(body)
         batch = asked if isinstance(asked, list) else [asked]
         is_block = any(each["method"] == "eth_getBlockReceipts" for each in batch)

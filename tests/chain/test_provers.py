@@ -128,6 +128,21 @@ async def test_caller_that_gives_up_leaves_no_answer_for_the_next() -> None:
     assert [digest and digest.number for digest in later] == [5, 6, 7, 8]
 
 
+async def test_nobody_holds_on_to_the_body_of_a_caller_that_gave_up() -> None:
+    bodies = [(block.hash, body_of(block)) for block in made_blocks(4)]
+    before = [sys.getrefcount(body) for _, body in bodies]
+    async with started(1) as provers:
+        os.kill(provers.pids[0], signal.SIGSTOP)
+        abandoned = [asyncio.create_task(provers.digest(body, block_hash)) for block_hash, body in bodies]
+        await asyncio.sleep(0.01)
+        for task in abandoned:
+            task.cancel()
+        await asyncio.wait(abandoned)
+        abandoned.clear()
+        del task
+        assert [sys.getrefcount(body) for _, body in bodies] == before
+
+
 async def test_closing_ends_the_processes_and_what_they_worked_on_is_proven_here() -> None:
     blocks = made_blocks(4)
     async with started(2) as provers:

@@ -257,17 +257,20 @@ async def test_fetched_body_is_decoded_later_and_needs_no_connection_for_that() 
     calls = [NUMBER, GAS_PRICE]
     async with endpoint_of(FakeNode(eth_blockNumber="0x10", eth_gasPrice="0x5")) as endpoint:
         await endpoint.call(NUMBER)
-        body = await endpoint.fetch(calls)
+        async with endpoint.fetch(calls) as body:
+            pass
     assert decode(body, calls, endpoint="elsewhere") == endpoint.decode(body, calls) == ["0x10", "0x5"]
 
 
 async def test_fetched_body_that_answers_another_request_is_a_bad_answer() -> None:
     node = FakeNode(eth_blockNumber="0x10")
     async with endpoint_of(node) as endpoint:
-        old = await endpoint.fetch([NUMBER])
+        async with endpoint.fetch([NUMBER]) as old:
+            pass
         node.respond = lambda question: web.Response(body=old)
         with pytest.raises(BadAnswer, match="answered request 0, not 1"):
-            await endpoint.fetch([NUMBER])
+            async with endpoint.fetch([NUMBER]):
+                pass
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,14 @@ from openpay.chain.errors import NoEndpointAnswered, ProofFailed
 from openpay.chain.pool import Pool, connect
 from openpay.chain.proofs import ProvenBlock
 from openpay.chain.provers import Provers
+from openpay.chain.room import AnswerRoom
 from tests.chain.bodies import CHAIN, body_of, made_blocks
 from tests.faults.chain import MadeBlock
 from tests.faults.faults import Fault, Refusal, omit_log
 from tests.faults.node import SimulatedNode, serving_nodes
 from tests.faults.server import FaultyServer
 from watcher.backfill import MOST_AHEAD, WHOLE_TIMES, Backfill, ReadBlock
+from watcher.catch_up import CatchUp
 from watcher.flight import FIRST, Flight
 
 BLOCKS = made_blocks(120)
@@ -135,6 +137,28 @@ async def test_blocks_that_are_read_whole_take_several_times_their_body() -> Non
         counts.clear()
         await read(backfill, 1, 40)
     assert max(counts) == 2
+
+
+async def test_block_that_was_read_whole_weighs_in_a_transaction_what_it_weighs_ahead_of_it() -> None:
+    async with pool_over(None) as (pool, _):
+        catch_up = CatchUp(CHAIN, pool)
+        async with aclosing(catch_up.blocks(1, 60)) as reading:
+            blocks = [block async for block in reading]
+        batch = catch_up.batch()
+        for block in blocks[-3:]:
+            batch.add(block)
+    size = 3 * WHOLE_TIMES * max(len(body_of(block)) for block in BLOCKS[28:60])
+    assert size <= batch.size < 1.1 * size  # bodies differ in the ids of their requests
+
+
+async def test_body_has_given_back_its_room_when_its_block_is_handed_out(provers: Provers) -> None:
+    room = AnswerRoom(2**30)
+    async with pool_over(None) as (pool, _), aclosing(Backfill(pool, provers).blocks(1, 40)) as reading:
+        for member in pool.members:
+            member.endpoint._room = room
+        async for _block in reading:
+            pass
+        assert room.taken == 0
 
 
 async def test_block_larger_than_the_room_for_all_is_read_alone(provers: Provers) -> None:
