@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict
+from operator import attrgetter
 
 from sqlalchemy import delete, select, update
 
 from openpay.app.records import BalanceRound, Vault
 from openpay.store.sql import Repository
 from openpay.store.tables import balance_rounds, doubted_balances, payments
+
+MOST_NAMED = 1_000
+"""Payments named in one query: after a rewind there may be more than PostgreSQL takes, which is 32,767."""
 
 
 class SqlVaultLooks(Repository):
@@ -27,16 +31,14 @@ class SqlVaultLooks(Repository):
 
     async def doubted(self, chain_id: int) -> list[Vault]:
         ids = list(await self._connection.scalars(select(doubted_balances.c.payment_id)))
-        if not ids:
-            return []
         # Two questions: joined, SQLite goes through all payments of the chain, and nearly always there is no doubt.
         row = payments.c
-        query = (
-            select(row.seq, row.id.label("payment_id"), row.address, row.ended_at, row.watched_until)
-            .where(row.id.in_(ids), row.chain_id == chain_id)
-            .order_by(row.seq)
-        )
-        return [Vault(**each._mapping) for each in await self._connection.execute(query)]
+        query = select(row.seq, row.id.label("payment_id"), row.address, row.ended_at, row.watched_until)
+        found: list[Vault] = []
+        for start in range(0, len(ids), MOST_NAMED):
+            some = query.where(row.id.in_(ids[start : start + MOST_NAMED]), row.chain_id == chain_id)
+            found += [Vault(**each._mapping) for each in await self._connection.execute(some)]
+        return sorted(found, key=attrgetter("seq"))
 
     async def settle(self, payment_ids: Collection[str], *, at: int) -> None:
         await self._connection.execute(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import pytest
+
 from openpay.app.records import BalanceRound, Vault
 from openpay.domain.deposit import Source
 from openpay.domain.payment import LATE_WINDOW_S, Status
+from openpay.store import vault_looks
 from tests.app.worlds import World
 from tests.domain.builders import BNB, START, USDT, block_hash, make_deposit
 
@@ -117,3 +120,19 @@ async def test_vault_is_doubted_when_its_internal_deposit_is_taken_back_until_lo
             await uow.vault_looks.settle(["pay_inside"], at=at)
         async with world.store.read() as uow:
             assert bool(await uow.vault_looks.doubted(CHAIN_ID)) is remains
+
+
+async def test_more_doubted_vaults_than_one_query_may_name_are_all_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vault_looks, "MOST_NAMED", 2)
+    names = [f"pay_{number}" for number in range(5)]
+    for name in names:
+        await world.add(name)
+    async with world.store.write() as uow:
+        inside = [make_deposit(5, "BNB", block=10, payment_id=name) for name in reversed(names)]
+        await uow.deposits.add([replace(each, source=Source.INTERNAL) for each in inside])
+    async with world.store.write() as uow:
+        await uow.deposits.remove_block(block_hash(10))
+    async with world.store.read() as uow:
+        assert ids(await uow.vault_looks.doubted(CHAIN_ID)) == names
