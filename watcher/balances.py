@@ -17,6 +17,7 @@ from openpay.chain.blocks import Header, read_bytes, read_quantity
 from openpay.chain.errors import METHOD_NOT_FOUND, BadAnswer, JsonRpcError, ProofFailed
 from openpay.chain.headers import header_by_hash, lineage
 from openpay.chain.optional import optional
+from openpay.chain.poll import GRACE_S
 from openpay.chain.pool import Pool
 from openpay.chain.rpc import Endpoint
 from openpay.errors import ChainUnavailable
@@ -88,7 +89,7 @@ class Balances:
 
     async def _words(self, addresses: Sequence[bytes], block_hash: bytes) -> list[list[int]]:
         question = partial(read_balances, addresses=addresses, block_hash=block_hash)
-        words = await self._pool.ask_hosts(question)
+        words = await self._pool.ask_hosts(question, grace_s=GRACE_S)
         return [word for word in words.values() if isinstance(word, list)]
 
 

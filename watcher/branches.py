@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 
 from openpay.chain import reads
 from openpay.chain.blocks import read_bytes
+from openpay.chain.poll import GRACE_S
 from openpay.chain.pool import Pool
 from openpay.chain.rpc import Endpoint
 from openpay.chain.words import NEEDED, majority
-from watcher.hearing import GRACE_S
 from watcher.lookout import Lookout
 
 TURNS_APART = 3

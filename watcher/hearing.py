@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from openpay.chain.poll import Poll
+from openpay.chain.poll import GRACE_S, Poll
 from openpay.chain.pool import Pool
 from openpay.chain.words import NOTHING_YET, SILENCE, Agreement, HostWord, Testimony
 
-GRACE_S = 0.2
-"""Once enough hosts have answered, the others are waited for so long: about half of what a block takes."""
 LONGEST_S = 0.5
 """While not enough have answered, a commit waits so long."""
 

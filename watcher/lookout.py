@@ -18,11 +18,10 @@ from openpay.chain import headers
 from openpay.chain.blocks import Header, read_bytes, read_quantity
 from openpay.chain.errors import BadAnswer
 from openpay.chain.headers import NewestHeads
-from openpay.chain.poll import Poll
+from openpay.chain.poll import GRACE_S, Poll
 from openpay.chain.pool import Pool
 from openpay.chain.words import NEEDED
 from openpay.domain.chains import Chain
-from watcher.hearing import GRACE_S
 from watcher.local_chain import Link
 
 LOOKS_IN_VAIN = 3

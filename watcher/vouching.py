@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import structlog
 
+from openpay.chain.poll import GRACE_S
 from openpay.chain.pool import Pool
 from openpay.chain.words import Agreement, HostWord
 from openpay.domain.alerts import Alarm, AlertKind
@@ -15,7 +16,7 @@ from openpay.domain.chains import Chain
 from openpay.errors import ChainUnavailable, ReorgBelowFinality
 from watcher.branches import Branches
 from watcher.finality import Candidate, final_candidate, stall_of, vouched_number
-from watcher.hearing import GRACE_S, Hearing, Inquiry, Said
+from watcher.hearing import Hearing, Inquiry, Said
 from watcher.local_chain import TooDeep
 
 _log = structlog.get_logger(__name__)

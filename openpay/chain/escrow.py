@@ -9,6 +9,7 @@ import structlog
 from openpay.chain import escrow_abi, reads
 from openpay.chain.blocks import read_bytes
 from openpay.chain.errors import BadAnswer, EndpointFault, JsonRpcError
+from openpay.chain.poll import GRACE_S
 from openpay.chain.pool import Pool
 from openpay.chain.reads import BlockName
 from openpay.chain.rpc import Endpoint
@@ -33,13 +34,14 @@ class EscrowClient:
         """Whether the escrow settles these terms at `block`, or did already. `escrow` is another than the chain's
         current one for payments made under an older deployment.
 
-        No host may say otherwise than the others. A refusal is one of the escrow's own errors, the same from two hosts
-        where two are configured; for acceptance one is enough where no other answers, or an outage would stop what
-        great depth has made final. None when there is no such answer: a feed or token reverted for reasons of its own,
-        hosts disagree, or no node answered.
+        No host may say otherwise than the others; once two have answered, a slow one is not waited for. A refusal is
+        one of the escrow's own errors, the same from two hosts where two are configured; for acceptance one is enough
+        where no other answers, or an outage would stop what great depth has made final. None when there is no such
+        answer: a feed or token reverted for reasons of its own, hosts disagree, or no node answered.
         """
         data = escrow_abi.settle_data(terms, asset_index)
-        words = await self._pool.ask_hosts(self._word_question(escrow or self._chain.escrow, data, at=block, count=1))
+        question = self._word_question(escrow or self._chain.escrow, data, at=block, count=1)
+        words = await self._pool.ask_hosts(question, grace_s=GRACE_S)
         said = {host: verdict for host, word in words.items() if (verdict := _verdict(word)) is not None}
         match set(said.values()):
             case verdicts if verdicts == {_ACCEPTED}:

@@ -10,6 +10,9 @@ from openpay.chain.errors import EndpointFault, JsonRpcError
 
 T = TypeVar("T")
 
+GRACE_S = 0.2
+"""Once enough hosts have answered, the others are waited for so long: about half of what a block takes."""
+
 
 class Poll(Generic[T]):
     """`tasks` maps host:port to the asking of that host, which ends with its answer or with its failure as a value.
