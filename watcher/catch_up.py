@@ -106,12 +106,13 @@ class CatchUp:
     async def begin_step(self, tip: int, head: int) -> None:
         """Get ready to read on from block `tip`, `head` being the chain's newest; say so when that changes how."""
         now = self._clock()
+        if self._step is None:
+            keep_freed_memory()
         if self._step is not None and tip > self._step[0]:
             self._rate = (tip - self._step[0]) / max(now - self._step[1], 1e-3)
         self._step = tip, now
         if head - tip > FAR_BEHIND and self._progress is None:
             self._progress = Progress.begin(tip, now)
-            keep_freed_memory()
             _log.info("catching up", chain_id=self._chain.chain_id, block=tip, blocks_left=head - tip)
         if head - tip > LONG_GAP and self._rate is not None:
             # Not in the first step: a watcher that was just started has better things to do than to start others.

@@ -13,8 +13,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 def keep_freed_memory() -> None:
     """Let the C library keep up to `KEPT_BYTES` of freed memory from now on, in this whole process.
 
-    Reading blocks takes and frees a megabyte hundreds of times a second. By itself glibc returns it each time, and the
-    system clears every page of it anew: a tenth of what reading a block costs. Other C libraries are left as they are.
+    Reading blocks takes and frees a megabyte, hundreds of times a second while catching up. By itself glibc returns it
+    each time, and the system clears every page of it anew: a tenth of what reading a block costs, and a quarter of a
+    millisecond that each block waits for its commit. Other C libraries are left as they are.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

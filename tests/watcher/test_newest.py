@@ -13,7 +13,7 @@ from openpay.chain.proofs import ProvenBlock
 from openpay.domain.payment import Status
 from tests.watcher.nodes import paid_up
 from tests.watcher.scene import Scene
-from watcher import follower
+from watcher import catch_up, follower
 from watcher.facts import FactFinder
 
 PATIENCE_S = 5
@@ -56,3 +56,13 @@ async def test_payment_made_after_the_block_before_was_read_is_found(scene: Scen
         payment = await paid_up(scene)
         await scene.watch()
         assert await scene.status(payment) is Status.CONFIRMING
+
+
+async def test_freed_memory_is_kept_from_the_first_step_on(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a block took is given back to the system while it waits for its commit, otherwise."""
+    told: list[str] = []
+    monkeypatch.setattr(catch_up, "keep_freed_memory", lambda: told.append("kept"))
+    near = catch_up.CatchUp(scene.chain, scene.pool)
+    for tip in (5, 6):
+        await near.begin_step(tip, tip + 1)
+    assert told == ["kept"]
