@@ -81,13 +81,19 @@ class Lookout:
         """The second highest head when all were last asked; None where no second one answered."""
         self._second_at = float("-inf")
 
+    @property
+    def left_out(self) -> set[str]:
+        """The hosts whose heads are not followed now."""
+        now = self._clock()
+        return {host for host, out in self._out.items() if out.until > now}
+
     async def look(self) -> Heads:
         """The newest head. Raises `ChainUnavailable`."""
         now = self._clock()
         is_due = self._in_vain >= LOOKS_IN_VAIN or now - self._asked_all_at >= EVERY_S
         of_all, host = len(self._pool.hosts) == 1, None
         # While some host is left out, any one that is asked alone might be it.
-        if not of_all and (is_due or self._is_in_doubt or any(out.until > now for out in self._out.values())):
+        if not of_all and (is_due or self._is_in_doubt or self.left_out):
             newest, host, of_all = await self._ask_all()
         else:
             newest = await headers.newest_heads(self._pool, has_finalized_tag=self._has_tag)
@@ -163,7 +169,7 @@ class Lookout:
         if is_whole:
             self._second = sorted(heights.values())[-2] if len(heights) > 1 else None
             self._second_at = now
-        followed = [host for host in heights if host not in self._out or self._out[host].until <= now]
+        followed = [host for host in heights if host not in self.left_out]
         self._pool.note_heights({host: heights[host] for host in followed})
         highest = max(followed or heights, key=lambda host: heights[host])
         return by_host[highest], highest, is_whole

@@ -134,3 +134,14 @@ async def test_payment_is_not_paid_in_the_far_future(scene: Scene) -> None:
         paid_at = (await scene.now(payment)).paid_at
         assert paid_at is not None
         assert paid_at <= scene.anvil.timestamp() + LONGEST_UNSURE_S
+
+
+async def test_head_that_nobody_else_has_is_not_shown_as_how_far_the_watcher_lags(scene: Scene) -> None:
+    async with behind(scene, 2) as (liar, _):
+        scene.anvil.mine(3)
+        liar.lie = serving(child(scene.anvil.block(), number=hex(2**50)))
+        with suppress(ChainUnavailable):
+            await scene.watch()
+        cursor = await scene.cursor()
+        assert cursor.number == scene.anvil.block_number()
+        assert cursor.seen_head <= cursor.number + 2
