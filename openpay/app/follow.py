@@ -169,7 +169,7 @@ async def undo_head(db: Database, block: Block, *, wall_now: int, tokens: Sequen
         if parent is None:
             raise ReorgBelowFinality(
                 f"chain {chain_id} was reorganised below block {old.number}, the first one read. "
-                "Start again from an older block."
+                "Nothing was changed. Go back to an older block with `openpay rewind`."
             )
         news = set(await uow.deposits.remove_block(block.hash))
         news |= set(await uow.attempts.remove_block(block.hash))

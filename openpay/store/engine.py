@@ -20,6 +20,8 @@ from openpay.store.sqlite import SqliteConnection
 
 SQLITE_LOCK_WAIT_S = 30
 POSTGRES_POOL_SIZE = 10
+POSTGRES_STATEMENT_S = 30.0
+"""No statement of ours takes nearly so long: a server that says nothing for so long is away, whatever TCP believes."""
 
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
@@ -47,7 +49,13 @@ def create_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
     """
     target = async_url(url)
     if target.get_backend_name() == "postgresql":
-        writer = create_async_engine(target, pool_size=POSTGRES_POOL_SIZE, max_overflow=0, pool_pre_ping=True)
+        writer = create_async_engine(
+            target,
+            pool_size=POSTGRES_POOL_SIZE,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args={"command_timeout": POSTGRES_STATEMENT_S},
+        )
         return writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), writer
     reader = create_async_engine(target, pool_size=4, max_overflow=0, connect_args=_connecting(writes=False))
     writer = create_async_engine(

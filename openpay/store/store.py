@@ -153,7 +153,7 @@ async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             with _translated():
                 connection = await stack.enter_async_context(engine.connect())
         except (OSError, PoolTimeout) as error:
-            raise DatabaseBusy(f"the database cannot be reached: {error}") from error
+            raise DatabaseBusy(f"the database cannot be reached: {str(error) or 'it says nothing'}") from error
         except asyncpg.PostgresError as error:  # while connecting they reach us as they are
             if error.sqlstate not in _TRANSIENT_SQLSTATES:
                 raise
@@ -173,5 +173,5 @@ def _translated() -> Iterator[None]:
         if away or error.connection_invalidated or sqlstate in _TRANSIENT_SQLSTATES:
             raise DatabaseBusy(f"the database did not answer: {error.orig}") from error
         raise
-    except ConnectionError as error:
-        raise DatabaseBusy(f"the database cannot be reached: {error}") from error
+    except (ConnectionError, TimeoutError) as error:
+        raise DatabaseBusy(f"the database cannot be reached: {str(error) or 'it says nothing'}") from error

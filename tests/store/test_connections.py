@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
 
 import pytest
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from openpay.domain.payment import Payment
@@ -16,6 +21,34 @@ from tests.app.worlds import World
 from tests.domain.builders import make_payment
 from tests.support.postgres import PostgresCluster
 from tests.support.process import free_port
+
+
+@dataclass
+class Silenceable:
+    """A network before a PostgreSQL server that can go silent with every connection open."""
+
+    url: str = ""
+    is_silent: bool = False
+
+    @classmethod
+    @asynccontextmanager
+    async def before(cls, url: str) -> AsyncIterator[Self]:
+        network, target = cls(), make_url(url)
+
+        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(65_536):
+                if not network.is_silent:
+                    writer.write(data)
+            writer.close()
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            server_reader, server_writer = await asyncio.open_connection(target.host, target.port)
+            await asyncio.gather(carry(reader, server_writer), carry(server_reader, writer))
+
+        async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            network.url = target.set(port=port).render_as_string(hide_password=False)
+            yield network
 
 
 async def add(store: Store, payment: Payment) -> None:
@@ -56,6 +89,26 @@ async def test_connection_that_is_cut_in_the_middle_is_busy_and_the_next_one_wor
     with pytest.raises(DatabaseBusy):
         await cut_off()
     await read(world.store)
+
+
+async def test_server_that_falls_silent_in_the_middle_is_busy_before_tcp_gives_it_up(
+    postgres_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "POSTGRES_STATEMENT_S", 0.2)
+    async with Silenceable.before(postgres_world.url) as network:
+        store = Store.open(network.url)
+
+        async def fall_silent() -> None:
+            async with store.write() as uow:
+                await uow.merchants.all()
+                network.is_silent = True
+                await uow.merchants.all()
+
+        with pytest.raises(DatabaseBusy, match="it says nothing"):
+            await fall_silent()
+        network.is_silent = False
+        await read(store)
+        await store.close()
 
 
 async def test_deadlock_is_busy_for_one_and_nothing_for_the_other(postgres_world: World) -> None:
