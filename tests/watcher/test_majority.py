@@ -81,6 +81,8 @@ async def test_ever_higher_branches_of_one_host_do_not_keep_payments_from_being_
         payment = await paid_up(scene)
         await follow(scene, 16)
         assert await scene.status(payment) is Status.PAID
+        if depth == 5:
+            assert (await scene.cursor()).number <= scene.anvil.block_number(), "the record is on no invention"
 
 
 async def test_reorganisation_that_one_host_heard_of_first_is_followed_once_another_has_it(scene: Scene) -> None:
