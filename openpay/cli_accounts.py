@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openpay.console import read_settings, readable_errors, run_with_settings
 from openpay.domain.refunds import RefundPolicy
+
+if TYPE_CHECKING:
+    from openpay.app.records import Merchant
 
 keys_app = typer.Typer(help="API keys: sk_live_… and sk_test_….", no_args_is_help=True)
 merchants_app = typer.Typer(help="Who is paid.", no_args_is_help=True)
@@ -41,7 +44,7 @@ def merchants_create(
 
 @merchants_app.command("list")
 def merchants_list() -> None:
-    """All merchants: id, address, tolerances, name."""
+    """All merchants: id, address, tolerances, name; below, what was set about the checkout page."""
     from openpay.bootstrap import administration
     from openpay.domain.address import to_checksum
 
@@ -50,6 +53,28 @@ def merchants_list() -> None:
             f"{merchant.id}  {to_checksum(merchant.address)}  slippage {merchant.slippage_bps} bps  "
             f"underpayment {merchant.underpayment_bps} bps  {merchant.name}"
         )
+        if page := _page_words(merchant):
+            typer.echo(f"    {page}")
+
+
+def _first_bytes(path: Path) -> bytes:
+    """One more than a logo may have tells that there are too many."""
+    from openpay.domain.branding import MAX_LOGO_BYTES
+
+    with path.open("rb") as file:
+        return file.read(MAX_LOGO_BYTES + 1)
+
+
+def _page_words(merchant: Merchant) -> str:
+    """What was set about the checkout page, or nothing."""
+    said = []
+    if merchant.accent is not None:
+        said.append(f"accent {merchant.accent}")
+    if merchant.logo_type is not None:
+        said.append(f"logo {merchant.logo_type} {merchant.logo_hash}")
+    if merchant.embed_origins:
+        said.append(f"embedded by {' '.join(merchant.embed_origins)}")
+    return "  ".join(said)
 
 
 @merchants_app.command("set")
@@ -71,9 +96,33 @@ def merchants_set(
         str | None, typer.Option(help="Withdraw everything at this time of the day (UTC): 03:00, or off.")
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="The withdrawals of test mode, not live.")] = False,
+    accent: Annotated[
+        str | None, typer.Option(help="The checkout page's colour, #rrggbb; adjusted where it could not be read.")
+    ] = None,
+    no_accent: Annotated[bool, typer.Option("--no-accent", help="Back to the page's own colour.")] = False,
+    logo: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="PNG, JPEG or WebP, up to 24 kB. No SVG: it can hold scripts."),
+    ] = None,
+    no_logo: Annotated[bool, typer.Option("--no-logo", help="No logo any more.")] = False,
+    embed_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="A site that may embed the page: https://shop.example. Repeated, they replace the former."),
+    ] = None,
+    no_embed_origins: Annotated[bool, typer.Option("--no-embed-origins", help="No site may embed it.")] = False,
 ) -> None:
-    """Change a merchant's name, tolerances, refunds or withdrawals. Its address stays: payments commit to it."""
+    """Change a merchant's name, tolerances, refunds, checkout page or withdrawals. Its address stays: payments commit
+    to it."""
+    from openpay.app.merchants import Keep
     from openpay.bootstrap import administration
+
+    for given, taken_back, option in (
+        (accent, no_accent, "accent"),
+        (logo, no_logo, "logo"),
+        (embed_origin, no_embed_origins, "embed-origin"),
+    ):
+        if given and taken_back:
+            raise typer.BadParameter(f"--{option} and its --no- form exclude each other")
 
     merchant = run_with_settings(
         lambda settings: administration.change_merchant(
@@ -90,6 +139,18 @@ def merchants_set(
         f"{merchant.id}  slippage {merchant.slippage_bps} bps  underpayment {merchant.underpayment_bps} bps  "
         f"refunds {merchant.refund_policy} after {merchant.refund_window_s} s  {merchant.name}"
     )
+    if accent or logo or embed_origin or no_accent or no_logo or no_embed_origins:
+        picture = None if logo is None else _first_bytes(logo)
+        merchant = run_with_settings(
+            lambda settings: administration.change_page(
+                settings,
+                merchant_id,
+                accent=accent if accent or no_accent else Keep.KEEP,
+                logo=picture if logo or no_logo else Keep.KEEP,
+                embed_origins=embed_origin or () if embed_origin or no_embed_origins else Keep.KEEP,
+            )
+        )
+        typer.echo(f"checkout page: {_page_words(merchant) or 'as it comes'}")
     if withdraw_above or withdraw_daily is not None:
         above = withdraw_above or []
         typer.echo(

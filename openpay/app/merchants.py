@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from openpay.app.ports import UnitOfWork
 from openpay.app.records import ApiKey, Merchant
 from openpay.domain.address import ZERO_ADDRESS
+from openpay.domain.branding import parse_accent, read_logo
 from openpay.domain.ids import is_api_key, new_api_key, new_id
+from openpay.domain.origins import parse_embed_origins
 from openpay.domain.refunds import RefundPolicy
 from openpay.domain.terms import MAX_BPS
 from openpay.errors import Invalid, NotFound, Unauthorized
@@ -58,9 +62,7 @@ async def change_merchant(
 ) -> Merchant:
     """Change what is given. Tolerances apply to new payments, the policy to new refunds, the window (in seconds) to
     refunds that are looked at from now on. Raises `NotFound`, `Invalid`."""
-    merchant = await uow.merchants.get(merchant_id)
-    if merchant is None:
-        raise NotFound(f"no merchant {merchant_id}", code="merchant_not_found")
+    merchant = await _found(uow, merchant_id)
     changed = _checked(
         replace(
             merchant,
@@ -73,6 +75,48 @@ async def change_merchant(
     )
     await uow.merchants.save(changed)
     return changed
+
+
+class Keep(Enum):
+    """Leave a value as it is, where None means to have none."""
+
+    KEEP = "keep"
+
+
+async def change_page(
+    uow: UnitOfWork,
+    merchant_id: str,
+    *,
+    accent: str | Keep | None = Keep.KEEP,
+    logo: bytes | Keep | None = Keep.KEEP,
+    embed_origins: Sequence[str] | Keep = Keep.KEEP,
+) -> Merchant:
+    """Change how the merchant's checkout page looks and which sites may embed it, from the next view on.
+
+    Raises `NotFound`, `Invalid` (`invalid_accent`, `invalid_logo`, `invalid_origin`).
+    """
+    merchant = await _found(uow, merchant_id)
+    if not isinstance(accent, Keep):
+        merchant = replace(merchant, accent=None if accent is None else parse_accent(accent))
+    if not isinstance(embed_origins, Keep):
+        merchant = replace(merchant, embed_origins=parse_embed_origins(embed_origins))
+    await uow.merchants.save(merchant)
+    if not isinstance(logo, Keep):
+        picture = None if logo is None else read_logo(logo)
+        await uow.merchants.set_logo(merchant_id, picture)
+        merchant = replace(
+            merchant,
+            logo_type=None if picture is None else picture.type,
+            logo_hash=None if picture is None else picture.hash,
+        )
+    return merchant
+
+
+async def _found(uow: UnitOfWork, merchant_id: str) -> Merchant:
+    merchant = await uow.merchants.get(merchant_id)
+    if merchant is None:
+        raise NotFound(f"no merchant {merchant_id}", code="merchant_not_found")
+    return merchant
 
 
 def _checked(merchant: Merchant) -> Merchant:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from openpay.domain.branding import LogoType
 from openpay.domain.events import Event, EventType
 from openpay.domain.payment import Status
 from openpay.domain.refunding import DEFAULT_WINDOW_S
@@ -33,7 +34,9 @@ class Page(Generic[T]):
 class Merchant:
     """Who is paid. `address` owns the treasury: no server key can spend from it.
 
-    `refund_window_s`: how long a refund waits after its deposit, in seconds.
+    `refund_window_s`: how long a refund waits after its deposit, in seconds. `accent` is `#rrggbb` in lower case.
+    The logo itself is read by `Merchants.logo`; here are only its type and hash, because every request loads these.
+    `embed_origins`: sites that may show the checkout page in a frame, each as `openpay.domain.origins` writes it.
     """
 
     id: str
@@ -44,6 +47,10 @@ class Merchant:
     underpayment_bps: int = 0
     refund_policy: RefundPolicy = RefundPolicy.AUTOMATIC
     refund_window_s: int = DEFAULT_WINDOW_S
+    accent: str | None = None
+    logo_type: LogoType | None = None
+    logo_hash: str | None = None
+    embed_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from openpay.app import merchants, schedules
 from openpay.app.clock import SystemClock
+from openpay.app.merchants import Keep
 from openpay.app.ports import UnitOfWork
 from openpay.app.records import ApiKey, Merchant, WithdrawalSchedule
 from openpay.app.sealing import Sealer
@@ -67,6 +68,19 @@ async def change_merchant(
             refund_policy=refund_policy,
             refund_window_s=refund_window_s,
         )
+
+
+async def change_page(
+    settings: Settings,
+    merchant_id: str,
+    *,
+    accent: str | Keep | None,
+    logo: bytes | Keep | None,
+    embed_origins: Sequence[str] | Keep,
+) -> Merchant:
+    """The merchant as it is afterwards."""
+    async with _transaction(settings) as uow:
+        return await merchants.change_page(uow, merchant_id, accent=accent, logo=logo, embed_origins=embed_origins)
 
 
 async def change_schedule(

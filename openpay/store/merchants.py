@@ -8,9 +8,13 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from openpay.app.records import ApiKey, Merchant, SigningKey
+from openpay.domain.branding import Logo, LogoType
 from openpay.domain.refunds import RefundPolicy
 from openpay.store.sql import Repository
 from openpay.store.tables import api_keys, merchants, signing_keys
+
+_COLUMNS = [column for column in merchants.c if column is not merchants.c.logo]
+"""Every request of the API reads its merchant: not the picture."""
 
 
 class SqlMerchants(Repository):
@@ -18,21 +22,34 @@ class SqlMerchants(Repository):
         await self._connection.execute(insert(merchants), _row(merchant))
 
     async def get(self, merchant_id: str) -> Merchant | None:
-        row = (await self._connection.execute(select(merchants).where(merchants.c.id == merchant_id))).first()
+        row = (await self._connection.execute(select(*_COLUMNS).where(merchants.c.id == merchant_id))).first()
         return None if row is None else _merchant(row)
 
     async def all(self) -> list[Merchant]:
-        query = select(merchants).order_by(merchants.c.created_at, merchants.c.id)
+        query = select(*_COLUMNS).order_by(merchants.c.created_at, merchants.c.id)
         return [_merchant(row) for row in await self._connection.execute(query)]
 
     async def save(self, merchant: Merchant) -> None:
         await self._connection.execute(update(merchants).where(merchants.c.id == merchant.id).values(_row(merchant)))
 
+    async def logo(self, merchant_id: str) -> Logo | None:
+        query = select(merchants.c.logo, merchants.c.logo_type).where(merchants.c.id == merchant_id)
+        row = (await self._connection.execute(query)).first()
+        return None if row is None or row.logo is None else Logo(content=row.logo, type=LogoType(row.logo_type))
+
+    async def set_logo(self, merchant_id: str, logo: Logo | None) -> None:
+        values = (
+            {"logo": None, "logo_type": None, "logo_hash": None}
+            if logo is None
+            else {"logo": logo.content, "logo_type": logo.type.value, "logo_hash": logo.hash}
+        )
+        await self._connection.execute(update(merchants).where(merchants.c.id == merchant_id).values(values))
+
     async def add_key(self, key: ApiKey) -> None:
         await self._connection.execute(insert(api_keys), asdict(key))
 
     async def key_by_hash(self, key_hash: bytes) -> tuple[ApiKey, Merchant] | None:
-        owner = [column.label(f"owner_{column.name}") for column in merchants.c]
+        owner = [column.label(f"owner_{column.name}") for column in _COLUMNS]
         query = (
             select(api_keys, *owner)
             .join(merchants, merchants.c.id == api_keys.c.merchant_id)
@@ -71,13 +88,26 @@ class SqlMerchants(Repository):
 
 
 def _row(merchant: Merchant) -> dict[str, Any]:
-    return asdict(merchant) | {"refund_policy": merchant.refund_policy.value}
+    """Without the logo, whose three columns only `set_logo` writes."""
+    values = asdict(merchant) | {
+        "refund_policy": merchant.refund_policy.value,
+        "embed_origins": list(merchant.embed_origins),
+    }
+    del values["logo_type"], values["logo_hash"]
+    return values
 
 
 def _merchant(row: Row[Any], prefix: str = "") -> Merchant:
     """From a row of merchants, or of a join in which their columns are named with `prefix`."""
-    values = {column.name: getattr(row, f"{prefix}{column.name}") for column in merchants.c}
-    return Merchant(**values | {"refund_policy": RefundPolicy(values["refund_policy"])})
+    values = {column.name: getattr(row, f"{prefix}{column.name}") for column in _COLUMNS}
+    return Merchant(
+        **values
+        | {
+            "refund_policy": RefundPolicy(values["refund_policy"]),
+            "logo_type": None if values["logo_type"] is None else LogoType(values["logo_type"]),
+            "embed_origins": tuple(values["embed_origins"]),
+        }
+    )
 
 
 def _key(row: Row[Any]) -> ApiKey:

@@ -45,6 +45,11 @@ merchants = Table(
     Column("underpayment_bps", Integer, nullable=False),
     Column("refund_policy", String(12), nullable=False),
     Column("refund_window_s", Integer, nullable=False),
+    Column("accent", String(7)),
+    Column("logo", LargeBinary),
+    Column("logo_type", String(20)),
+    Column("logo_hash", String(16)),
+    Column("embed_origins", JSON, nullable=False),
 )
 
 api_keys = Table(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from openpay.app.merchants import authenticate, change_merchant, create_merchant, issue_key, revoke_key
+from openpay.app.merchants import authenticate, change_merchant, change_page, create_merchant, issue_key, revoke_key
+from openpay.domain.branding import Logo, LogoType
 from openpay.domain.ids import new_api_key
 from openpay.errors import Invalid, NotFound, Unauthorized
 from tests.app.worlds import World
+from tests.support.pictures import picture
 
 
 async def refusal(world: World, secret: str) -> str:
@@ -83,6 +87,44 @@ async def test_impossible_merchant_is_refused(world: World, fields: dict[str, ob
         with pytest.raises(Invalid) as refused:
             await create_merchant(uow, **asked)  # type: ignore[arg-type]
     assert refused.value.param == param
+
+
+async def test_logo_colour_and_sites_of_a_page_are_kept_and_other_changes_leave_them(world: World) -> None:
+    logo = picture("WEBP", (64, 32))
+    async with world.store.write() as uow:
+        changed = await change_page(
+            uow, world.merchant.id, accent="#00FF00", logo=logo, embed_origins=["https://a.example:443"]
+        )
+        await change_merchant(uow, world.merchant.id, name="Renamed")
+    async with world.store.read() as uow:
+        found = await uow.merchants.get(world.merchant.id)
+        kept = await uow.merchants.logo(world.merchant.id)
+    assert found == replace(changed, name="Renamed")
+    assert (found.accent, found.embed_origins) == ("#00ff00", ("https://a.example",))
+    assert kept == Logo(content=logo, type=LogoType.WEBP)
+    assert (found.logo_hash, found.logo_type) == (kept.hash, kept.type)
+
+
+async def test_each_thing_about_a_page_can_be_taken_back_alone(world: World) -> None:
+    async with world.store.write() as uow:
+        await change_page(
+            uow, world.merchant.id, accent="#00ff00", logo=picture("JPEG"), embed_origins=["https://a.example"]
+        )
+        assert (await change_page(uow, world.merchant.id, accent=None)).logo_type is LogoType.JPEG
+        assert (await change_page(uow, world.merchant.id, logo=None)).logo_hash is None
+        assert await uow.merchants.logo(world.merchant.id) is None
+        bare = await change_page(uow, world.merchant.id, embed_origins=[])
+        assert bare == world.merchant == await uow.merchants.get(world.merchant.id)
+
+
+async def test_refused_logo_leaves_the_page_as_it_was(world: World) -> None:
+    with pytest.raises(Invalid):
+        async with world.store.write() as uow:
+            await change_page(uow, world.merchant.id, accent="#00ff00", logo=b"<svg/>")
+    async with world.store.write() as uow:
+        assert await uow.merchants.get(world.merchant.id) == world.merchant
+        with pytest.raises(NotFound):
+            await change_page(uow, "mer_other", accent="#00ff00")
 
 
 async def test_merchants_settings_can_be_changed_within_the_same_limits(world: World) -> None:

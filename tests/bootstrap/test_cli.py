@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from openpay.chain.signing import Signer
 from openpay.cli import app
 from openpay.config import Settings
 from openpay.domain.address import to_checksum
+from tests.support.pictures import picture
 
 ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 OPERATOR_KEY = "0x" + "11" * 32
@@ -95,6 +97,43 @@ def test_merchants_tolerances_and_name_can_be_changed_and_its_address_cannot(ope
     assert "0 to 2592000" in openpay("merchants", "set", id_, "--refund-window-s", "2592001").stderr
     assert "slippage 0 bps  underpayment 500 bps  New" in openpay("merchants", "list").stdout
     assert openpay("merchants", "set", id_, "--address", ADDRESS).exit_code == 2
+
+
+def test_checkout_pages_look_and_embedding_sites_are_set_shown_and_taken_back(openpay: Command, tmp_path: Path) -> None:
+    id_ = merchant(openpay)
+    logo = tmp_path / "logo.png"
+    logo.write_bytes(picture("PNG"))
+    sites = ("--embed-origin", "https://Shop.example", "--embed-origin", "http://localhost:3000")
+    words = openpay("merchants", "set", id_, "--accent", "#0A7CFF", "--logo", str(logo), *sites).stdout.splitlines()[-1]
+    digest = sha256(logo.read_bytes()).hexdigest()[:16]
+    page = f"accent #0a7cff  logo image/png {digest}  embedded by https://shop.example http://localhost:3000"
+    assert words == f"checkout page: {page}"
+    assert openpay("merchants", "list").stdout.splitlines()[1] == f"    {page}"
+    assert openpay("merchants", "set", id_, "--name", "New").exit_code == 0
+    assert page in openpay("merchants", "list").stdout
+    back = openpay("merchants", "set", id_, "--no-accent", "--no-logo", "--no-embed-origins").stdout.splitlines()
+    assert back[-1] == "checkout page: as it comes"
+    assert len(openpay("merchants", "list").stdout.splitlines()) == 1
+
+
+def test_checkout_page_options_that_cannot_be_are_refused_with_the_reason(openpay: Command, tmp_path: Path) -> None:
+    id_ = merchant(openpay)
+    svg, big = tmp_path / "logo.png", tmp_path / "big.png"
+    svg.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    big.write_bytes(picture("PNG") + bytes(30_000))
+    for option, wrong, reason in (
+        ("--accent", "red", "six hex digits"),
+        ("--logo", str(svg), "SVG can hold scripts"),
+        ("--logo", str(big), "more than 24,576 bytes"),
+        ("--embed-origin", "https://*.shop.example", "wildcard"),
+        ("--embed-origin", "https://shop.example/pay", "write https://shop.example,"),
+        ("--embed-origin", "http://shop.example", "use https"),
+    ):
+        refused = openpay("merchants", "set", id_, option, wrong)
+        assert refused.exit_code == 1
+        assert reason in refused.stderr
+    assert openpay("merchants", "set", id_, "--accent", "#000000", "--no-accent").exit_code == 2
+    assert len(openpay("merchants", "list").stdout.splitlines()) == 1
 
 
 def test_withdrawals_by_themselves_are_set_changed_and_ended(openpay: Command) -> None:

@@ -125,6 +125,11 @@ def upgrade() -> None:
         sa.Column("underpayment_bps", sa.Integer(), nullable=False),
         sa.Column("refund_policy", sa.String(length=12), nullable=False),
         sa.Column("refund_window_s", sa.Integer(), nullable=False),
+        sa.Column("accent", sa.String(length=7), nullable=True),
+        sa.Column("logo", sa.LargeBinary(), nullable=True),
+        sa.Column("logo_type", sa.String(length=20), nullable=True),
+        sa.Column("logo_hash", sa.String(length=16), nullable=True),
+        sa.Column("embed_origins", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_merchants")),
     )
     op.create_table(
