@@ -8,16 +8,17 @@ from checkout_web.deps import Deps
 from checkout_web.view import Checkout, present
 from openpay.app.payments import PaymentView
 from openpay.app.ports import UnitOfWork
+from openpay.app.records import Merchant
 from openpay.domain.ids import is_payment_id
 from openpay.errors import InvariantViolated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A payment as read from the database, with the name its merchant goes by."""
+    """A payment as read from the database, and its merchant."""
 
     view: PaymentView
-    merchant: str
+    merchant: Merchant
 
 
 async def load(deps: Deps, uow: UnitOfWork, payment_id: str) -> Loaded | None:
@@ -28,7 +29,7 @@ async def load(deps: Deps, uow: UnitOfWork, payment_id: str) -> Loaded | None:
     merchant = await uow.merchants.get(payment.merchant_id)
     if merchant is None:
         raise InvariantViolated(f"payment {payment_id} belongs to merchant {payment.merchant_id}, which does not exist")
-    return Loaded(view=await deps.payments.view(uow, payment), merchant=merchant.name)
+    return Loaded(view=await deps.payments.view(uow, payment), merchant=merchant)
 
 
 def present_now(deps: Deps, loaded: Loaded) -> Checkout:

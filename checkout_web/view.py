@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from checkout_web.refunds import RefundLine, refund_lines
 from openpay.app.lag import lag_s
 from openpay.app.payments import PaymentView
-from openpay.app.records import Cursor
+from openpay.app.records import Cursor, Merchant
 from openpay.domain.address import to_checksum
 from openpay.domain.assessment import Tally, is_late
 from openpay.domain.chains import Chain
@@ -97,6 +97,10 @@ class Checkout:
     payment_id: str
     part: Part
     merchant: str
+    accent: str | None
+    """The merchant's colour as it was set; `checkout_web.accent` makes it readable."""
+    logo: str | None
+    """The hash by which the merchant's logo is addressed."""
     amount: str
     currency: str
     description: str | None
@@ -140,7 +144,7 @@ class Checkout:
         return by_token.get(selection.token or "", by_token[self.preferred_token])
 
 
-def present(view: PaymentView, *, merchant: str, chain: Chain, now: int, wall_now: int) -> Checkout:
+def present(view: PaymentView, *, merchant: Merchant, chain: Chain, now: int, wall_now: int) -> Checkout:
     """Build the page's content. `now` is the payment clock's time, `wall_now` the server's; both Unix seconds."""
     payment = view.payment
     completion = payment.completion
@@ -152,7 +156,9 @@ def present(view: PaymentView, *, merchant: str, chain: Chain, now: int, wall_no
     return Checkout(
         payment_id=payment.id,
         part=choose_part(view, now=now),
-        merchant=merchant,
+        merchant=merchant.name,
+        accent=merchant.accent,
+        logo=merchant.logo_hash,
         amount=format_usd(payment.amount_usd),
         currency="USD",
         description=payment.description,

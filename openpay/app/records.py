@@ -35,7 +35,7 @@ class Merchant:
     """Who is paid. `address` owns the treasury: no server key can spend from it.
 
     `refund_window_s`: how long a refund waits after its deposit, in seconds. `accent` is `#rrggbb` in lower case.
-    The logo itself is read by `Merchants.logo`; here are only its type and hash, because every request loads these.
+    The logo itself is read by its hash (`Merchants.logo`): every request loads a merchant, few need the picture.
     `embed_origins`: sites that may show the checkout page in a frame, each as `openpay.domain.origins` writes it.
     """
 

@@ -32,10 +32,10 @@ class SqlMerchants(Repository):
     async def save(self, merchant: Merchant) -> None:
         await self._connection.execute(update(merchants).where(merchants.c.id == merchant.id).values(_row(merchant)))
 
-    async def logo(self, merchant_id: str) -> Logo | None:
-        query = select(merchants.c.logo, merchants.c.logo_type).where(merchants.c.id == merchant_id)
+    async def logo(self, logo_hash: str) -> Logo | None:
+        query = select(merchants.c.logo, merchants.c.logo_type).where(merchants.c.logo_hash == logo_hash).limit(1)
         row = (await self._connection.execute(query)).first()
-        return None if row is None or row.logo is None else Logo(content=row.logo, type=LogoType(row.logo_type))
+        return None if row is None else Logo(content=row.logo, type=LogoType(row.logo_type))
 
     async def set_logo(self, merchant_id: str, logo: Logo | None) -> None:
         values = (

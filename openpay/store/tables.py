@@ -48,7 +48,7 @@ merchants = Table(
     Column("accent", String(7)),
     Column("logo", LargeBinary),
     Column("logo_type", String(20)),
-    Column("logo_hash", String(16)),
+    Column("logo_hash", String(16), index=True),
     Column("embed_origins", JSON, nullable=False),
 )
 

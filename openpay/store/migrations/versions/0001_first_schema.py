@@ -132,6 +132,9 @@ def upgrade() -> None:
         sa.Column("embed_origins", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_merchants")),
     )
+    with op.batch_alter_table("merchants", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_merchants_logo_hash"), ["logo_hash"], unique=False)
+
     op.create_table(
         "operator_transactions",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -604,6 +607,9 @@ def downgrade() -> None:
         batch_op.drop_index("ix_operator_transactions_ended")
 
     op.drop_table("operator_transactions")
+    with op.batch_alter_table("merchants", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_merchants_logo_hash"))
+
     op.drop_table("merchants")
     with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_idempotency_keys_created_at"))
