@@ -11,16 +11,12 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from openpay.app.records import EscrowLog, Report
+from openpay.chain.bep20 import TRANSFER_SELECTOR, TRANSFER_TOPIC
 from openpay.chain.blocks import Log, read_bytes, read_quantity
 from openpay.chain.escrow_abi import decode_log
 from openpay.chain.proofs import ProvenBlock
 from openpay.domain.chains import Chain, Token
 from openpay.domain.deposit import Deposit, RevertedAttempt, Source
-from openpay.domain.keccak import keccak
-
-TRANSFER_TOPIC = keccak(b"Transfer(address,address,uint256)")
-TRANSFER_SELECTOR = keccak(b"transfer(address,uint256)")[:4]
-
 
 PlacedLog = tuple[int, int, Log]
 """The index of a log's transaction, its own among all logs of the block, and the log."""

@@ -29,6 +29,7 @@ from openpay.app.repositories import (
 )
 from openpay.domain.chains import Token
 from openpay.domain.custody import EscrowState
+from openpay.domain.finding import SeenTransaction
 
 
 class Clock(Protocol):
@@ -66,6 +67,13 @@ class Holdings(Protocol):
         self, chain_id: int, accounts: Sequence[bytes], contracts: Sequence[bytes | None], *, block: bytes | int
     ) -> list[Mapping[bytes | None, int]]:
         """What each account holds of each token, None being the chain's own coin. Raises `ChainUnavailable`."""
+
+
+class Transactions(Protocol):
+    """Single transactions as the chain's nodes show them: for words only, proven by nothing."""
+
+    async def seen(self, chain_id: int, tx_hash: bytes) -> SeenTransaction | None:
+        """None when no node knows it. Raises `ChainUnavailable`."""
 
 
 class UnitOfWork(Protocol):

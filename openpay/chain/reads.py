@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from openpay.chain.blocks import Block, Header, HexAddress, HexBytes, HexCount, HexQuantity, HexWord, Receipt
 from openpay.chain.rpc import Call
@@ -35,6 +35,35 @@ class KnownTransaction(Struct, frozen=True, gc=False, rename="camel"):
     nonce: HexCount
     block_hash: HexWord | None = None
     block_number: HexCount | None = None
+
+
+class SentTransaction(Struct, frozen=True, gc=False):
+    """What a node says that a transaction asks for; `block_hash` as in `KnownTransaction`, `to` None when it creates a
+    contract."""
+
+    hash: HexWord
+    value: HexQuantity
+    input: HexBytes
+    to: HexAddress | None = None
+    block_hash: HexWord | None = field(name="blockHash", default=None)
+
+
+class ReceiptLog(Struct, frozen=True, gc=False):
+    """A log within its transaction's receipt. Nothing proves it."""
+
+    address: HexAddress
+    topics: tuple[HexWord, ...]
+    data: HexBytes
+
+
+class ReceiptWithLogs(Struct, frozen=True, gc=False, rename="camel"):
+    """Like `MinedReceipt`, with what the transaction logged."""
+
+    transaction_hash: HexWord
+    block_hash: HexWord
+    block_number: HexCount
+    status: HexQuantity
+    logs: tuple[ReceiptLog, ...]
 
 
 class ListedTransactions(Struct, frozen=True, gc=False):
@@ -141,6 +170,15 @@ def transaction(transaction_hash: bytes) -> Call[KnownTransaction]:
 
 def transaction_receipt(transaction_hash: bytes) -> Call[MinedReceipt]:
     return Call(MinedReceipt, "eth_getTransactionReceipt", (hex_text(transaction_hash),))
+
+
+def sent_transaction(transaction_hash: bytes) -> Call[SentTransaction]:
+    """What it asks for. Of one that waits in the pool too, where the node has heard of it."""
+    return Call(SentTransaction, "eth_getTransactionByHash", (hex_text(transaction_hash),))
+
+
+def receipt_with_logs(transaction_hash: bytes) -> Call[ReceiptWithLogs]:
+    return Call(ReceiptWithLogs, "eth_getTransactionReceipt", (hex_text(transaction_hash),))
 
 
 def hex_text(data: bytes) -> str:

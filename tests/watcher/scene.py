@@ -14,6 +14,7 @@ from openpay.app.ports import Clock
 from openpay.app.records import Cursor, Merchant
 from openpay.app.signals import Signals
 from openpay.chain import escrow_abi
+from openpay.chain.bep20 import TRANSFER_SELECTOR
 from openpay.chain.blocks import read_bytes
 from openpay.chain.escrow import EscrowClient
 from openpay.chain.pool import Pool, connect
@@ -28,7 +29,6 @@ from tests.support.anvil import Anvil
 from watcher.catch_up import CatchUp
 from watcher.facts import FactFinder
 from watcher.follower import Follower
-from watcher.matching import TRANSFER_SELECTOR
 from watcher.watch_set import WatchSet
 
 CHAIN_ID = 31337

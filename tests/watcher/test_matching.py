@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from openpay.app.records import Report
+from openpay.chain.bep20 import TRANSFER_TOPIC
 from openpay.chain.blocks import Header, Log, Receipt, Transaction
 from openpay.chain.proofs import ProvenBlock
 from openpay.domain.chains import Chain, Token
 from openpay.domain.deposit import Source
 from tests.chain.samples import header
-from watcher.matching import TRANSFER_TOPIC, Matcher
+from watcher.matching import Matcher
 
 USDT, USDC, FAKE = b"\x01" * 20, b"\x02" * 20, b"\x03" * 20
 VAULT, OTHER_VAULT, PAYER, ESCROW = b"\x11" * 20, b"\x12" * 20, b"\x22" * 20, b"\x44" * 20

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
+from openpay.chain.bep20 import TRANSFER_TOPIC
 from openpay.chain.blocks import read_bytes
 from openpay.domain.payment import Status
 from openpay.errors import ReorgBelowFinality
 from tests.watcher.scene import Scene, due
-from watcher.matching import TRANSFER_TOPIC
 
 
 async def test_reorg_before_eleven_confirmations_returns_payment_to_pending(either_scene: Scene) -> None:
