@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from openpay.app.payments import PaymentService
-from openpay.app.ports import Database
+from openpay.app.ports import Database, Transactions
 from openpay.app.refund_requests import RefundService
 from openpay.app.signals import Signals
 
@@ -23,6 +23,8 @@ class Deps:
     signals: Signals
     public_url: str | None = None
     tick_s: float = 1.0
+    transactions: Transactions | None = None
+    """Who is asked for a transaction that a customer names. None: the page says that nobody can be asked."""
     max_viewers: int = 5_000
     """Event streams open at once in this process; further pages poll."""
 

@@ -19,6 +19,7 @@ from openpay.app.records import Cursor, Merchant
 from openpay.domain.address import to_checksum
 from openpay.domain.assessment import Tally, is_late
 from openpay.domain.chains import Chain
+from openpay.domain.deep_links import DeepLink, deep_links
 from openpay.domain.money import format_decimal, format_usd
 from openpay.domain.payment import OPEN, WAITING, Offer, Payment, Status
 from openpay.domain.uris import transfer_uri
@@ -80,6 +81,7 @@ class TokenChoice:
     ask: str
     received: str | None
     uri: str
+    deep_links: tuple[DeepLink, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +134,11 @@ class Checkout:
     can_retry: bool
     success_url: str | None
     cancel_url: str | None
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether somebody may miss their payment here, and is asked which transaction they mean."""
+        return self.part not in {Part.PAID, Part.OVERPAID, Part.REVERSED}
 
     @property
     def goes_on(self) -> bool:
@@ -253,6 +260,13 @@ def _choice(payment: Payment, offer: Offer, sums: Tally) -> TokenChoice:
         ask=format_decimal(ask_units, offer.decimals),
         received=format_decimal(sums.on_time_units, offer.decimals) if sums.on_time_units else None,
         uri=transfer_uri(chain_id=payment.chain_id, to=payment.address, units=ask_units, contract=offer.contract),
+        deep_links=deep_links(
+            chain_id=payment.chain_id,
+            to=payment.address,
+            units=ask_units,
+            decimals=offer.decimals,
+            contract=offer.contract,
+        ),
     )
 
 

@@ -24,6 +24,7 @@ from openpay.bootstrap.listening import listening
 from openpay.bootstrap.monitoring import endpoint_standings, serve_monitoring
 from openpay.bootstrap.role import Role
 from openpay.chain.escrow import TreasuryBalances
+from openpay.chain.looking import NodeTransactions
 from openpay.config import Settings
 from openpay.domain.chains import Chain
 from openpay.errors import OpenPayError, ReorgBelowFinality
@@ -79,6 +80,7 @@ def build_web(installation: Installation) -> web.Application:
             payments=installation.payments,
             signals=installation.signals,
             public_url=settings.base_url,
+            transactions=NodeTransactions(installation.pools),
         )
     )
     app.add_subapp("/checkout", page)
