@@ -121,7 +121,9 @@ async def _run_on(
         allow_insecure_webhooks=True,
     )
     await asyncio.to_thread(migrate.upgrade, settings.database_url)
-    chain = deployment.chain
+    # A wallet in the developer's browser does not know this chain, and may read it from the same node.
+    public = tuple(url for url in rpc_urls if url.startswith("http"))
+    chain = replace(deployment.chain, public_rpc_urls=public)
     async with installed(
         settings, chains={True: chain, False: chain}, pools={chain.chain_id: pool}, clock=clock
     ) as installation:

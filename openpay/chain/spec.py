@@ -28,6 +28,7 @@ DEPLOYED = "deployed"
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
+_Url = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+(/[^\s]*)?[^\s/]$")]
 
 
 class _TokenFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -50,6 +51,8 @@ class _ChainFile(msgspec.Struct, forbid_unknown_fields=True):
     has_finalized_tag: bool = True
     stalled_finality_confirmations: _Positive = 240
     block_interval_s: Annotated[float, msgspec.Meta(gt=0)] = 0.45
+    public_rpc_urls: list[_Url] = []
+    explorer_url: _Url | None = None
 
     @property
     def awaits_deployment(self) -> bool:
@@ -116,6 +119,8 @@ def save_chain(chain: Chain, path: Path) -> None:
         has_finalized_tag=chain.has_finalized_tag,
         stalled_finality_confirmations=chain.stalled_finality_confirmations,
         block_interval_s=chain.block_interval_s,
+        public_rpc_urls=list(chain.public_rpc_urls),
+        explorer_url=chain.explorer_url,
     )
     path.write_bytes(msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
 
@@ -160,6 +165,8 @@ def _chain(file: _ChainFile, path: Path, *, escrow: str | None) -> Chain:
         stalled_finality_confirmations=file.stalled_finality_confirmations,
         block_interval_s=file.block_interval_s,
         start_block=file.start_block,
+        public_rpc_urls=tuple(file.public_rpc_urls),
+        explorer_url=file.explorer_url,
     )
 
 

@@ -48,6 +48,10 @@ class Chain:
     block_interval_s: float = 0.45
     start_block: int | None = None
     """The first block worth reading, usually the escrow's own; None starts at the head of the day."""
+    public_rpc_urls: tuple[str, ...] = ()
+    """Endpoints that customers' wallets may use, named where a wallet does not know the chain. Never our own nodes."""
+    explorer_url: str | None = None
+    """A block explorer for people, without a slash at the end; its transactions are below `/tx/`."""
 
     def __post_init__(self) -> None:
         priced = [token.symbol for token in self.tokens if token.feed is not None]

@@ -30,6 +30,8 @@ CHAIN = Chain(
     stalled_finality_confirmations=100,
     block_interval_s=0.75,
     start_block=5,
+    public_rpc_urls=("https://rpc.example/v1", "http://127.0.0.1:8545"),
+    explorer_url="https://explorer.example",
 )
 
 
@@ -117,6 +119,8 @@ def test_unknown_chain_is_answered_with_those_there_are() -> None:
         ({"tokens": []}, "token"),
         ({"confirmations": 0}, "confirmations"),
         ({"token": {"symbol": "USDC"}}, "token"),
+        ({"public_rpc_urls": ["rpc.example"]}, "public_rpc_urls"),
+        ({"explorer_url": "javascript:alert(1)"}, "explorer_url"),
     ],
 )
 def test_wrong_file_says_what_is_wrong(tmp_path: Path, change: dict[str, Any], words: str) -> None:
