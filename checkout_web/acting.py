@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from aiohttp import hdrs, web
 
+from checkout_web.marking import N_
 from checkout_web.reader import Loaded, present_now
 from checkout_web.site import Site
 from openpay.chain.messages import recover_signer
@@ -28,18 +29,18 @@ _CLAIM_FIELDS = ("refund", "destination", "signature")
 _TX_HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 
 _RETRY_REFUSED: Mapping[type[CallerError], tuple[int, str]] = {
-    Conflict: (409, "This payment cannot be tried again. Start again in the shop."),
-    Invalid: (422, "There is no fresh price for this payment's tokens at the moment. Try again in a minute."),
+    Conflict: (409, N_("This payment cannot be tried again. Start again in the shop.")),
+    Invalid: (422, N_("There is no fresh price for this payment’s tokens at the moment. Try again in a minute.")),
 }
 
 
 _CLAIM_REFUSED: Mapping[str, str] = {
-    "invalid_address": "This is not an address, or a character of it is mistyped. Copy it from your wallet.",
-    "invalid_destination": "Money sent to this address would be lost. Take one from your own wallet.",
-    "invalid_signature": "The wallet’s answer is not a signature. Nothing was changed.",
-    "not_the_sender": "This was signed by another wallet than the one that paid. Nothing was changed.",
-    "already_claimed": "The wallet that paid has already said where it should go.",
-    "invalid_state": "This refund can no longer be changed. This is where it stands.",
+    "invalid_address": N_("This is not an address, or a character of it is mistyped. Copy it from your wallet."),
+    "invalid_destination": N_("Money sent to this address would be lost. Take one from your own wallet."),
+    "invalid_signature": N_("The wallet’s answer is not a signature. Nothing was changed."),
+    "not_the_sender": N_("This was signed by another wallet than the one that paid. Nothing was changed."),
+    "already_claimed": N_("The wallet that paid has already said where it should go."),
+    "invalid_state": N_("This refund can no longer be changed. This is where it stands."),
 }
 
 
@@ -59,7 +60,7 @@ class Acting:
             async with self._site.deps.db.write() as uow:
                 await self._site.deps.payments.cancel(uow, payment_id)
         except Conflict:
-            notice = "This payment can no longer be canceled. This is where it stands."
+            notice = N_("This payment can no longer be canceled. This is where it stands.")
             return self._site.page_response(request, await self._site.load(request), status=409, notice=notice)
         self._site.deps.signals.notify("payments", "events")
         checkout = present_now(self._site.deps, await self._site.load(request))

@@ -6,14 +6,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from checkout_web.catalogues import load_wordings
+from checkout_web.language import ENGLISH, Language
 from checkout_web.qr import qr_svg
+from checkout_web.script_words import SCRIPT_WORDS
 from checkout_web.view import Checkout, QrKind, Selection, is_ended
+from checkout_web.wording import Wording
 from openpay.domain.time import format_time
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -36,11 +40,16 @@ class Links:
     claim: str
     claim_message: str
     static: str
+    modules: tuple[str, ...] = ()
+    """Names of the scripts that the document starts with, each below `static`."""
+    theme: str | None = None
+    """The stylesheet of the merchant's colour."""
+    logo: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatePart:
-    """The moving half of the page. `tag` is equal exactly when `html` is."""
+    """The moving half of the page. `tag` is equal exactly when `html` and its language are."""
 
     html: str
     title: str
@@ -55,30 +64,20 @@ class Pages:
     """Renders documents and state parts. Everything from outside is escaped by Jinja's autoescape."""
 
     def __init__(self) -> None:
-        self._environment = Environment(
-            loader=FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._environment.filters |= {
-            "utc": _utc,
-            "iso": format_time,
-            "roughly": _roughly,
-            "joined": _joined,
-        }
-        self._environment.globals |= {"qr_svg": qr_svg, "return_after_s": RETURN_AFTER_S}
+        loader = FileSystemLoader(TEMPLATES)
+        self._wordings = load_wordings()
+        self._environments = {code: _environment(loader, wording) for code, wording in self._wordings.items()}
 
     def state(self, checkout: Checkout, selection: Selection, links: Links) -> StatePart:
         """The part that changes while somebody looks, for what that viewer has selected."""
-        template = self._environment.get_template(f"parts/{checkout.part}.html")
+        environment = self._environments[selection.language.code]
+        template = environment.get_template(f"parts/{checkout.part}.html")
         words = vars(template.make_module(_state_context(checkout, selection, links)))
         heading = str(words["heading"])
-        html = self._environment.get_template("state.html").render(
+        html = environment.get_template("state.html").render(
             checkout=checkout, heading=heading, body=words["body"](), links=links
         )
-        tag = hashlib.sha256(html.encode()).hexdigest()[:16]
+        tag = hashlib.sha256(f"{selection.language.code}\0{html}".encode()).hexdigest()[:16]
         return StatePart(html=html, title=heading, tag=tag)
 
     def page(
@@ -91,21 +90,65 @@ class Pages:
         stay: bool,
         notice: str | None = None,
     ) -> str:
-        """The whole document. `stay` leaves out every reload and onward move that needs no JavaScript."""
-        return self._environment.get_template("page.html").render(
-            checkout=checkout,
-            state=self.state(checkout, selection, links),
-            selection=selection,
-            links=links,
-            now=now,
-            refresh=None if stay else _refresh(checkout, selection, links),
-            stay_href=f"{links.page}?{_query(selection, stay='1')}",
-            notice=notice,
+        """The whole document. `stay` leaves out every reload and onward move that needs no JavaScript; `notice` is an
+        English text marked for translation."""
+        code = selection.language.code
+        return (
+            self._environments[code]
+            .get_template("page.html")
+            .render(
+                checkout=checkout,
+                state=self.state(checkout, selection, links),
+                selection=selection,
+                links=links,
+                now=now,
+                refresh=None if stay else _refresh(checkout, selection, links),
+                stay_href=f"{links.page}?{_query(selection, stay='1')}",
+                notice=notice and self._wordings[code].gettext(notice),
+            )
         )
 
-    def message(self, title: str, text: str, *, static: str) -> str:
-        """A page that only says something: unknown payment, or an error."""
-        return self._environment.get_template("message.html").render(title=title, text=text, links={"static": static})
+    def message(self, title: str, text: str, *, static: str, language: Language = ENGLISH) -> str:
+        """A page that only says something: unknown payment, or an error. Both are texts marked for translation."""
+        say = self._wordings[language.code].gettext
+        template = self._environments[language.code].get_template("message.html")
+        return template.render(title=say(title), text=say(text), links={"static": static})
+
+
+def _environment(loader: FileSystemLoader, wording: Wording) -> Environment:
+    """Templates that speak one language."""
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.policies["ext.i18n.trimmed"] = True
+    # What the extension adds to an environment, unknown to its type.
+    environment.install_gettext_callables(wording.gettext, wording.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    environment.filters |= {
+        "count": wording.count,
+        "figure": wording.figure,
+        "iso": format_time,
+        "joined": wording.joined,
+        "money": wording.money,
+        "roughly": wording.roughly,
+        "utc": wording.utc,
+    }
+    environment.globals |= {
+        "language": wording.language,
+        "qr_svg": qr_svg,
+        "return_after_s": RETURN_AFTER_S,
+        "script_words": _data_block(wording.script_words(SCRIPT_WORDS)),
+    }
+    return environment
+
+
+def _data_block(content: object) -> Markup:
+    """JSON to stand in a `<script type="application/json">`, which `<` could end (HTML Standard, 4.12.1.3)."""
+    return Markup(json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))  # noqa: S704
 
 
 def _state_context(checkout: Checkout, selection: Selection, links: Links) -> dict[str, object]:
@@ -131,27 +174,3 @@ def _refresh(checkout: Checkout, selection: Selection, links: Links) -> str | No
     if checkout.goes_on:
         return f"{RETURN_AFTER_S};url={checkout.success_url}"
     return None
-
-
-def _utc(seconds: int) -> str:
-    """Unix seconds as `26 March 2026, 13:30 UTC`."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
-
-
-def _roughly(seconds: int) -> str:
-    """A wait in words that promise no more than they know."""
-    if seconds < 10:
-        return "a few seconds"
-    if seconds < 90:
-        return f"about {-(-seconds // 10) * 10} seconds"
-    if seconds <= 90 * 60:
-        return f"about {-(-seconds // 60)} minutes"
-    hours = -(-seconds // 3_600)
-    return f"about {hours} hours" if hours <= 48 else f"about {-(-hours // 24)} days"
-
-
-def _joined(items: list[str] | tuple[str, ...]) -> str:
-    """`USDT, USDC and BNB`."""
-    *others, last = items
-    return f"{', '.join(others)} and {last}" if others else last

@@ -12,6 +12,7 @@ from enum import StrEnum
 from math import ceil
 from urllib.parse import urlsplit
 
+from checkout_web.language import ENGLISH, Language
 from checkout_web.refunds import RefundLine, refund_lines
 from openpay.app.lag import lag_s
 from openpay.app.payments import PaymentView
@@ -90,6 +91,10 @@ class Selection:
 
     token: str | None = None
     qr: QrKind = QrKind.TRANSFER
+    language: Language = ENGLISH
+    """The one the page is shown in, whether the address or the browser asks for it."""
+    lang: str | None = None
+    """The language's code where the address asks for it: it is then carried on by every link."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,7 @@
 // The sender's wallet signs where a refund goes. Without a wallet the form asks the merchant, as it does without this.
 
+import { say, withLanguage } from "./words.js";
+
 const wallets = new Map();
 
 // EIP-6963: every wallet of the browser announces itself.
@@ -12,6 +14,9 @@ function findWallet() {
   return wallets.values().next().value ?? window.ethereum ?? null;
 }
 
+// In the page's own words. What a wallet says of itself is in no particular language, and not always meant for people.
+class Refusal extends Error {}
+
 export function startClaiming(root) {
   root.addEventListener("submit", async (event) => {
     const form = event.target.closest("form[data-claim]");
@@ -20,11 +25,11 @@ export function startClaiming(root) {
     event.preventDefault();
     const words = form.querySelector("[data-claim-words]");
     try {
-      words.textContent = "Open your wallet and read what it asks you to sign.";
+      words.textContent = say("claim_open_wallet");
       addField(form, "signature", await sign(form));
       form.submit();
     } catch (error) {
-      words.textContent = error.message || "The wallet did not sign. Nothing was changed.";
+      words.textContent = error instanceof Refusal ? error.message : say("claim_not_signed");
     }
   });
 }
@@ -41,12 +46,12 @@ async function sign(form) {
   });
   const answer = await fetch(`${form.dataset.message}?${query}`, { headers: { Accept: "application/json" } });
   const body = await answer.json();
-  if (!answer.ok) throw new Error(body.detail);
+  if (!answer.ok) throw new Refusal(say("claim_not_possible"));
   const wallet = findWallet();
   const accounts = await wallet.request({ method: "eth_requestAccounts" });
   const sender = body.sender?.toLowerCase();
   if (!accounts.some((account) => account.toLowerCase() === sender)) {
-    throw new Error(`Choose the account that paid in your wallet: ${body.sender}`);
+    throw new Refusal(say("claim_other_account", { sender: body.sender }));
   }
   return wallet.request({ method: "personal_sign", params: [hexOf(body.message), body.sender] });
 }

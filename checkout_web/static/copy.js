@@ -1,6 +1,7 @@
 // Buttons that copy an amount, an address or a hash.
 
 import { announce } from "./announce.js";
+import { say } from "./words.js";
 
 const SHOWN_MS = 2_000;
 
@@ -10,9 +11,9 @@ export function startCopying(root) {
     if (!button) return;
     const copied = await copy(button.dataset.copy);
     const label = button.querySelector("[data-copy-label]");
-    label.textContent = copied ? "Copied" : "Select it";
-    announce(copied ? "Copied" : "Copying is not possible here. Select the text instead.");
-    setTimeout(() => (label.textContent = "Copy"), SHOWN_MS);
+    label.textContent = say(copied ? "copied" : "select_it");
+    announce(say(copied ? "copied" : "copying_failed"));
+    setTimeout(() => (label.textContent = say("copy")), SHOWN_MS);
   });
 }
 

@@ -1,6 +1,7 @@
 // Time left to pay, by the server's clock: a silent timer, and a few spoken thresholds.
 
 import { announce } from "./announce.js";
+import { say } from "./words.js";
 
 const SPOKEN_S = [600, 300, 60];
 
@@ -45,8 +46,7 @@ export class Countdown {
     for (const threshold of news) this.#spoken.add(threshold);
     this.#spoken.add("started");
     if (!isFirst && news.length > 0 && left > 0) {
-      const minutes = Math.min(...news) / 60;
-      announce(`${minutes} ${minutes === 1 ? "minute" : "minutes"} left to pay`);
+      announce(say("minutes_left", { n: Math.min(...news) / 60 }));
     }
   }
 }

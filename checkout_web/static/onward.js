@@ -1,5 +1,7 @@
 // After a payment the page goes on to the shop by itself, unless the customer stops it.
 
+import { say } from "./words.js";
+
 export class Onward {
   #live;
   #timer = null;
@@ -20,9 +22,9 @@ export class Onward {
     const part = this.#live.querySelector("[data-onward]");
     if (!part || this.#stopped) return;
     this.#left ??= Number(part.dataset.onward);
-    const shown = part.querySelector("[data-onward-seconds]");
+    const shown = part.querySelector("[data-onward-words]");
     const tick = () => {
-      shown.textContent = this.#left;
+      shown.textContent = say("onward", { n: this.#left });
       if (this.#left === 0) {
         clearInterval(this.#timer);
         location.assign(part.querySelector("[data-onward-link]").href);

@@ -1,5 +1,7 @@
 // Puts a newly rendered state part into the page without taking the customer's place away.
 
+import { say } from "./words.js";
+
 // Returns what to announce, or null when nothing worth saying changed.
 export function showState(live, message) {
   if (message.tag === live.dataset.tag) return null;
@@ -29,7 +31,7 @@ export function showState(live, message) {
   // Said when it begins and when it is over, not with every minute in between.
   const behind = live.querySelector("[data-behind]");
   if (behind && !wasBehind) return behind.textContent;
-  return wasBehind && !behind ? "Up to date with the network again." : null;
+  return wasBehind && !behind ? say("up_to_date") : null;
 }
 
 function restoreFocus(live, focused) {

@@ -1,0 +1,34 @@
+"""Reads the translations: one catalogue for each language, as translators edit it."""
+
+from __future__ import annotations
+
+from gettext import NullTranslations
+from io import BytesIO
+from pathlib import Path
+
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import Translations
+
+from checkout_web.language import ENGLISH, LANGUAGES, Language
+from checkout_web.wording import Wording
+
+CATALOGUES = Path(__file__).parent / "locale"
+
+
+def load_wordings(directory: Path = CATALOGUES) -> dict[str, Wording]:
+    """Every language's wording, by code."""
+    return {code: Wording(language, _translations(directory, language)) for code, language in LANGUAGES.items()}
+
+
+def _translations(directory: Path, language: Language) -> NullTranslations:
+    """The catalogue of `language`; English is the source, and needs none."""
+    if language == ENGLISH:
+        return NullTranslations()
+    with (directory / f"{language.code}.po").open("rb") as file:
+        catalogue = read_po(file, locale=language.locale)
+    # Compiled here, in memory, rather than kept beside its source, where it could be older than that.
+    compiled = BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return Translations(compiled)
