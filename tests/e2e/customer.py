@@ -6,6 +6,7 @@ import asyncio
 import io
 import re
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from openpay.chain.messages import message_hash
 from openpay.chain.signing import Signer
 from openpay.client import Payment
 from tests.e2e.installation import PATIENCE_S
+from tests.e2e.line import Line
 from tests.support.anvil import Node
 
 PATIENCE_MS = PATIENCE_S * 1000
@@ -44,9 +46,6 @@ class Visit:
     def __post_init__(self) -> None:
         self.page.on("domcontentloaded", lambda page: self.loads.append(page.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-
-    async def open(self, payment: Payment, query: str = "") -> None:
-        await self.page.goto(payment["checkout_url"] + query)
 
     async def reads(self, heading: str, *texts: str | re.Pattern[str]) -> None:
         """Wait until the page has this heading and says these, in its moving part."""
@@ -82,9 +81,16 @@ class Visit:
 
 @asynccontextmanager
 async def visiting(
-    browser: Browser, payment: Payment, *, query: str = "", wallet: Wallet | None = None, **options: Any
+    browser: Browser,
+    payment: Payment,
+    *,
+    query: str = "",
+    wallet: Wallet | None = None,
+    line: Line | None = None,
+    clock_off_s: int = 0,
+    **options: Any,
 ) -> AsyncIterator[Visit]:
-    """A customer of its own, who has opened the payment's page."""
+    """A customer of its own, who has opened the payment's page; `clock_off_s` is how wrong the machine's clock is."""
     context = await browser.new_context(**{"viewport": PHONE, "timezone_id": "UTC", "locale": "en-GB", **options})
     await context.route(f"{SHOP}/**", lambda route: route.fulfill(body="the shop", content_type="text/plain"))
     try:
@@ -92,7 +98,10 @@ async def visiting(
         if wallet is not None:
             await context.expose_function("signText", wallet.sign_text)
             await context.add_init_script(_PROVIDER % wallet.address)
-        await visit.open(payment, query)
+        if clock_off_s:
+            await context.clock.install(time=time.time() + clock_off_s)
+        url = payment["checkout_url"] if line is None else line.through(payment["checkout_url"])
+        await visit.page.goto(url + query)
         yield visit
     finally:
         await context.close()

@@ -72,8 +72,9 @@ class Market:
 
     def order(self, *tokens: str, **more: Any) -> Payment:
         """A payment of 25 USD with the shop's own pages to go back to."""
+        accepted = tokens or ("USDT", "USDC", "BNB")
         return self.dev.api.payments.create(
-            amount="25.00", currency="USD", accepted_tokens=tokens or ("USDT", "USDC", "BNB"), **ORDER, **more
+            **{"amount": "25.00", "currency": "USD", "accepted_tokens": accepted, **ORDER, **more}
         )
 
     def exchange(self, token: str, units: int) -> Wallet:
