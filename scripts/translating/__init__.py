@@ -1,0 +1,1 @@
+"""Tools for whoever translates the checkout page."""
