@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from checkout_web.acting import Acting
 from checkout_web.deps import Deps
+from checkout_web.looking import Looking
 from checkout_web.security import BASE_HEADERS
 from checkout_web.site import Site, html_response
 from checkout_web.viewing import Viewing
@@ -27,6 +28,7 @@ def build_app(deps: Deps) -> web.Application:
     """Build the sub-application. Its paths start at the payment's id: mount it at `/checkout`."""
     site = Site(deps)
     viewing, acting = Viewing(site), Acting(site)
+    looking = Looking(site)
     app = web.Application(middlewares=[_friendly_errors(site)])
     app.add_routes(
         [
@@ -39,6 +41,8 @@ def build_app(deps: Deps) -> web.Application:
             web.post(_PAYMENT + "/claim", acting.claim, name="claim"),
             web.get(_PAYMENT + "/claim-message", acting.claim_message, name="claim_message"),
             web.post(_PAYMENT + "/transactions", acting.report_transaction, name="transactions"),
+            web.post(_PAYMENT + "/lookup", looking.look_up, name="lookup"),
+            web.get(_PAYMENT + "/lookup", looking.back),
         ]
     )
 
@@ -108,6 +112,6 @@ _WORDS: Mapping[int, tuple[str, str]] = {
 def _is_for_a_person(request: web.Request) -> bool:
     resource = request.match_info.route.resource
     name = None if resource is None else resource.name
-    return name in {"page", "cancel", "retry", "claim"} or (
+    return name in {"page", "cancel", "retry", "claim", "lookup"} or (
         name is None and "text/html" in request.headers.get(hdrs.ACCEPT, "")
     )

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from checkout_web.answer import Answer
 from checkout_web.catalogues import load_wordings
 from checkout_web.language import ENGLISH, Language
 from checkout_web.qr import qr_svg
@@ -39,6 +40,7 @@ class Links:
     retry: str
     claim: str
     claim_message: str
+    lookup: str
     static: str
     modules: tuple[str, ...] = ()
     """Names of the scripts that the document starts with, each below `static`."""
@@ -89,9 +91,10 @@ class Pages:
         now: int,
         stay: bool,
         notice: str | None = None,
+        answer: Answer | None = None,
     ) -> str:
         """The whole document. `stay` leaves out every reload and onward move that needs no JavaScript; `notice` is an
-        English text marked for translation."""
+        English text marked for translation; `answer` is what was found of a transaction, and is not reloaded away."""
         code = selection.language.code
         return (
             self._environments[code]
@@ -102,11 +105,19 @@ class Pages:
                 selection=selection,
                 links=links,
                 now=now,
-                refresh=None if stay else _refresh(checkout, selection, links),
+                refresh=None if stay or answer else _refresh(checkout, selection, links),
                 stay_href=f"{links.page}?{_query(selection, stay='1')}",
                 notice=notice and self._wordings[code].gettext(notice),
+                answer=answer,
+                lookup_action=f"{links.lookup.partition('?')[0]}?{_query(selection)}",
+                page_href=f"{links.page}?{_query(selection)}",
             )
         )
+
+    def answer(self, checkout: Checkout, answer: Answer, *, language: Language) -> str:
+        """What was found of a transaction, alone."""
+        module = self._environments[language.code].get_template("lookup.html").make_module()
+        return str(vars(module)["found"](checkout, answer))
 
     def message(self, title: str, text: str, *, static: str, language: Language = ENGLISH) -> str:
         """A page that only says something: unknown payment, or an error. Both are texts marked for translation."""

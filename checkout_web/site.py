@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
+from checkout_web.answer import Answer
 from checkout_web.assets import load_assets
 from checkout_web.deps import Deps
 from checkout_web.live import LiveHub
@@ -41,7 +42,7 @@ class Site:
         payment_id = request.match_info["payment_id"]
         urls = {
             name: str(request.app.router[name].url_for(payment_id=payment_id))
-            for name in ("page", "state", "events", "cancel", "retry", "claim", "claim_message")
+            for name in ("page", "state", "events", "cancel", "retry", "claim", "claim_message", "lookup")
         }
         return Links(**urls, static=self.static_base(request))
 
@@ -51,9 +52,15 @@ class Site:
         return str(url).rstrip("/")
 
     def page_response(
-        self, request: web.Request, loaded: Loaded, *, status: int = 200, notice: str | None = None
+        self,
+        request: web.Request,
+        loaded: Loaded,
+        *,
+        status: int = 200,
+        notice: str | None = None,
+        answer: Answer | None = None,
     ) -> web.Response:
-        """The whole document; `notice` is said above everything else."""
+        """The whole document; `notice` is said above everything else, `answer` where it was asked for."""
         checkout = present_now(self.deps, loaded)
         html = self.pages.page(
             checkout,
@@ -62,12 +69,19 @@ class Site:
             now=self.deps.payments.clock.now(),
             stay="stay" in request.query,
             notice=notice,
+            answer=answer,
         )
         return html_response(html, status=status, form_target=checkout.cancel_url if checkout.can_cancel else None)
 
     def state_part(self, request: web.Request, checkout: Checkout) -> StatePart:
         """The moving part, for what the address selects."""
         return self.pages.state(checkout, selection_of(request.query), self.links(request))
+
+    def answer_response(self, request: web.Request, loaded: Loaded, answer: Answer, *, status: int) -> web.Response:
+        """What was found of a transaction, for the page's script."""
+        checkout, language = present_now(self.deps, loaded), selection_of(request.query).language
+        html = self.pages.answer(checkout, answer, language=language)
+        return web.json_response({"html": html}, status=status, headers={hdrs.CACHE_CONTROL: "no-store"})
 
     def refuse_strangers(self, request: web.Request) -> None:
         """Raises `Forbidden` unless the page itself sent this."""

@@ -5,10 +5,12 @@ import { showSigning, startClaiming } from "./claim.js";
 import { startCopying } from "./copy.js";
 import { Countdown } from "./countdown.js";
 import { Feed } from "./feed.js";
+import { showLookup, startLookingUp } from "./lookup.js";
 import { Onward } from "./onward.js";
 import { showState } from "./state.js";
 
 function start(live) {
+  const lookup = document.querySelector("[data-lookup]");
   const countdown = new Countdown(live);
   const onward = new Onward(live);
   const feed = new Feed({
@@ -29,6 +31,7 @@ function start(live) {
     countdown.attach(() => feed.ask());
     onward.attach();
     showSigning(live);
+    showLookup(lookup, live);
   }
 
   // Token and QR choices are links; here they change the part instead of the page.
@@ -43,6 +46,7 @@ function start(live) {
 
   startCopying(document);
   startClaiming(live);
+  startLookingUp(lookup);
   countdown.setNow(Number(live.dataset.now));
   dress();
   feed.choose(new URLSearchParams(location.search), { ask: false });
