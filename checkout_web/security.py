@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 BASE_HEADERS: Mapping[str, str] = {
@@ -11,23 +11,29 @@ BASE_HEADERS: Mapping[str, str] = {
     # Not `no-referrer`: browsers then send `Origin: null` with the page's own forms, which could not be told from
     # a stranger's. Other hosts are told nothing either way.
     "Referrer-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "X-Robots-Tag": "noindex, nofollow",
 }
 
+_LONGEST_ORIGIN = 300
+
 _SAFE_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 
 
-def content_security_policy(*, form_target: str | None = None) -> str:
-    """The policy of one page: own files only, nothing inline, no frames.
+NO_FRAMES: Mapping[str, str] = {"X-Frame-Options": "DENY"}
+"""Of every answer but a page in an allowed site's frame: this header knows no origins, only the policy does."""
+
+
+def content_security_policy(*, form_target: str | None = None, embedder: str | None = None) -> str:
+    """The policy of one page: own files only, nothing inline, and in nobody's frame but `embedder`'s.
 
     `form_target` is where the page's form is redirected to after it was handled here (the merchant's cancel URL);
-    browsers apply `form-action` to that redirect too, so its origin is allowed as well.
+    browsers apply `form-action` to that redirect too, so its origin is allowed as well. `embedder` is an origin as
+    `allowed_embedder` answers it.
     """
-    form_action = "'self'"
+    form_action, framed_by = "'self'", embedder or "'none'"
     target = None if form_target is None else origin_of(form_target)
     if target is not None:
         form_action += f" {target}"
@@ -36,11 +42,11 @@ def content_security_policy(*, form_target: str | None = None) -> str:
             "default-src 'none'",
             "script-src 'self'",
             "style-src 'self'",
-            "img-src 'self'",
+            "img-src 'self' data:",
             "connect-src 'self'",
             f"form-action {form_action}",
             "base-uri 'none'",
-            "frame-ancestors 'none'",
+            f"frame-ancestors {framed_by}",
         )
     )
 
@@ -50,6 +56,21 @@ def origin_of(url: str) -> str | None:
     parts = urlsplit(url)
     origin = f"{parts.scheme.lower()}://{parts.netloc}"
     return origin if _SAFE_ORIGIN.fullmatch(origin) else None
+
+
+def allowed_embedder(asked: str | None, allowed: Sequence[str]) -> str | None:
+    """The origin that may show the page in its frame; None for nobody.
+
+    `asked` is what the address says, and only chooses: the answer is the merchant's own entry, equal to the letter. A
+    subdomain, another port or scheme, or anything that could say more in a header is no entry.
+    """
+    return next((origin for origin in allowed if origin == asked and origin_of(origin) == origin), None)
+
+
+def embedder_asked(query: Mapping[str, str]) -> str | None:
+    """The origin that `?embed=` names, for addresses to carry it on; nobody has allowed it yet."""
+    asked = query.get("embed", "")
+    return asked if len(asked) <= _LONGEST_ORIGIN and asked and origin_of(asked) == asked else None
 
 
 def is_same_origin(headers: Mapping[str, str], *, own_hosts: frozenset[str]) -> bool:

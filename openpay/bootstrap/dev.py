@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from openpay.app.alerts import Forwarding
-from openpay.app.merchants import Caller, authenticate, create_merchant, issue_key
+from openpay.app.merchants import Caller, authenticate, change_page, create_merchant, issue_key
 from openpay.app.webhooks import ensure_signing_key, public_key
 from openpay.bootstrap.installation import Installation, installed
 from openpay.bootstrap.role import Role
@@ -38,6 +38,7 @@ from openpay.devnet.accounts import DevAccount
 from openpay.devnet.deployment import Deployment, deploy
 from openpay.devnet.feed_keeper import FeedKeeper
 from openpay.devnet.node import CHAIN_ID, run_node
+from openpay.devnet.shop import ShopFacts, build_shop
 from openpay.domain.address import to_checksum
 from openpay.domain.alerts import Alarm
 from openpay.errors import ChainUnavailable, ConfigurationError, Unauthorized
@@ -130,6 +131,16 @@ async def _run_on(
         alarm.to = installation.alarms
         await _refuse_another_chain(installation, options.state_dir)
         merchant = await _demo_merchant(installation, deployment, kept, options.state_dir)
+        shop = build_shop(
+            ShopFacts(
+                url=settings.base_url,
+                api_key=merchant.api_key,
+                webhook_public_key=merchant.webhook_public_key,
+                pool=pool,
+                chain_id=chain.chain_id,
+                customer=deployment.customer.signer,
+            )
+        )
 
         async def announce(url: str) -> None:
             await _until_payable(installation, stop)
@@ -147,7 +158,7 @@ async def _run_on(
             ]
             started.set()
             try:
-                await run(installation, Role, stop, price_refresh_s=1.0, on_listening=announce)
+                await run(installation, Role, stop, price_refresh_s=1.0, on_listening=announce, mounts={"/demo": shop})
             finally:
                 stop.set()
                 for helper in helpers:
@@ -223,6 +234,7 @@ def _greeting(url: str, rpc_urls: tuple[str, ...], api_key: str, directory: Path
     return f"""Open Pay is running.
 
   API and checkout  {url} (reference: {url}/docs)
+  a shop to try     {url}/demo
   local chain       {rpc_urls[0]}
   API key           {api_key}
   for scripts       {directory / "dev.json"}
@@ -262,6 +274,8 @@ async def _demo_merchant(
             # Before the commit: keys without a merchant are harmless, a merchant without keys could not be used.
             save_kept(directory, kept)
         live = await authenticate(uow, kept.api_key or "")
+        # The demo shop at /demo embeds the page; the port may be another than in an earlier run.
+        await change_page(uow, live.merchant.id, embed_origins=[installation.settings.base_url])
         document = await public_key(uow, live, now=now)
     return _DemoMerchant(
         id=live.merchant.id,

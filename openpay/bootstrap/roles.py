@@ -6,7 +6,7 @@ Each is imported where it is built: a process does not load what it does not run
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import wraps
 from typing import TYPE_CHECKING
@@ -94,11 +94,13 @@ async def run(
     *,
     price_refresh_s: float = PRICE_REFRESH_S,
     on_listening: Callable[[str], Awaitable[None]] | None = None,
+    mounts: Mapping[str, web.Application] | None = None,
 ) -> None:
     """Run `roles` until `stop` is set. A role that fails for good stops the others and raises - but for the watcher of
     one of several chains that finds a reorg below finality, which is the end of that one alone.
 
-    `on_listening` is awaited with the server's URL once it accepts connections.
+    `on_listening` is awaited with the server's URL once it accepts connections. `mounts` are applications of a
+    development server's own, by their prefix.
     """
     wanted = frozenset(roles)
     scheduler = _scheduler(installation, wanted, price_refresh_s)
@@ -136,7 +138,7 @@ async def run(
             start("monitoring", serve_monitoring(installation, port, stop))
         if Role.API in wanted:
             await installation.quotes.refresh()
-            start("api", _serve(installation, stop, on_listening))
+            start("api", _serve(installation, stop, on_listening, mounts or {}))
         if Role.WEBHOOKS in wanted:
             start("webhooks", _dispatch(installation, stop))
         for chain in installation.each_chain:
@@ -228,10 +230,15 @@ def _wei(amount: Decimal | None, unit: int) -> int | None:
 
 
 async def _serve(
-    installation: Installation, stop: asyncio.Event, on_listening: Callable[[str], Awaitable[None]] | None
+    installation: Installation,
+    stop: asyncio.Event,
+    on_listening: Callable[[str], Awaitable[None]] | None,
+    mounts: Mapping[str, web.Application],
 ) -> None:
     settings = installation.settings
     app, named = build_web(installation), "OPENPAY_HOST and OPENPAY_PORT"
+    for prefix, mounted in mounts.items():
+        app.add_subapp(prefix, mounted)
     async with listening(app, settings.host, settings.port, settings=named) as url:
         _log.info("listening", url=url, public_url=settings.base_url)
         if on_listening is not None:

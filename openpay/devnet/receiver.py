@@ -19,6 +19,8 @@ class Received:
 
     event: dict[str, Any]
     headers: dict[str, str]
+    body: str
+    """What was signed, as it arrived."""
 
 
 class WebhookReceiver:
@@ -41,7 +43,8 @@ class WebhookReceiver:
                         return received
                 await self._news.wait()
 
-    async def _handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
+        """Take a delivery; 400 for one that the merchant's key did not sign."""
         body = await request.read()
         try:
             event = verify_webhook(body, request.headers, self._public_key)
@@ -49,7 +52,7 @@ class WebhookReceiver:
             self.refused.append(str(error))
             return web.Response(status=400, text=str(error))
         async with self._news:
-            self.received.append(Received(event=event, headers=dict(request.headers)))
+            self.received.append(Received(event=event, headers=dict(request.headers), body=body.decode()))
             self._news.notify_all()
         return web.Response(status=204)
 
@@ -59,7 +62,7 @@ async def receive_webhooks(public_key: str) -> AsyncIterator[tuple[str, WebhookR
     """Listen on a free loopback port until the context ends; yields the URL to configure, and the receiver."""
     receiver = WebhookReceiver(public_key)
     app = web.Application()
-    app.router.add_post("/webhooks", receiver._handle)
+    app.router.add_post("/webhooks", receiver.handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
