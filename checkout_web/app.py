@@ -11,7 +11,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from checkout_web.acting import Acting
+from checkout_web.compression import compress_texts
 from checkout_web.deps import Deps
+from checkout_web.files import Files
 from checkout_web.looking import Looking
 from checkout_web.security import BASE_HEADERS
 from checkout_web.site import Site, html_response
@@ -27,12 +29,14 @@ _log = structlog.get_logger("checkout_web")
 def build_app(deps: Deps) -> web.Application:
     """Build the sub-application. Its paths start at the payment's id: mount it at `/checkout`."""
     site = Site(deps)
-    viewing, acting = Viewing(site), Acting(site)
+    viewing, acting, files = Viewing(site), Acting(site), Files(site)
     looking = Looking(site)
-    app = web.Application(middlewares=[_friendly_errors(site)])
+    app = web.Application(middlewares=[compress_texts, _friendly_errors(site)])
     app.add_routes(
         [
-            web.get("/static/{version}/{name}", viewing.static, name="static"),
+            web.get("/static/{version}/{name}", files.static, name="static"),
+            web.get("/theme/{version}/{accent}.css", files.theme, name="theme"),
+            web.get("/logo/{hash:[0-9a-f]{16}}", files.logo, name="logo"),
             web.get(_PAYMENT, viewing.page, name="page"),
             web.get(_PAYMENT + "/state", viewing.state, name="state"),
             web.get(_PAYMENT + "/events", viewing.events, name="events", allow_head=False),

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from checkout_web.answer import Answer
 from checkout_web.catalogues import load_wordings
+from checkout_web.figures import spaced
 from checkout_web.language import ENGLISH, Language
 from checkout_web.qr import qr_svg
 from checkout_web.script_words import SCRIPT_WORDS
@@ -42,11 +43,16 @@ class Links:
     claim_message: str
     lookup: str
     static: str
-    modules: tuple[str, ...] = ()
-    """Names of the scripts that the document starts with, each below `static`."""
-    theme: str | None = None
-    """The stylesheet of the merchant's colour."""
-    logo: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loads:
+    """What only the whole document loads. `modules`: names of the scripts it starts with, each below `static`; `theme`:
+    the stylesheet of the merchant's colour."""
+
+    modules: tuple[str, ...]
+    theme: str | None
+    logo: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +94,7 @@ class Pages:
         selection: Selection,
         links: Links,
         *,
+        loads: Loads,
         now: int,
         stay: bool,
         notice: str | None = None,
@@ -104,6 +111,7 @@ class Pages:
                 state=self.state(checkout, selection, links),
                 selection=selection,
                 links=links,
+                loads=loads,
                 now=now,
                 refresh=None if stay or answer else _refresh(checkout, selection, links),
                 stay_href=f"{links.page}?{_query(selection, stay='1')}",
@@ -146,6 +154,7 @@ def _environment(loader: FileSystemLoader, wording: Wording) -> Environment:
         "joined": wording.joined,
         "money": wording.money,
         "roughly": wording.roughly,
+        "spaced": spaced,
         "utc": wording.utc,
     }
     environment.globals |= {

@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
+from checkout_web.accent import theme
 from checkout_web.answer import Answer
 from checkout_web.assets import load_assets
 from checkout_web.deps import Deps
 from checkout_web.live import LiveHub
-from checkout_web.pages import Links, Pages, StatePart
+from checkout_web.pages import Links, Loads, Pages, StatePart
 from checkout_web.reader import Loaded, load, present_now
 from checkout_web.security import content_security_policy, is_same_origin
 from checkout_web.view import Checkout, QrKind, Selection
@@ -26,6 +27,7 @@ class Site:
         self.deps = deps
         self.pages = Pages()
         self.assets = load_assets(Path(__file__).parent / "static")
+        self._modules = self.assets.modules("checkout.js")
         self.hub = LiveHub(deps)
 
     async def load(self, request: web.Request) -> Loaded:
@@ -45,6 +47,17 @@ class Site:
             for name in ("page", "state", "events", "cancel", "retry", "claim", "claim_message", "lookup")
         }
         return Links(**urls, static=self.static_base(request))
+
+    def loads(self, request: web.Request, checkout: Checkout) -> Loads:
+        """What this payment's document loads besides the files that every page has."""
+        router, accent = request.app.router, checkout.accent
+        return Loads(
+            modules=self._modules,
+            theme=None
+            if accent is None
+            else str(router["theme"].url_for(version=theme(accent).version, accent=accent[1:])),
+            logo=None if checkout.logo is None else str(router["logo"].url_for(hash=checkout.logo)),
+        )
 
     def static_base(self, request: web.Request) -> str:
         """The address below which the static files are."""
@@ -66,6 +79,7 @@ class Site:
             checkout,
             selection_of(request.query),
             self.links(request),
+            loads=self.loads(request, checkout),
             now=self.deps.payments.clock.now(),
             stay="stay" in request.query,
             notice=notice,

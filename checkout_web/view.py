@@ -129,6 +129,9 @@ class Checkout:
     wait_s: int | None
     """About how long until enough confirmations, in seconds; None when only the network's finality is missing."""
     tx_hash: str | None
+    paid: Money | None
+    """What arrived of the token that a paid payment was completed with."""
+    paid_at: int | None
     refunds: tuple[RefundLine, ...]
     catching_up: bool
     """Whether the watcher's view of the network is too old to be taken as current."""
@@ -192,6 +195,8 @@ def present(view: PaymentView, *, merchant: Merchant, chain: Chain, now: int, wa
         required_confirmations=payment.required_confirmations,
         wait_s=ceil(missing * chain.block_interval_s) if missing else None,
         tx_hash=None if completion is None or completion.tx_hash is None else "0x" + completion.tx_hash.hex(),
+        paid=_paid(view, chain),
+        paid_at=payment.paid_at,
         refunds=refund_lines(view.refunds, lambda token: _decimals(token, payment, chain)),
         catching_up=catching_up and matters,
         behind_s=behind_s if matters else None,
@@ -304,6 +309,14 @@ def _received(view: PaymentView, chain: Chain) -> tuple[Money, ...]:
 
 def _excess(view: PaymentView, chain: Chain) -> tuple[Money, ...]:
     return _money(_excess_units(view), view.payment, chain)
+
+
+def _paid(view: PaymentView, chain: Chain) -> Money | None:
+    completion = view.payment.completion
+    if view.payment.status is not Status.PAID or completion is None:
+        return None
+    (paid,) = _money({completion.token: _sums(view).get(completion.token, 0)}, view.payment, chain)
+    return paid
 
 
 def _money(sums: dict[str, int], payment: Payment, chain: Chain) -> tuple[Money, ...]:

@@ -1,4 +1,4 @@
-"""Looking at a payment: the document, its moving part for polling, the same as a stream, and the static files."""
+"""Looking at a payment: the document, its moving part for polling, and the same as a stream."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class Viewing:
         part = self._site.state_part(request, present_now(self._site.deps, loaded))
         etag = f'"{part.tag}"'
         headers = {hdrs.ETAG: etag, hdrs.CACHE_CONTROL: "no-cache"}
-        if etag in (candidate.strip() for candidate in request.headers.get(hdrs.IF_NONE_MATCH, "").split(",")):
+        # Compared weakly: a compressed answer carried the same tag with W/ before it.
+        asked = (candidate.strip() for candidate in request.headers.get(hdrs.IF_NONE_MATCH, "").split(","))
+        if etag in (candidate.removeprefix("W/") for candidate in asked):
             return web.Response(status=304, headers=headers)
         body = part.message(self._site.deps.payments.clock.now())
         return web.Response(text=body, content_type="application/json", headers=headers)
@@ -65,14 +67,3 @@ class Viewing:
                             await stream.send(str(now), event="alive")
                         await viewer.wait(HEARTBEAT_S)
         return stream
-
-    async def static(self, request: web.Request) -> web.Response:
-        """A static file. For ever under its current version; a page from before an update gets today's, uncached."""
-        asset = self._site.assets.files.get(request.match_info["name"])
-        if asset is None:
-            raise web.HTTPNotFound
-        current = request.match_info["version"] == self._site.assets.version
-        cache = "public, max-age=31536000, immutable" if current else "no-cache"
-        return web.Response(
-            body=asset.body, content_type=asset.content_type, charset="utf-8", headers={hdrs.CACHE_CONTROL: cache}
-        )

@@ -7,6 +7,7 @@ import { Countdown } from "./countdown.js";
 import { Feed } from "./feed.js";
 import { showLookup, startLookingUp } from "./lookup.js";
 import { Onward } from "./onward.js";
+import { showPrinting, startPrinting } from "./print.js";
 import { showState } from "./state.js";
 
 function start(live) {
@@ -32,6 +33,7 @@ function start(live) {
     onward.attach();
     showSigning(live);
     showLookup(lookup, live);
+    showPrinting(live);
   }
 
   // Token and QR choices are links; here they change the part instead of the page.
@@ -47,6 +49,7 @@ function start(live) {
   startCopying(document);
   startClaiming(live);
   startLookingUp(lookup);
+  startPrinting(document);
   countdown.setNow(Number(live.dataset.now));
   dress();
   feed.choose(new URLSearchParams(location.search), { ask: false });

@@ -11,7 +11,9 @@ export class Onward {
   constructor(live) {
     this.#live = live;
     live.addEventListener("click", (event) => {
-      if (event.target.closest("[data-onward-stop]")) this.#stop();
+      if (event.target.closest("[data-onward-stop]")) this.#stop({ moveFocus: true });
+      // Who prints the receipt is not done with the page.
+      if (event.target.closest("[data-print]")) this.#stop();
     });
     // Coming back by the browser's button is a wish to stay.
     addEventListener("pageshow", (event) => event.persisted && this.#stop());
@@ -36,12 +38,12 @@ export class Onward {
     tick();
   }
 
-  #stop() {
+  #stop({ moveFocus = false } = {}) {
     this.#stopped = true;
     clearInterval(this.#timer);
     const line = this.#live.querySelector("[data-onward-line]");
     if (!line) return;
     line.hidden = true;
-    this.#live.querySelector("[data-onward-link]").focus();
+    if (moveFocus) this.#live.querySelector("[data-onward-link]").focus();
   }
 }

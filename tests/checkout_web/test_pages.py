@@ -268,7 +268,7 @@ async def test_no_page_has_inline_script_or_style_or_loads_from_another_host(
 async def test_every_static_file_is_kept_for_ever_under_its_version(shop: Shop, client: Client) -> None:
     html = await page(client, await shop.create())
     urls = re.findall(r'(?:src|href)="(/checkout/static/[^"]+)"', html)
-    assert len(urls) == 3
+    assert len(urls) == len(set(urls)) > 3
     for url in urls:
         answer = await client.get(url)
         assert answer.status == 200
@@ -325,7 +325,7 @@ async def test_state_is_answered_once_and_then_not_modified(shop: Shop, client: 
     first = await client.get(url)
     message = await first.json()
     assert set(message) == {"tag", "title", "html", "now"}
-    assert first.headers["ETag"] == f'"{message["tag"]}"'
+    assert first.headers["ETag"] == f'W/"{message["tag"]}"'  # compressed on its way
     shop.clock.seconds += 5  # time passing alone is no change
     assert (await client.get(url, headers={"If-None-Match": first.headers["ETag"]})).status == 304
     await shop.pay(payment, WHOLE)
