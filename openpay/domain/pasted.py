@@ -41,11 +41,12 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PastedHash:
-    """A hash of 32 bytes. `has_prefix`: it was written with `0x`. `network`: what its link's host names, in words
-    that need no translation; None without a link, or for a host that is not known."""
+    """A hash of 32 bytes. `has_prefix`: it was written with `0x`. `host`: of the link that it stood in, None without
+    one. `network`: the name of the network whose explorer that is; None for a host that is not known."""
 
     hash: bytes
     has_prefix: bool
+    host: str | None = None
     network: str | None = None
 
 
@@ -111,14 +112,15 @@ def read_pasted(text: str) -> Pasted:
     compact = words.replace(" ", "")
     if not compact:
         return NoHash(form=Form.EMPTY)
-    network = _network_of(words)
+    host = _host_of(words)
+    network = _network_of(host)
     for pattern, has_prefix in ((_PREFIXED_HASH, True), (_BARE_HASH, False)):
         for candidate in (words, compact):
             hashes = {bytes.fromhex(digits) for digits in pattern.findall(candidate)}
             if len(hashes) > 1:
                 return NoHash(form=Form.SEVERAL)
             if hashes:
-                return PastedHash(hash=hashes.pop(), has_prefix=has_prefix, network=network)
+                return PastedHash(hash=hashes.pop(), has_prefix=has_prefix, host=host, network=network)
     return _instead(words, compact, network)
 
 
@@ -151,13 +153,19 @@ def _instead(words: str, compact: str, network: str | None) -> NoHash:
     return NoHash(form=Form.LINK if _LINK.search(words) else Form.UNKNOWN)
 
 
-def _network_of(words: str) -> str | None:
-    """The network that a link in the text belongs to, by its explorer's host or that host's own parent."""
+def _host_of(words: str) -> str | None:
+    """The host of the first link in the text."""
     link = _LINK.search(words)
     if link is None:
         return None
     try:
-        host = (urlsplit(link[1]).hostname or "").removeprefix("www.")
+        return (urlsplit(link[1]).hostname or "").removeprefix("www.") or None
     except ValueError:  # half an IPv6 address
+        return None
+
+
+def _network_of(host: str | None) -> str | None:
+    """The network whose explorer this is, or a part of it on a host below."""
+    if host is None:
         return None
     return _EXPLORERS.get(host) or _EXPLORERS.get(host.partition(".")[2])

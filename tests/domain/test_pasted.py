@@ -123,3 +123,8 @@ def test_an_incomplete_hash_says_how_many_digits_it_has() -> None:
 def test_the_address_that_was_pasted_is_kept_to_be_compared() -> None:
     read = read_pasted(" 0X5C0EE1B2F4A3D6978812C3B4A5D6E7F809112233")
     assert read == NoHash(form=Form.ADDRESS, address=bytes.fromhex("5c0ee1b2f4a3d6978812c3b4a5d6e7f809112233"))
+
+
+def test_a_link_says_which_host_it_leads_to() -> None:
+    read = read_pasted(f"see https://www.scan.example:8443/tx/0x{HEX}")
+    assert read == PastedHash(hash=HASH, has_prefix=True, host="scan.example")
