@@ -1,58 +1,78 @@
-"""Tells open pages that their payment changed: one read of the database for all viewers of this process.
+"""Tells open pages that their payment changed: one read of the database and one drawing for all viewers of a page.
 
-Every page holds the newest content it was sent. The hub wakes it when there is newer content, never more often, and
-content skipped in between is not missed: only the newest matters.
+An open page costs this process a connection, and a place here; what it shows is held once for all who see the same.
+Pages are sent the newest content, never more often than there is any, and what was skipped in between is not missed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections import OrderedDict
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import structlog
 
 from checkout_web.deps import Deps
+from checkout_web.pages import StatePart
+from checkout_web.pulse import Network, Pulse, pulse
 from checkout_web.reader import Loaded, load, present_now
+from checkout_web.streams import Event, Heart, Stream
 from checkout_web.view import Checkout
-from openpay.app.records import Cursor
 from openpay.errors import RateLimited
+
+LEAST_PAUSE_S = 0.05
+"""Between two readings, however many hints come: each new payment of a busy shop is one."""
+KEPT_DRAWINGS = 256
+"""Drawn parts kept for the next viewer of the same: about 10 kB each, and needed again within seconds or never."""
+SLICE = 200
+"""Streams written to before others have their turn."""
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass
+class Look(Protocol):
+    """How a page shows its payment: the choices of its viewer. Equal where the drawn parts are."""
+
+    def tag(self, checkout: Checkout) -> str:
+        """Different for different parts, without drawing them."""
+
+    def draw(self, checkout: Checkout) -> StatePart:
+        """The part itself."""
+
+    def __hash__(self) -> int: ...
+
+
+@dataclass(slots=True)
 class _Watched:
-    """A payment somebody is looking at."""
+    """A payment somebody is looking at. What is made of it for the page is not kept: it is as large again, and is
+    needed again only when it differs."""
 
     loaded: Loaded
-    checkout: Checkout
-    viewers: set[asyncio.Event] = field(default_factory=set)
+    pulse: Pulse
+    shown: dict[Look, _Shown] = field(default_factory=dict)
 
 
-class Viewer:
+class _Shown:
+    """A payment as some of its viewers see it."""
+
+    __slots__ = ("look", "tag", "viewers", "watched")
+
+    def __init__(self, watched: _Watched, look: Look, tag: str) -> None:
+        self.watched, self.look, self.tag = watched, look, tag
+        self.viewers: set[Viewer] = set()
+
+
+class Viewer(Stream):
     """One open page's end of the hub."""
 
-    def __init__(self, watched: _Watched, changed: asyncio.Event) -> None:
-        self._watched = watched
-        self._changed = changed
+    __slots__ = ("shown",)
 
-    @property
-    def checkout(self) -> Checkout:
-        """The newest content."""
-        return self._watched.checkout
-
-    @property
-    def has_news(self) -> bool:
-        """Whether content changed since the last `wait`."""
-        return self._changed.is_set()
-
-    async def wait(self, timeout_s: float) -> None:
-        """Until there is newer content, at most `timeout_s`."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), timeout_s)
-        self._changed.clear()
+    def __init__(self, shown: _Shown) -> None:
+        super().__init__()
+        self.shown = shown
 
 
 class LiveHub:
@@ -61,57 +81,117 @@ class LiveHub:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
         self._watched: dict[str, _Watched] = {}
+        self._unshown: dict[str, None] = {}
+        """Payments whose content changed by the network's or the clock's doing, not drawn again yet, oldest first."""
+        self.heart: Heart[Viewer] = Heart(self._beat)
+        self._drawings: OrderedDict[tuple[str, Look], StatePart] = OrderedDict()
         self._occupied = asyncio.Event()
-        self._viewer_count = 0
-        self.closed = False
+        self._closed = False
+
+    @property
+    def viewers(self) -> int:
+        """Open pages."""
+        return len(self.heart)
 
     @contextmanager
-    def watch(self, loaded: Loaded) -> Iterator[Viewer]:
-        """Join the viewers of a payment just loaded. Raises `RateLimited` when the process holds too many."""
-        if self._viewer_count >= self._deps.max_viewers:
+    def watch(self, loaded: Loaded, look: Look) -> Iterator[Viewer]:
+        """Join the viewers of a payment just loaded. Raises `RateLimited` when the process holds too many.
+
+        The viewer hears nothing until its stream was opened; then `greet` says the first word.
+        """
+        if self.viewers >= self._deps.max_viewers:
             raise RateLimited("Too many open pages here; ask again for the state instead.", retry_after_s=10)
-        payment_id = loaded.view.payment.id
-        watched = self._watched.get(payment_id)
-        if watched is None:
-            watched = self._watched[payment_id] = _Watched(loaded=loaded, checkout=present_now(self._deps, loaded))
-        changed = asyncio.Event()
-        watched.viewers.add(changed)
-        self._viewer_count += 1
+        viewer = self._join(loaded, look)
+        self.heart.add(viewer)
         self._occupied.set()
         try:
-            yield Viewer(watched, changed)
+            yield viewer
         finally:
-            self._viewer_count -= 1
-            watched.viewers.discard(changed)
-            if not watched.viewers:
-                self._watched.pop(payment_id, None)
-            if not self._watched:
-                self._occupied.clear()
+            self.heart.discard(viewer)
+            self._leave(viewer)
+
+    def _join(self, loaded: Loaded, look: Look) -> Viewer:
+        payment = loaded.view.payment
+        watched = self._watched.get(payment.id)
+        if watched is None:
+            network = Network.now(self._deps.payments, livemode=payment.livemode, cursor=loaded.view.cursor)
+            watched = self._watched[payment.id] = _Watched(loaded=loaded, pulse=self._pulse(loaded, network))
+        shown = watched.shown.get(look)
+        if shown is None:
+            tag = look.tag(present_now(self._deps, watched.loaded))
+            shown = watched.shown[look] = _Shown(watched, look, tag)
+        viewer = Viewer(shown)
+        shown.viewers.add(viewer)
+        return viewer
+
+    def _leave(self, viewer: Viewer) -> None:
+        shown = viewer.shown
+        watched = shown.watched
+        shown.viewers.discard(viewer)
+        if not shown.viewers:
+            del watched.shown[shown.look]
+        if not watched.shown:
+            payment_id = watched.loaded.view.payment.id
+            del self._watched[payment_id]
+            self._unshown.pop(payment_id, None)
+        if not self._watched:
+            self._occupied.clear()
+
+    def greet(self, viewer: Viewer) -> None:
+        """The first word on an opened stream: the content, unless the page shows it already."""
+        if self._closed:
+            viewer.end()
+        else:
+            self._beat(viewer)
+
+    def _beat(self, viewer: Viewer) -> None:
+        """Say what there is to say: mostly that nothing happened, else what its reader was too slow for."""
+        shown = viewer.shown
+        if viewer.tag == shown.tag:
+            viewer.send(Event.of(name="alive", data=str(self._deps.payments.clock.now())))
+        else:
+            viewer.send(self._event(shown))
+
+    def close(self) -> None:
+        """Let every stream end, so that the process can stop; pages connect again elsewhere."""
+        self._closed = True
+        self.heart.end_all()
 
     async def run(self) -> None:
         """Look for changes once per tick, and at once when told of one, for as long as anybody is looking."""
+        beating = asyncio.create_task(self.heart.run(), name="checkout heartbeat")
         hint = self._next_hint()
         try:
             while True:
                 await self._occupied.wait()
+                while self._unshown and not hint.done():
+                    await self._logged(self._show(next(iter(self._unshown))))
+                    await asyncio.sleep(0)
                 await hint
                 # Listening again before reading: a change during the read is not slept through.
                 hint = self._next_hint()
-                await self._refresh_or_log()
+                await self._logged(self.refresh())
+                await asyncio.sleep(LEAST_PAUSE_S)
         finally:
             hint.cancel()
+            beating.cancel()
 
     def _next_hint(self) -> asyncio.Task[bool]:
         return asyncio.create_task(self._deps.signals.wait("payments", timeout_s=self._deps.tick_s))
 
-    async def _refresh_or_log(self) -> None:
+    @staticmethod
+    async def _logged(work: Awaitable[None]) -> None:
         try:
-            await self.refresh()
+            await work
         except Exception:  # noqa: BLE001  # whatever it was: pages keep what they show, and the next tick tries again
             _log.exception("open checkout pages could not be refreshed")
 
     async def refresh(self) -> None:
-        """Read what changed and wake its viewers: one transaction, whatever the number of viewers."""
+        """Read what changed and show it: one transaction, whatever the number of viewers.
+
+        Payments that changed come first. What the network or the clock changed, perhaps on every page at once, is only
+        noted: drawing thousands of pages takes a while, and the next payment is not to wait for it.
+        """
         if not self._watched:
             return
         watching = dict(self._watched)
@@ -124,24 +204,56 @@ class LiveHub:
                 for payment_id, watched in watching.items()
                 if versions.get(payment_id) != watched.loaded.view.payment.version
             }
+        networks: dict[tuple[int, bool], Network] = {}
         for payment_id, watched in watching.items():
-            self._show(watched, changed.get(payment_id), cursors[watched.loaded.view.payment.chain_id])
+            payment = watched.loaded.view.payment
+            place = payment.chain_id, payment.livemode
+            network = networks.get(place)
+            if network is None:
+                cursor = cursors[payment.chain_id]
+                network = networks[place] = Network.now(self._deps.payments, livemode=payment.livemode, cursor=cursor)
+            self._note(payment_id, watched, changed.get(payment_id), network)
+        for payment_id in changed:
+            await self._show(payment_id)
 
-    def _show(self, watched: _Watched, newer: Loaded | None, cursor: Cursor | None) -> None:
+    def _note(self, payment_id: str, watched: _Watched, newer: Loaded | None, network: Network) -> None:
+        """Take over what was read. Cheap, since it is done for every page with every block."""
         loaded = newer or watched.loaded
-        watched.loaded = replace(loaded, view=replace(loaded.view, cursor=cursor))
+        now = self._pulse(loaded, network)
+        if newer is not None or now != watched.pulse:
+            watched.loaded = replace(loaded, view=replace(loaded.view, cursor=network.cursor))
+            watched.pulse = now
+            self._unshown[payment_id] = None
+
+    def _pulse(self, loaded: Loaded, network: Network) -> Pulse:
+        return pulse(loaded.view, network, now=self._deps.payments.clock.now())
+
+    async def _show(self, payment_id: str) -> None:
+        """Present a payment as it is now, and send the new content to all who do not have it."""
+        self._unshown.pop(payment_id, None)
+        watched = self._watched.get(payment_id)
+        if watched is None:
+            return
         checkout = present_now(self._deps, watched.loaded)
-        if checkout != watched.checkout:
-            watched.checkout = checkout
-            self._wake(watched)
+        for shown in tuple(watched.shown.values()):
+            tag = shown.look.tag(checkout)
+            if tag == shown.tag:
+                continue
+            shown.tag = tag
+            event = self._event(shown)
+            for count, viewer in enumerate(tuple(shown.viewers), start=1):
+                viewer.send(event)
+                if count % SLICE == 0:
+                    await asyncio.sleep(0)
 
-    def close(self) -> None:
-        """Let every stream end, so that the process can stop; pages connect again elsewhere."""
-        self.closed = True
-        for watched in self._watched.values():
-            self._wake(watched)
-
-    @staticmethod
-    def _wake(watched: _Watched) -> None:
-        for viewer in watched.viewers:
-            viewer.set()
+    def _event(self, shown: _Shown) -> Event:
+        """The content as an event, drawn once for all who see the same."""
+        loaded = shown.watched.loaded
+        key = loaded.view.payment.id, shown.look
+        part = self._drawings.pop(key, None)
+        if part is None or part.tag != shown.tag:
+            part = shown.look.draw(present_now(self._deps, loaded))
+        self._drawings[key] = part
+        if len(self._drawings) > KEPT_DRAWINGS:
+            self._drawings.popitem(last=False)
+        return Event.of(name="state", tag=part.tag, data=part.message(self._deps.payments.clock.now()))

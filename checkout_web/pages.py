@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from checkout_web.answer import Answer
 from checkout_web.catalogues import load_wordings
 from checkout_web.figures import spaced
-from checkout_web.language import ENGLISH, Language
+from checkout_web.language import LANGUAGES, QUERY, Language
 from checkout_web.qr import qr_svg
 from checkout_web.script_words import SCRIPT_WORDS
 from checkout_web.view import Checkout, QrKind, Selection, is_ended
@@ -28,6 +28,9 @@ REFRESH_S = 15
 """How often the page reloads itself where JavaScript is off and there is something to wait for."""
 RETURN_AFTER_S = 8
 """How long the success page stays before it goes on to the merchant."""
+
+_WORDS_OF_PARTS = {".html", ".po", ".mo"}
+"""The files that parts are drawn from: a page from before an update of them is sent its part again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ class Loads:
 
 @dataclass(frozen=True, kw_only=True)
 class StatePart:
-    """The moving half of the page. `tag` is equal exactly when `html` and its language are."""
+    """The moving half of the page. Where `tag` is equal, so are `html` and its language."""
 
     html: str
     title: str
@@ -73,6 +76,8 @@ class Pages:
 
     def __init__(self) -> None:
         loader = FileSystemLoader(TEMPLATES)
+        texts = (path.read_bytes() for path in sorted(TEMPLATES.parent.rglob("*")) if path.suffix in _WORDS_OF_PARTS)
+        self._templates = hashlib.sha256(b"\0".join(texts)).hexdigest()
         self._wordings = load_wordings()
         self._environments = {code: _environment(loader, wording) for code, wording in self._wordings.items()}
 
@@ -85,8 +90,12 @@ class Pages:
         html = environment.get_template("state.html").render(
             checkout=checkout, heading=heading, body=words["body"](), links=links
         )
-        tag = hashlib.sha256(f"{selection.language.code}\0{html}".encode()).hexdigest()[:16]
-        return StatePart(html=html, title=heading, tag=tag)
+        return StatePart(html=html, title=heading, tag=self.tag(checkout, selection, links))
+
+    def tag(self, checkout: Checkout, selection: Selection, links: Links) -> str:
+        """Names what `state` would draw, without drawing it: of all it is drawn from."""
+        drawn_from = repr((self._templates, checkout, selection, links))
+        return hashlib.sha256(drawn_from.encode()).hexdigest()[:16]
 
     def page(
         self,
@@ -109,7 +118,11 @@ class Pages:
             .render(
                 checkout=checkout,
                 state=self.state(checkout, selection, links),
-                selection=selection,
+                languages=tuple(
+                    (language, f"{links.page}?{_query(replace(selection, lang=language.code))}")
+                    for language in LANGUAGES.values()
+                ),
+                framed_by=selection.embed,
                 links=links,
                 loads=loads,
                 now=now,
@@ -127,7 +140,7 @@ class Pages:
         module = self._environments[language.code].get_template("lookup.html").make_module()
         return str(vars(module)["found"](checkout, answer))
 
-    def message(self, title: str, text: str, *, static: str, language: Language = ENGLISH) -> str:
+    def message(self, title: str, text: str, *, static: str, language: Language) -> str:
         """A page that only says something: unknown payment, or an error. Both are texts marked for translation."""
         say = self._wordings[language.code].gettext
         template = self._environments[language.code].get_template("message.html")
@@ -176,14 +189,20 @@ def _state_context(checkout: Checkout, selection: Selection, links: Links) -> di
 
     def href(*, token: str | None = None, qr: str | None = None) -> str:
         """This page with another token or QR code."""
-        chosen = Selection(token=token or choice.token, qr=QrKind(qr) if qr else selection.qr)
+        chosen = replace(selection, token=token or choice.token, qr=QrKind(qr) if qr else selection.qr)
         return f"{links.page}?{_query(chosen)}"
 
     return {"checkout": checkout, "choice": choice, "qr": selection.qr, "links": links, "href": href}
 
 
 def _query(selection: Selection, **more: str) -> str:
-    query: Mapping[str, str | None] = {"token": selection.token, "qr": selection.qr, **more}
+    query: Mapping[str, str | None] = {
+        "token": selection.token,
+        "qr": selection.qr,
+        QUERY: selection.lang,
+        "embed": selection.embed,
+        **more,
+    }
     return urlencode({name: value for name, value in query.items() if value is not None})
 
 
@@ -191,6 +210,6 @@ def _refresh(checkout: Checkout, selection: Selection, links: Links) -> str | No
     """The content of the meta refresh: reload while waiting, go on when paid, otherwise stay."""
     if not is_ended(checkout):
         return f"{REFRESH_S};url={links.page}?{_query(selection)}"
-    if checkout.goes_on:
+    if checkout.goes_on and selection.embed is None:
         return f"{RETURN_AFTER_S};url={checkout.success_url}"
     return None

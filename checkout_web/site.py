@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
+from yarl import URL
 
 from checkout_web.accent import theme
 from checkout_web.answer import Answer
 from checkout_web.assets import load_assets
 from checkout_web.deps import Deps
+from checkout_web.language import QUERY, Language, choose_language
 from checkout_web.live import LiveHub
 from checkout_web.pages import Links, Loads, Pages, StatePart
 from checkout_web.reader import Loaded, load, present_now
-from checkout_web.security import content_security_policy, is_same_origin
+from checkout_web.security import allowed_embedder, content_security_policy, embedder_asked, is_same_origin
 from checkout_web.view import Checkout, QrKind, Selection
 from openpay.errors import Forbidden, NotFound
+
+FRAMED: web.ResponseKey[bool] = web.ResponseKey("openpay.framed", bool)
+"""In an answer: a site's frame may show it, so that nothing else in its headers forbids that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageLook:
+    """One way to show a payment. Equal for all who see the same, so that they share what is drawn."""
+
+    pages: Pages
+    selection: Selection
+    links: Links
+
+    def tag(self, checkout: Checkout) -> str:
+        return self.pages.tag(checkout, self.selection, self.links)
+
+    def draw(self, checkout: Checkout) -> StatePart:
+        """The moving part."""
+        return self.pages.state(checkout, self.selection, self.links)
+
+
+_FORMS = frozenset({"cancel", "retry", "claim", "lookup"})
+"""Sent by the browser itself: their addresses carry the chosen language. Scripts add it to theirs (words.js)."""
 
 
 class Site:
@@ -41,12 +66,21 @@ class Site:
 
     def links(self, request: web.Request) -> Links:
         """Where this payment's page and its parts are, as the application is mounted."""
-        payment_id = request.match_info["payment_id"]
         urls = {
-            name: str(request.app.router[name].url_for(payment_id=payment_id))
+            name: str(self._url(request, name, with_language=name in _FORMS))
             for name in ("page", "state", "events", "cancel", "retry", "claim", "claim_message", "lookup")
         }
         return Links(**urls, static=self.static_base(request))
+
+    def page_address(self, request: web.Request, payment_id: str | None = None) -> str:
+        """Where to send the customer after something was done: this payment's page or another's, in his language."""
+        return str(self._url(request, "page", payment_id, with_language=True))
+
+    @staticmethod
+    def _url(request: web.Request, name: str, payment_id: str | None = None, *, with_language: bool) -> URL:
+        url = request.app.router[name].url_for(payment_id=payment_id or request.match_info["payment_id"])
+        carried = {QUERY: language_of(request)[1], "embed": embedder_asked(request.query)} if with_language else {}
+        return url.with_query({name: value for name, value in carried.items() if value is not None})
 
     def loads(self, request: web.Request, checkout: Checkout) -> Loads:
         """What this payment's document loads besides the files that every page has."""
@@ -74,10 +108,11 @@ class Site:
         answer: Answer | None = None,
     ) -> web.Response:
         """The whole document; `notice` is said above everything else, `answer` where it was asked for."""
-        checkout = present_now(self.deps, loaded)
+        embedder = allowed_embedder(request.query.get("embed"), loaded.merchant.embed_origins)
+        checkout, selection = present_now(self.deps, loaded), replace(selection_of(request), embed=embedder)
         html = self.pages.page(
             checkout,
-            selection_of(request.query),
+            selection,
             self.links(request),
             loads=self.loads(request, checkout),
             now=self.deps.payments.clock.now(),
@@ -85,15 +120,21 @@ class Site:
             notice=notice,
             answer=answer,
         )
-        return html_response(html, status=status, form_target=checkout.cancel_url if checkout.can_cancel else None)
+        return html_response(
+            html,
+            language=selection.language,
+            status=status,
+            form_target=checkout.cancel_url if checkout.can_cancel else None,
+            embedder=embedder,
+        )
 
-    def state_part(self, request: web.Request, checkout: Checkout) -> StatePart:
-        """The moving part, for what the address selects."""
-        return self.pages.state(checkout, selection_of(request.query), self.links(request))
+    def look(self, request: web.Request) -> PageLook:
+        """How the page of this request shows its payment: what the address selects."""
+        return PageLook(pages=self.pages, selection=selection_of(request), links=self.links(request))
 
     def answer_response(self, request: web.Request, loaded: Loaded, answer: Answer, *, status: int) -> web.Response:
         """What was found of a transaction, for the page's script."""
-        checkout, language = present_now(self.deps, loaded), selection_of(request.query).language
+        checkout, (language, _) = present_now(self.deps, loaded), language_of(request)
         html = self.pages.answer(checkout, answer, language=language)
         return web.json_response({"html": html}, status=status, headers={hdrs.CACHE_CONTROL: "no-store"})
 
@@ -104,20 +145,46 @@ class Site:
             raise Forbidden("This can only be done from the payment's own page.", code="cross_origin")
 
 
-def selection_of(query: Mapping[str, str]) -> Selection:
-    """What `?token=` and `?qr=` choose; unknown values choose nothing."""
-    kind = query.get("qr", "")
-    return Selection(token=query.get("token"), qr=QrKind(kind) if kind in set(QrKind) else QrKind.TRANSFER)
+def selection_of(request: web.Request) -> Selection:
+    """What the address and the browser choose; unknown values choose nothing."""
+    kind = request.query.get("qr", "")
+    language, lang = language_of(request)
+    return Selection(
+        token=request.query.get("token"),
+        qr=QrKind(kind) if kind in set(QrKind) else QrKind.TRANSFER,
+        language=language,
+        lang=lang,
+        embed=embedder_asked(request.query),
+    )
 
 
-def html_response(html: str, *, status: int = 200, form_target: str | None = None) -> web.Response:
-    """A document that may load and do only what its policy names, and is never kept."""
-    return web.Response(
+def language_of(request: web.Request) -> tuple[Language, str | None]:
+    """The language to answer in, and its code where the address asks for it."""
+    return choose_language(request.query, request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))
+
+
+def html_response(
+    html: str,
+    *,
+    language: Language,
+    status: int = 200,
+    form_target: str | None = None,
+    embedder: str | None = None,
+) -> web.Response:
+    """A document that may load and do only what its policy names, and is never kept.
+
+    `embedder`: the one site that may show it in a frame, as `allowed_embedder` answers it.
+    """
+    response = web.Response(
         text=html,
         status=status,
         content_type="text/html",
         headers={
-            "Content-Security-Policy": content_security_policy(form_target=form_target),
+            "Content-Security-Policy": content_security_policy(form_target=form_target, embedder=embedder),
             hdrs.CACHE_CONTROL: "no-store",
+            hdrs.CONTENT_LANGUAGE: language.tag,
+            hdrs.VARY: hdrs.ACCEPT_LANGUAGE,
         },
     )
+    response[FRAMED] = embedder is not None
+    return response

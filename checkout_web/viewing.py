@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from aiohttp import hdrs, web
-from aiohttp_sse import sse_response
 
 from checkout_web.opening import opened_by_a_person
 from checkout_web.reader import present_now
 from checkout_web.site import Site
+from checkout_web.streams import HEADERS as STREAM_HEADERS
 from openpay.domain.payment import Status
-
-HEARTBEAT_S = 15.0
-"""An event stream without news says so this often: pages that hear less turn to polling."""
 
 
 class Viewing:
@@ -34,15 +29,14 @@ class Viewing:
 
     async def state(self, request: web.Request) -> web.Response:
         """The moving part as JSON, for pages that poll: 304 while nothing changed."""
-        loaded = await self._site.load(request)
-        part = self._site.state_part(request, present_now(self._site.deps, loaded))
-        etag = f'"{part.tag}"'
-        headers = {hdrs.ETAG: etag, hdrs.CACHE_CONTROL: "no-cache"}
-        # Compared weakly: a compressed answer carried the same tag with W/ before it.
+        checkout = present_now(self._site.deps, await self._site.load(request))
+        look = self._site.look(request)
+        etag = f'"{look.tag(checkout)}"'
+        headers = {hdrs.ETAG: etag, hdrs.CACHE_CONTROL: "no-cache", hdrs.VARY: hdrs.ACCEPT_LANGUAGE}
         asked = (candidate.strip() for candidate in request.headers.get(hdrs.IF_NONE_MATCH, "").split(","))
         if etag in (candidate.removeprefix("W/") for candidate in asked):
             return web.Response(status=304, headers=headers)
-        body = part.message(self._site.deps.payments.clock.now())
+        body = look.draw(checkout).message(self._site.deps.payments.clock.now())
         return web.Response(text=body, content_type="application/json", headers=headers)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
@@ -50,20 +44,12 @@ class Viewing:
 
         A page that connects (again) names what it shows, by `Last-Event-ID` or `?tag=`, and is sent only what differs.
         """
-        loaded = await self._site.load(request)
         seen = request.headers.get("Last-Event-ID") or request.query.get("tag")
-        with self._site.hub.watch(loaded) as viewer:
-            async with sse_response(request) as stream:
-                with suppress(ConnectionResetError):
-                    while stream.is_connected() and not self._site.hub.closed:
-                        part, now = (
-                            self._site.state_part(request, viewer.checkout),
-                            self._site.deps.payments.clock.now(),
-                        )
-                        if part.tag != seen:
-                            await stream.send(part.message(now), id=part.tag, event="state")
-                            seen = part.tag
-                        else:
-                            await stream.send(str(now), event="alive")
-                        await viewer.wait(HEARTBEAT_S)
-        return stream
+        response = web.StreamResponse(headers=STREAM_HEADERS)
+        # Nothing of the payment is held here: there are thousands of these frames, and what they see is the hub's.
+        with self._site.hub.watch(await self._site.load(request), self._site.look(request)) as viewer:
+            await response.prepare(request)
+            viewer.open(request, seen=seen)
+            self._site.hub.greet(viewer)
+            await viewer.ended
+        return response

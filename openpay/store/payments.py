@@ -123,8 +123,11 @@ class SqlPayments(Repository):
         return None if row is None else _payment(row)
 
     async def versions(self, payment_ids: Collection[str]) -> Mapping[str, int]:
-        query = select(payments.c.id, payments.c.version).where(payments.c.id.in_(payment_ids))
-        return {row.id: row.version for row in await self._connection.execute(query)}
+        found: dict[str, int] = {}
+        for some in _in_parts(payment_ids):
+            rows = await self._connection.execute(_VERSIONS, {"among": some})
+            found |= {row.id: row.version for row in rows}
+        return found
 
     async def ids_by_terms(self, chain_id: int, terms_ids: Collection[bytes]) -> Mapping[bytes, str]:
         if not terms_ids:
@@ -290,6 +293,7 @@ _WATCHED = select(
 )
 _WATCHED_AFTER = _WATCHED.where(payments.c.seq > bindparam("after"))
 _WATCHED_AMONG = _WATCHED.where(payments.c.seq.in_(bindparam("among", expanding=True)))
+_VERSIONS = select(payments.c.id, payments.c.version).where(payments.c.id.in_(bindparam("among", expanding=True)))
 _IDS_BY_ADDRESS = PreparedFor(
     select(payments.c.address, payments.c.id).where(payments.c.chain_id == bindparam("watching")),
     payments.c.address,

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, make_mocked_request
 
 from checkout_web.deps import Deps
-from checkout_web.live import LiveHub
-from checkout_web.reader import Loaded, load
-from checkout_web.view import Part
+from checkout_web.live import LiveHub, Viewer
+from checkout_web.pages import StatePart
+from checkout_web.pulse import Network, Pulse, pulse
+from checkout_web.reader import Loaded, load, present_now
+from checkout_web.streams import HEARTBEAT_S, STUCK_S
+from checkout_web.view import Checkout, Part
+from openpay.app.merchants import change_page
 from openpay.app.ports import UnitOfWork
 from openpay.domain.payment import Payment
 from openpay.errors import RateLimited
@@ -132,6 +137,20 @@ async def test_a_page_that_reconnects_is_not_sent_what_it_shows(shop: Shop, aioh
         assert 'data-part="confirming"' in (await next_event(events)).data["html"]
 
 
+@pytest.mark.parametrize("query", ["", "?lang=tr", "?token=USDC&qr=address", "?embed=https://shop.example&lang=ar"])
+async def test_page_and_stream_agree_on_what_the_page_shows(shop: Shop, aiohttp_client: Connect, query: str) -> None:
+    async with shop.store.write() as uow:
+        await change_page(uow, shop.merchant.id, accent="#aa3300", embed_origins=("https://shop.example",))
+    client = await aiohttp_client(shop.application(tick_s=NEVER_S))
+    payment = await shop.create()
+    document = await (await client.get(f"/checkout/{payment.id}{query}")).text()
+    (tag,) = re.findall(r'data-tag="([0-9a-f]+)"', document)
+    state = await client.get(f"/checkout/{payment.id}/state{query}", headers={"If-None-Match": f'W/"x", W/"{tag}"'})
+    assert state.status == 304
+    async with stream(client, payment, f"{query or '?'}&tag={tag}") as events:
+        assert (await next_event(events)).name == "alive"
+
+
 async def test_an_unknown_payment_has_no_events(aiohttp_client: Connect, shop: Shop) -> None:
     client = await aiohttp_client(shop.application())
     assert (await client.get("/checkout/pay_000000000000000000000000/events")).status == 404
@@ -188,6 +207,52 @@ def hub(shop: Shop, counting: CountingStore) -> LiveHub:
     return LiveHub(Deps(db=counting, payments=shop.service, signals=shop.signals, max_viewers=200))
 
 
+@dataclass(frozen=True)
+class CountedLook:
+    """A look that counts how often it is drawn."""
+
+    token: str = "USDT"
+    drawn: list[str] = field(default_factory=list, compare=False)
+
+    def tag(self, checkout: Checkout) -> str:
+        return f"{checkout.part}-{checkout.confirmations}-{self.token}"
+
+    def draw(self, checkout: Checkout) -> StatePart:
+        self.drawn.append(self.token)
+        return StatePart(html=checkout.part, title="", tag=self.tag(checkout))
+
+
+class Line(asyncio.Transport):
+    """A connection that keeps what is written; `unread` of it was not taken by the reader."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.unread = 0
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.written.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+def greeted(hub: LiveHub, viewer: Viewer, seen: str | None = None) -> Line:
+    """Open the stream on a line of its own, and let the hub say its first word."""
+    line = Line()
+    request = make_mocked_request("GET", "/", transport=line)
+    viewer.open(request, seen=seen)
+    hub.greet(viewer)
+    return line
+
+
 async def loaded(shop: Shop, payment: Payment) -> Loaded:
     deps = Deps(db=shop.store, payments=shop.service, signals=shop.signals)
     async with shop.store.read() as uow:
@@ -196,42 +261,148 @@ async def loaded(shop: Shop, payment: Payment) -> Loaded:
     return found
 
 
-async def test_a_hundred_viewers_cost_one_read(shop: Shop, counting: CountingStore, hub: LiveHub) -> None:
-    payment = await shop.create()
+async def test_a_hundred_viewers_cost_one_read_and_one_drawing(
+    shop: Shop, counting: CountingStore, hub: LiveHub
+) -> None:
+    payment, look = await shop.create(), CountedLook()
     with ExitStack() as open_pages:
-        viewers = [open_pages.enter_context(hub.watch(await loaded(shop, payment))) for _ in range(100)]
+        viewers = [open_pages.enter_context(hub.watch(await loaded(shop, payment), look)) for _ in range(100)]
+        lines = [greeted(hub, viewer) for viewer in viewers]
+        assert look.drawn == ["USDT"]
         await shop.pay(payment, WHOLE)
         await hub.refresh()
         assert counting.reads == 1
-        assert {viewer.checkout.part for viewer in viewers} == {Part.UNDERPAID}
+        assert look.drawn == ["USDT"] * 2
+        assert all(b'"html": "underpaid"' in line.written[-1] for line in lines)
+
+
+async def test_each_way_to_look_is_drawn_once(shop: Shop, hub: LiveHub) -> None:
+    payment = await shop.create()
+    looks = [CountedLook(token=token) for token in ("USDT", "USDC")]
+    with ExitStack() as open_pages:
+        for look in looks * 10:
+            greeted(hub, open_pages.enter_context(hub.watch(await loaded(shop, payment), look)))
+        await shop.pay(payment, WHOLE)
+        await hub.refresh()
+    assert [len(look.drawn) for look in looks] == [2, 2]
+
+
+async def test_a_page_that_shows_the_newest_costs_no_drawing(shop: Shop, hub: LiveHub) -> None:
+    payment, look = await loaded(shop, await shop.create()), CountedLook()
+    with hub.watch(payment, look) as viewer:
+        line = greeted(hub, viewer, seen="waiting-0-USDT")
+    assert look.drawn == []
+    assert b"event: alive" in line.written[0]
 
 
 async def test_nothing_is_read_while_nobody_looks(shop: Shop, counting: CountingStore, hub: LiveHub) -> None:
     payment = await shop.create()
-    with hub.watch(await loaded(shop, payment)):
+    with hub.watch(await loaded(shop, payment), CountedLook()):
         pass
     await hub.refresh()
     assert counting.reads == 0
 
 
-async def test_viewers_are_woken_by_changes_only(shop: Shop, hub: LiveHub) -> None:
+async def test_viewers_hear_of_changes_only(shop: Shop, hub: LiveHub) -> None:
     payment, other = await shop.create(), await shop.create()
-    with hub.watch(await loaded(shop, payment)) as viewer:
+    with hub.watch(await loaded(shop, payment), CountedLook()) as viewer:
+        line = greeted(hub, viewer)
         await shop.pay(other)
         await hub.refresh()
-        assert not viewer.has_news
+        assert len(line.written) == 1
         await shop.pay(payment)
         await hub.refresh()
-        assert viewer.has_news
+        assert len(line.written) == 2
+
+
+async def test_reader_that_does_not_read_is_sent_the_newest_once_it_does(shop: Shop, hub: LiveHub) -> None:
+    payment = await shop.create()
+    with hub.watch(await loaded(shop, payment), CountedLook()) as viewer:
+        line = greeted(hub, viewer)
+        line.unread = 5_000
+        for _ in range(3):
+            await shop.pay(payment, WHOLE)
+            await hub.refresh()
+        assert len(line.written) == 1, "nothing is piled up for a reader that is behind"
+        hub.heart.tick(turn=-1, now=0.0)
+        assert len(line.written) == 1
+        line.unread = 0
+        hub.heart.tick(turn=-1, now=1.0)
+        assert len(line.written) == 2
+        assert b'"html": "underpaid"' in line.written[-1]
+        hub.heart.tick(turn=-1, now=2.0)
+        assert len(line.written) == 2
+
+
+async def test_reader_that_takes_nothing_for_long_is_cut_off(shop: Shop, hub: LiveHub) -> None:
+    with hub.watch(await loaded(shop, await shop.create()), CountedLook()) as viewer:
+        line = greeted(hub, viewer)
+        line.unread = 5_000
+        hub.heart.tick(turn=0, now=100.0)
+        hub.heart.tick(turn=0, now=100.0 + STUCK_S - 1)
+        assert not line.is_closing()
+        hub.heart.tick(turn=0, now=100.0 + STUCK_S)
+        assert line.is_closing()
+        assert viewer.ended.done()
+
+
+async def test_reader_that_is_slow_but_reads_is_not_cut_off(shop: Shop, hub: LiveHub) -> None:
+    with hub.watch(await loaded(shop, await shop.create()), CountedLook()) as viewer:
+        line = greeted(hub, viewer)
+        for now in range(0, 600, 10):
+            line.unread = 5_000 if now % 20 else 0
+            hub.heart.tick(turn=0, now=float(now))
+        assert not line.is_closing()
+
+
+async def test_stream_whose_reader_left_ends_within_a_second(shop: Shop, hub: LiveHub) -> None:
+    with hub.watch(await loaded(shop, await shop.create()), CountedLook()) as viewer:
+        greeted(hub, viewer).closed = True
+        hub.heart.tick(turn=-1, now=0.0)
+        assert viewer.ended.done()
+
+
+async def test_each_stream_is_told_once_in_a_round_that_it_is_alive(shop: Shop, hub: LiveHub) -> None:
+    payment = await loaded(shop, await shop.create())
+    with ExitStack() as open_pages:
+        viewers = [open_pages.enter_context(hub.watch(payment, CountedLook())) for _ in range(2 * HEARTBEAT_S)]
+        lines = [greeted(hub, viewer) for viewer in viewers]
+        for turn in range(HEARTBEAT_S):
+            hub.heart.tick(turn, now=float(turn))
+            assert sum(len(line.written) - 1 for line in lines) == 2 * (turn + 1), "spread evenly over the seconds"
+        assert {len(line.written) for line in lines} == {2}
 
 
 async def test_a_place_is_free_again_when_its_page_is_closed(shop: Shop) -> None:
     hub = LiveHub(Deps(db=shop.store, payments=shop.service, signals=shop.signals, max_viewers=1))
     payment = await loaded(shop, await shop.create())
-    with hub.watch(payment), pytest.raises(RateLimited), hub.watch(payment):
+    with hub.watch(payment, CountedLook()), pytest.raises(RateLimited), hub.watch(payment, CountedLook()):
         pass
-    with hub.watch(payment):
+    with hub.watch(payment, CountedLook()):
         pass
+
+
+@pytest.mark.parametrize("part", list(Part))
+async def test_nothing_but_version_and_pulse_changes_a_page(shop: Shop, part: Part) -> None:
+    """Other blocks, other times: content is equal wherever the pulse is."""
+    seen = await loaded(shop, await shop.scene(part))
+    payment, began = seen.view.payment, shop.clock.seconds
+    deps = Deps(db=shop.store, payments=shop.service, signals=shop.signals)
+    by_pulse: dict[Pulse, Checkout] = {}
+    for later_s in (0, 1, 29, 31, 45, 200, 201, 4_000, 90_000):
+        for blocks in (0, 1, 2, 7, 30):
+            shop.clock.seconds = began + later_s
+            cursor = seen.view.cursor
+            assert cursor is not None
+            cursor = replace(cursor, number=cursor.number + blocks, seen_head=cursor.seen_head + blocks)
+            now = pulse(
+                seen.view,
+                Network.now(shop.service, livemode=payment.livemode, cursor=cursor),
+                now=shop.clock.now(),
+            )
+            content = present_now(deps, replace(seen, view=replace(seen.view, cursor=cursor)))
+            assert by_pulse.setdefault(now, content) == content
+    assert len(by_pulse) > 1
 
 
 async def test_a_failing_read_is_tried_again(shop: Shop, aiohttp_client: Connect) -> None:
