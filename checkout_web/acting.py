@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 
 from checkout_web.marking import N_
 from checkout_web.reader import Loaded, present_now
+from checkout_web.security import embedder_asked
 from checkout_web.site import Site
 from openpay.chain.messages import recover_signer
 from openpay.domain.address import to_checksum
@@ -64,7 +65,9 @@ class Acting:
             return self._site.page_response(request, await self._site.load(request), status=409, notice=notice)
         self._site.deps.signals.notify("payments", "events")
         checkout = present_now(self._site.deps, await self._site.load(request))
-        location = checkout.cancel_url or self._site.links(request).page
+        # In a frame the shop's page around it is told, instead of getting a page of the shop in there.
+        stays = checkout.cancel_url is None or embedder_asked(request.query) is not None
+        location = self._site.page_address(request) if stays else str(checkout.cancel_url)
         return web.Response(status=303, headers={hdrs.LOCATION: location})
 
     async def retry(self, request: web.Request) -> web.Response:
@@ -78,8 +81,7 @@ class Acting:
             status, notice = _RETRY_REFUSED[type(refusal)]
             return self._site.page_response(request, await self._site.load(request), status=status, notice=notice)
         self._site.deps.signals.notify("payments")
-        page = request.app.router["page"].url_for(payment_id=retried.id)
-        return web.Response(status=303, headers={hdrs.LOCATION: str(page)})
+        return web.Response(status=303, headers={hdrs.LOCATION: self._site.page_address(request, retried.id)})
 
     async def report_transaction(self, request: web.Request) -> web.Response:
         """The wallet on the page sent a transaction: look for it by its hash, even if it fails on the chain."""
@@ -119,7 +121,7 @@ class Acting:
             loaded = await self._site.load(request)
             return self._site.page_response(request, loaded, status=status_of(refusal), notice=notice)
         self._site.deps.signals.notify("payments", "operations")
-        return web.Response(status=303, headers={hdrs.LOCATION: self._site.links(request).page})
+        return web.Response(status=303, headers={hdrs.LOCATION: self._site.page_address(request)})
 
     async def claim_message(self, request: web.Request) -> web.Response:
         """The text that the wallet signs, and whose signature counts."""

@@ -13,10 +13,12 @@ from aiohttp.typedefs import Handler, Middleware
 from checkout_web.acting import Acting
 from checkout_web.compression import compress_texts
 from checkout_web.deps import Deps
+from checkout_web.embedding import SCRIPT, Embedding
 from checkout_web.files import Files
 from checkout_web.looking import Looking
-from checkout_web.security import BASE_HEADERS
-from checkout_web.site import Site, html_response
+from checkout_web.marking import N_
+from checkout_web.security import BASE_HEADERS, NO_FRAMES
+from checkout_web.site import FRAMED, Site, html_response, language_of
 from checkout_web.viewing import Viewing
 from openpay.errors import CallerError, OpenPayError
 from openpay.http.problems import status_of
@@ -37,6 +39,7 @@ def build_app(deps: Deps) -> web.Application:
             web.get("/static/{version}/{name}", files.static, name="static"),
             web.get("/theme/{version}/{accent}.css", files.theme, name="theme"),
             web.get("/logo/{hash:[0-9a-f]{16}}", files.logo, name="logo"),
+            web.get(f"/{SCRIPT}", Embedding(site).script, name="script"),
             web.get(_PAYMENT, viewing.page, name="page"),
             web.get(_PAYMENT + "/state", viewing.state, name="state"),
             web.get(_PAYMENT + "/events", viewing.events, name="events", allow_head=False),
@@ -68,7 +71,8 @@ def build_app(deps: Deps) -> web.Application:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(BASE_HEADERS)
+    for name, value in (BASE_HEADERS if response.get(FRAMED) else {**BASE_HEADERS, **NO_FRAMES}).items():
+        response.headers.setdefault(name, value)
 
 
 def _friendly_errors(site: Site) -> Middleware:
@@ -88,27 +92,36 @@ def _friendly_errors(site: Site) -> Middleware:
             _log.exception("page_failed", path=request.path)
             status = status_of(error) if isinstance(error, OpenPayError) else 500
             title, text = _WORDS[500]
-        return html_response(site.pages.message(title, text, static=site.static_base(request)), status=status)
+        language, _ = language_of(request)
+        html = site.pages.message(title, text, static=site.static_base(request), language=language)
+        return html_response(html, language=language, status=status)
 
     return friendly_errors
 
 
 _WORDS: Mapping[int, tuple[str, str]] = {
-    400: ("This did not work", "The request could not be understood. Go back to the shop and open the payment again."),
+    400: (
+        N_("This did not work"),
+        N_("The request could not be understood. Go back to the shop and open the payment again."),
+    ),
     403: (
-        "This did not work",
-        "For your safety this can only be done from the payment's own page. Open it again and repeat.",
+        N_("This did not work"),
+        N_("For your safety this can only be done from the payment’s own page. Open it again and repeat."),
     ),
     404: (
-        "There is no such payment",
-        "The link may be incomplete. Copy all of it, or go back to the shop and start the payment again. "
-        "Do not send money to an address you had from elsewhere.",
+        N_("There is no such payment"),
+        N_(
+            "The link may be incomplete. Copy all of it, or go back to the shop and start the payment again. "
+            "Do not send money to an address you had from elsewhere."
+        ),
     ),
-    429: ("One moment, please", "This page was asked for too often. Wait a little and reload it."),
+    429: (N_("One moment, please"), N_("This page was asked for too often. Wait a little and reload it.")),
     500: (
-        "Something broke on our side",
-        "Money you have sent is not lost: it is recorded on the network, and this page will show it. "
-        "Reload the page in a minute.",
+        N_("Something broke on our side"),
+        N_(
+            "Money you have sent is not lost: it is recorded on the network, and this page will show it. "
+            "Reload the page in a minute."
+        ),
     ),
 }
 

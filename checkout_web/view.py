@@ -95,6 +95,8 @@ class Selection:
     """The one the page is shown in, whether the address or the browser asks for it."""
     lang: str | None = None
     """The language's code where the address asks for it: it is then carried on by every link."""
+    embed: str | None = None
+    """The origin of the site in whose frame the page is, carried on as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,7 @@ class Checkout:
     """Everything the templates show. Amounts are text in whole tokens or USD, times Unix seconds."""
 
     payment_id: str
+    status: Status
     part: Part
     merchant: str
     accent: str | None
@@ -170,6 +173,7 @@ def present(view: PaymentView, *, merchant: Merchant, chain: Chain, now: int, wa
     matters = payment.status in OPEN
     return Checkout(
         payment_id=payment.id,
+        status=payment.status,
         part=choose_part(view, now=now),
         merchant=merchant.name,
         accent=merchant.accent,

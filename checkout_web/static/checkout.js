@@ -5,6 +5,7 @@ import { showSigning, startClaiming } from "./claim.js";
 import { startCopying } from "./copy.js";
 import { Countdown } from "./countdown.js";
 import { Feed } from "./feed.js";
+import { FrameReport } from "./frame.js";
 import { showLookup, startLookingUp } from "./lookup.js";
 import { Onward } from "./onward.js";
 import { showPrinting, startPrinting } from "./print.js";
@@ -14,6 +15,7 @@ function start(live) {
   const lookup = document.querySelector("[data-lookup]");
   const countdown = new Countdown(live);
   const onward = new Onward(live);
+  const report = new FrameReport(live);
   const feed = new Feed({
     eventsUrl: live.dataset.events,
     stateUrl: live.dataset.state,
@@ -31,6 +33,7 @@ function start(live) {
     for (const button of live.querySelectorAll("[data-copy]")) button.hidden = false;
     countdown.attach(() => feed.ask());
     onward.attach();
+    report.attach();
     showSigning(live);
     showLookup(lookup, live);
     showPrinting(live);

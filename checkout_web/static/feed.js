@@ -20,7 +20,7 @@ export class Feed {
   // Follow the part as this selection shows it.
   choose(searchParams, { ask = true } = {}) {
     this.#query = new URLSearchParams();
-    for (const name of ["token", "qr"]) {
+    for (const name of ["token", "qr", "lang", "embed"]) {
       if (searchParams.has(name)) this.#query.set(name, searchParams.get(name));
     }
     if (ask) this.ask().then(() => this.#connect());

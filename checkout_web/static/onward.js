@@ -1,5 +1,6 @@
 // After a payment the page goes on to the shop by itself, unless the customer stops it.
 
+import { isFramed } from "./frame.js";
 import { say } from "./words.js";
 
 export class Onward {
@@ -22,7 +23,8 @@ export class Onward {
   attach() {
     clearInterval(this.#timer);
     const part = this.#live.querySelector("[data-onward]");
-    if (!part || this.#stopped) return;
+    // In a frame the shop is told, and takes its customer on.
+    if (!part || this.#stopped || isFramed) return;
     this.#left ??= Number(part.dataset.onward);
     const shown = part.querySelector("[data-onward-words]");
     const tick = () => {

@@ -1,0 +1,380 @@
+"""A shop on another origin embeds the page by openpay.js, in a real browser, or is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, FrameLocator, Page, Route, ViewportSize, expect
+
+from checkout_web.view import Part
+from openpay.app.merchants import change_page
+from openpay.domain.payment import Payment, Status
+from openpay.store import Store
+from tests.checkout_web.scenes import ORDER, WHOLE, Shop
+from tests.support.browser import open_browser
+
+DESKTOP = ViewportSize(width=1280, height=900)
+PHONE = ViewportSize(width=390, height=844)
+AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+SHOP_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>A shop</title>
+<script src="{pay}/checkout/openpay.js"></script><script src="/shop.js"></script></head>
+<body><main><h1>A shop</h1>
+<p><a id="buy" href="{url}" data-openpay="{url}">Buy</a></p>
+<p><a id="bad" href="javascript:window.hacked=1" data-openpay="javascript:window.hacked=1">Bad</a></p>
+<div id="place"></div></main></body></html>"""
+
+SHOP_SCRIPT = """
+window.heard = [];
+for (const name of ["ready", "resize", "status", "completed", "canceled", "closed"]) {
+  document.addEventListener(`openpay:${name}`, ({ detail }) => heard.push([name, detail.payment, detail.status]));
+}
+"""
+
+# One browser for all tests here, so one event loop as well; each test has its own database, servers and context.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with open_browser() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shop(sqlite_url: str) -> AsyncIterator[Shop]:
+    store = Store.open(sqlite_url)
+    yield await Shop.opened(store)
+    await store.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def pay(shop: Shop) -> AsyncIterator[TestServer]:
+    async with TestServer(shop.application()) as started:
+        yield started
+
+
+def origin(server: TestServer) -> str:
+    return str(server.make_url("/")).rstrip("/")
+
+
+@dataclass
+class Storefront:
+    """A shop's own page in a customer's browser, with a policy as strict as a page can have that embeds at all."""
+
+    page: Page
+    origin: str
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def checkout(self) -> FrameLocator:
+        return self.page.frame_locator("iframe")
+
+    async def heard(self, *names: str) -> list[list[Any]]:
+        events: list[list[Any]] = await self.page.evaluate("heard")
+        return [event for event in events if event[0] in names]
+
+    async def hears(self, name: str) -> None:
+        await self.page.wait_for_function("name => heard.some((event) => event[0] === name)", arg=name)
+
+
+@asynccontextmanager
+async def storefront(
+    browser: Browser,
+    pay: TestServer,
+    shop: Shop,
+    payment: Payment,
+    *,
+    allowed: Sequence[str] | None = None,
+    size: ViewportSize = DESKTOP,
+) -> AsyncIterator[Storefront]:
+    """Open the shop's page; `allowed` are the merchant's embed origins, None: this shop's own."""
+
+    async def page(request: web.Request) -> web.Response:
+        url = f"{origin(pay)}/checkout/{payment.id}"
+        policy = f"default-src 'none'; script-src 'self' {origin(pay)}; frame-src {origin(pay)}; style-src 'none'"
+        return web.Response(
+            text=SHOP_PAGE.format(pay=origin(pay), url=url),
+            content_type="text/html",
+            headers={"Content-Security-Policy": policy},
+        )
+
+    async def script(request: web.Request) -> web.Response:
+        return web.Response(text=SHOP_SCRIPT, content_type="text/javascript")
+
+    app = web.Application()
+    app.add_routes([web.get("/", page), web.get("/shop.js", script), web.get("/favicon.ico", script)])
+    async with TestServer(app) as server:
+        here = origin(server)
+        async with shop.store.write() as uow:
+            await change_page(uow, shop.merchant.id, embed_origins=[here] if allowed is None else allowed)
+        context = await browser.new_context(viewport=size, timezone_id="UTC", locale="en-GB")
+        try:
+            opened = Storefront(page=await context.new_page(), origin=here)
+            opened.page.on("console", lambda message: opened.complaints.append(message.text))
+            opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+            await opened.page.goto(f"{here}/")
+            yield opened
+        finally:
+            await context.close()
+
+
+async def test_a_dialog_shows_the_page_and_tells_the_shop_up_to_completed(
+    browser: Browser, pay: TestServer, shop: Shop
+) -> None:
+    payment = await shop.create(**ORDER)
+    async with storefront(browser, pay, shop, payment) as front:
+        await front.page.locator("#buy").click()
+        await expect(front.checkout.locator("#state-heading")).to_have_text("Waiting for your payment")
+        assert await front.checkout.locator("html").get_attribute("data-framed") == front.origin
+        await shop.pay(payment)
+        await expect(front.checkout.locator("#state-heading")).to_have_text("Payment found")
+        await shop.confirm(payment)
+        await front.hears("completed")
+        assert await front.heard("ready", "status", "completed") == [
+            ["ready", payment.id, None],
+            ["status", payment.id, "pending"],
+            ["status", payment.id, "confirming"],
+            ["status", payment.id, "paid"],
+            ["completed", payment.id, "paid"],
+        ]
+        # It does not move on by itself in there; who follows the link leaves the frame.
+        link = front.checkout.locator("[data-onward-link]")
+        assert await link.get_attribute("target") == "_top"
+        await expect(front.checkout.locator("[data-onward-line]")).to_be_hidden()
+        await front.page.route("https://shop.example/**", lambda route: route.fulfill(body="thanks"))
+        await link.click()
+        await front.page.wait_for_url(f"https://shop.example/thanks?payment={payment.id}")
+        assert front.complaints == []
+
+
+async def test_a_place_in_the_page_is_as_high_as_its_content(browser: Browser, pay: TestServer, shop: Shop) -> None:
+    payment = await shop.create()
+    async with storefront(browser, pay, shop, payment) as front:
+        await front.page.evaluate(
+            "url => { window.mounted = OpenPay.mount(document.getElementById('place'), url) }",
+            f"{origin(pay)}/checkout/{payment.id}",
+        )
+        heading = front.checkout.locator("#state-heading")
+        await expect(heading).to_have_text("Waiting for your payment")
+        fits = """() => {
+          const frame = document.querySelector("iframe");
+          return heard.some(([name]) => name === "resize") && frame.clientHeight > 300 ? frame.clientHeight : 0;
+        }"""
+        waiting = await (await front.page.wait_for_function(fits)).json_value()
+        content = "Math.ceil(document.body.getBoundingClientRect().height)"
+        inner = front.page.frames[1]
+        assert await inner.evaluate(content) == waiting
+        await shop.pay(payment)
+        await expect(heading).to_have_text("Payment found")
+        await front.page.wait_for_function(
+            "before => document.querySelector('iframe').clientHeight < before", arg=waiting
+        )
+        assert not await inner.evaluate("document.documentElement.scrollHeight > innerHeight + 1")
+        await front.page.evaluate("mounted.close()")
+        await expect(front.page.locator("iframe")).to_have_count(0)
+        assert await front.heard("closed") == [["closed", payment.id, "confirming"]]
+
+
+async def test_a_site_that_is_not_allowed_gets_the_hosted_page_instead(
+    browser: Browser, pay: TestServer, shop: Shop
+) -> None:
+    payment = await shop.create()
+    async with storefront(browser, pay, shop, payment, allowed=["https://shop.example"]) as front:
+        url = f"{origin(pay)}/checkout/{payment.id}"
+        await front.page.evaluate("url => { OpenPay.mount(document.getElementById('place'), url) }", url)
+        # Nobody clicked: a link in its place, and the shop's page stays.
+        await expect(front.page.locator("#place a")).to_have_attribute("href", url)
+        await front.page.locator("#buy").click()
+        await front.page.wait_for_url(url)
+        await expect(front.page.locator("#state-heading")).to_have_text("Waiting for your payment")
+        refusals = [text for text in front.complaints if "frame-ancestors 'none'" in text]
+        assert len(refusals) == 2
+
+
+async def test_the_dialog_by_keyboard(browser: Browser, pay: TestServer, shop: Shop) -> None:
+    payment = await shop.create()
+    async with storefront(browser, pay, shop, payment) as front:
+        page = front.page
+        focused = "document.activeElement.shadowRoot?.activeElement.tagName ?? document.activeElement.id"
+        overflow = "document.documentElement.style.overflow"
+        await page.locator("#buy").focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("dialog", name="Checkout")).to_be_visible()
+        assert await page.evaluate(focused) == "BUTTON"
+        assert await page.evaluate(overflow) == "hidden"
+        await front.hears("ready")
+        await page.keyboard.press("Tab")
+        assert await page.evaluate(focused) == "IFRAME"
+        for _ in range(40):  # round and round: the page below is out of reach
+            await page.keyboard.press("Tab")
+            assert await page.evaluate(focused) in {"BUTTON", "IFRAME", ""}
+        # Escape from inside the frame, from the button, and the button itself.
+        await front.checkout.locator("#live a").first.focus()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        await expect(page.locator("#buy")).to_be_focused()
+        assert await page.evaluate(overflow) == ""
+        for key in ("Escape", "Enter"):
+            await page.keyboard.press("Enter")
+            await expect(page.get_by_role("dialog")).to_be_visible()
+            await page.keyboard.press(key)
+            await expect(page.get_by_role("dialog")).to_have_count(0)
+            await expect(page.locator("#buy")).to_be_focused()
+        assert len(await front.heard("closed")) == 3
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_the_open_dialog_is_accessible_and_fills_a_phone(
+    browser: Browser, pay: TestServer, shop: Shop, size: ViewportSize
+) -> None:
+    payment = await shop.create()
+    async with storefront(browser, pay, shop, payment, size=size) as front:
+        await front.page.locator("#buy").click()
+        await front.hears("resize")
+        results = await Axe().run(front.page, options=AXE_RULES)
+        assert results.response["violations"] == []
+        box = await front.page.get_by_role("dialog").bounding_box()
+        assert box is not None
+        if size is PHONE:
+            assert (box["x"], box["y"], box["width"], box["height"]) == (0, 0, 390, 844)
+        else:
+            assert box["width"] == 960
+            assert box["height"] <= 900
+        assert await front.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+async def test_messages_of_others_are_not_believed(browser: Browser, pay: TestServer, shop: Shop) -> None:
+    payment, other = await shop.create(), await shop.create()
+    async with storefront(browser, pay, shop, payment) as front:
+        await front.page.locator("#buy").click()
+        await front.hears("status")
+        forged = """payment => {
+          for (const message of [
+            { openpay: "status", payment, status: "paid" }, { openpay: "escape" }, { openpay: "resize", height: 9 },
+          ]) window.parent.postMessage(message, "*");
+        }"""
+        # The shop's own page, and another frame with the checkout's own origin: neither is this payment's frame.
+        await front.page.evaluate(forged, payment.id)
+        await front.page.evaluate(
+            """url => new Promise((loaded) => {
+              const frame = document.createElement("iframe");
+              frame.id = "second";
+              frame.onload = loaded;
+              frame.src = url;
+              document.getElementById("place").append(frame);
+            })""",
+            f"{origin(pay)}/checkout/{other.id}?embed={front.origin}",
+        )
+        second = next(frame for frame in front.page.frames if other.id in frame.url)
+        await second.evaluate(forged, payment.id)
+        # What is not understood is not believed of the frame itself either.
+        own = next(frame for frame in front.page.frames if payment.id in frame.url)
+        for message in (None, 7, {"openpay": "status", "payment": payment.id, "status": "<b>"}, {"openpay": "resize"}):
+            await own.evaluate("([message, to]) => window.parent.postMessage(message, to)", [message, front.origin])
+        await own.evaluate(
+            "([message, to]) => window.parent.postMessage(message, to)",
+            [{"openpay": "status", "payment": payment.id, "status": "confirming"}, front.origin],
+        )
+        await front.page.wait_for_function("heard.at(-1)[2] === 'confirming'")
+        assert await front.heard("status", "completed", "closed") == [
+            ["status", payment.id, "pending"],
+            ["status", payment.id, "confirming"],
+        ]
+        await expect(front.page.get_by_role("dialog")).to_be_visible()
+
+
+async def test_the_frame_speaks_to_the_allowed_origin_alone(browser: Browser, pay: TestServer, shop: Shop) -> None:
+    """Even where something on the way has taken the policy off the page, and a stranger frames it."""
+    payment = await shop.create()
+    allowed = "https://shop.example"
+
+    async def without_policy(route: Route) -> None:
+        answer = await route.fetch()
+        headers = {name: value for name, value in answer.headers.items() if name != "content-security-policy"}
+        await route.fulfill(response=answer, headers=headers)
+
+    async with storefront(browser, pay, shop, payment, allowed=[allowed]) as front:
+        await front.page.route(re.compile(r"/checkout/pay_\w+\?embed="), without_policy)
+        await front.page.evaluate(
+            """url => new Promise((loaded) => {
+              window.posted = [];
+              addEventListener("message", (event) => posted.push(event.data));
+              const frame = document.createElement("iframe");
+              frame.onload = loaded;
+              frame.src = url;
+              document.getElementById("place").append(frame);
+            })""",
+            f"{origin(pay)}/checkout/{payment.id}?embed={allowed}",
+        )
+        await expect(front.checkout.locator("#state-heading")).to_have_text("Waiting for your payment")
+        await shop.pay(payment, WHOLE)
+        await expect(front.checkout.locator("#state-heading")).to_have_text("Part of it has arrived")
+        assert await front.page.evaluate("posted") == []
+        assert any("target origin provided" in text for text in front.complaints)
+
+
+async def test_only_payment_pages_of_the_scripts_own_site_are_opened(
+    browser: Browser, pay: TestServer, shop: Shop
+) -> None:
+    payment = await shop.create()
+    async with storefront(browser, pay, shop, payment) as front:
+        here = origin(pay)
+        hostile = [
+            "javascript:window.hacked=1",
+            "data:text/html,<script>parent.hacked=1</script>",
+            f"blob:{here}/{payment.id}",
+            f"https://evil.example/checkout/{payment.id}",
+            f"{here}.evil.example/checkout/{payment.id}",
+            here.replace("http://", "http://user:password@") + f"/checkout/{payment.id}",
+            f"{here}/checkout/{payment.id}/cancel",
+            f"{here}/checkout/static/x/{payment.id}",
+            f"{here}/v1/payments",
+            f"/checkout/{payment.id}",
+            "",
+            None,
+        ]
+        refused = """([urls, how]) => urls.map((url) => {
+          try { OpenPay[how](...(how === "mount" ? [document.body, url] : [url])); return "opened"; }
+          catch (error) { return error.name; }
+        })"""
+        for how in ("open", "mount"):
+            assert await front.page.evaluate(refused, [hostile, how]) == ["TypeError"] * len(hostile)
+        await front.page.locator("#bad").click()
+        assert await front.page.evaluate("window.hacked === undefined")
+        assert await front.page.locator("iframe").count() == 0
+        assert front.page.url == f"{front.origin}/"
+
+
+async def test_canceling_in_the_frame_tells_the_shop_and_stays(browser: Browser, pay: TestServer, shop: Shop) -> None:
+    payment = await shop.create(**ORDER)
+    async with storefront(browser, pay, shop, payment) as front:
+        await front.page.locator("#buy").click()
+        await front.checkout.get_by_text("Cancel this payment").click()
+        await front.checkout.get_by_role("button", name="Cancel and return").click()
+        await front.hears("canceled")
+        await expect(front.checkout.locator("#state-heading")).to_have_text("This payment was canceled")
+        assert (await shop.get(payment)).status is Status.CANCELED
+        assert await front.heard("canceled") == [["canceled", payment.id, "canceled"]]
+        assert front.page.url == f"{front.origin}/"
+        assert front.complaints == []
+
+
+async def test_opened_by_itself_the_address_of_a_frame_is_a_page_like_any_other(
+    browser: Browser, pay: TestServer, shop: Shop
+) -> None:
+    payment = await shop.scene(Part.PAID, **ORDER)
+    async with storefront(browser, pay, shop, payment) as front:
+        await front.page.goto(f"{origin(pay)}/checkout/{payment.id}?embed={front.origin}")
+        await expect(front.page.locator("html:not([data-framed])")).to_have_count(1)
+        await expect(front.page.locator("[data-onward-line]")).to_be_visible()
