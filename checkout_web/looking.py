@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
@@ -121,7 +122,8 @@ class Looking:
 
 def _answer(record: Record, pasted: PastedHash, verdict: Verdict) -> Answer:
     decimals = _decimals(record, verdict.token)
-    own = pasted.network in (None, record.chain.name)
+    explorer = urlsplit(record.chain.explorer_url or "").hostname
+    own = pasted.network in (None, record.chain.name) or pasted.host == explorer
     return Answer(
         kind=verdict.finding,
         text="0x" + pasted.hash.hex(),

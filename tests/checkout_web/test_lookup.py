@@ -175,6 +175,8 @@ async def test_an_unknown_hash_says_where_else_to_look(shop: Shop, client: Clien
     assert "usual on Bitcoin, Tron and TON" in text(await ask(client, payment, HASH.hex()))
     link = text(await ask(client, payment, f"https://etherscan.io/tx/0x{HASH.hex()}"))
     assert "This looks like Ethereum. This payment can only be paid on BNB Smart Chain." in link
+    own = text(await ask(client, payment, f"https://bscscan.com/tx/0x{HASH.hex()}"))
+    assert own == plain
 
 
 @pytest.mark.parametrize(
@@ -192,6 +194,7 @@ async def test_an_unknown_hash_says_where_else_to_look(shop: Shop, client: Clien
         ("<script>alert(1)</script>", "unknown"),
         ("0x" + "ab" * 500_000, "too_long"),
         ("a" * 100_000, "too_long"),
+        ("https://tronscan.org/#/address/TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t", "tron"),
         ("\0\ufffe\u202e", "empty"),
     ],
 )

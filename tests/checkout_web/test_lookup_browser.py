@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestServer
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from openpay.domain.deep_links import deep_links
@@ -21,6 +22,8 @@ from tests.support.browser import open_browser
 
 PHONE = ViewportSize(width=390, height=844)
 DESKTOP = ViewportSize(width=1280, height=900)
+
+AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 # One browser for all tests here, so one event loop as well; each test has its own database, server and context.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -83,6 +86,7 @@ async def test_a_customer_is_told_in_place_and_the_page_goes_on_by_itself(
         await look_for(page, f"  {pasted}\u200b")
         await expect(answer).to_contain_text("Found: 25.00 USDT, the right token to the right address.")
         assert page.url == address
+        assert (await Axe().run(page, options=AXE_RULES)).response["violations"] == []
         assert await page.evaluate("document.activeElement.textContent.trim()") == "Look for it"
 
         # News of the payment take neither the answer away nor what was typed.
