@@ -141,6 +141,8 @@ class Checkout:
     behind_s: int | None
     """How old that view is, while it is too old; in steps, so that viewers are not sent every second of it. None: it
     is current, or nothing was read at all."""
+    taken_back: bool
+    """Whether a transfer that would have paid was found, and a reorg has since removed its block."""
     can_cancel: bool
     can_retry: bool
     success_url: str | None
@@ -204,6 +206,7 @@ def present(view: PaymentView, *, merchant: Merchant, chain: Chain, now: int, wa
         refunds=refund_lines(view.refunds, lambda token: _decimals(token, payment, chain)),
         catching_up=catching_up and matters,
         behind_s=behind_s if matters else None,
+        taken_back=payment.status in WAITING and payment.retracted_at is not None,
         can_cancel=payment.status in WAITING and not view.deposits,
         can_retry=payment.can_be_retried,
         success_url=return_url(payment.success_url, payment.id),

@@ -22,6 +22,16 @@ async def show(shop: Shop, payment: Payment) -> Checkout:
     return present_now(deps, loaded)
 
 
+async def test_transfer_that_a_reorg_removed_is_spoken_of_until_another_counts(shop: Shop) -> None:
+    payment = await shop.create()
+    assert not (await show(shop, payment)).taken_back
+    async with shop.store.write() as uow:
+        await uow.payments.save(replace(await shop.get(payment), retracted_at=START))
+    assert (await show(shop, payment)).taken_back
+    await shop.pay(payment)
+    assert not (await show(shop, payment)).taken_back
+
+
 @pytest.mark.parametrize("part", list(Part))
 async def test_each_situation_has_its_own_part(shop: Shop, part: Part) -> None:
     assert (await show(shop, await shop.scene(part))).part is part

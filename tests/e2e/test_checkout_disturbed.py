@@ -33,7 +33,7 @@ async def test_reorg_takes_two_open_tabs_back_to_waiting_and_another_transfer_pa
             market.chain.reorg(3)
             market.chain.mine()
             for each in (visit, other):
-                await each.reads("Waiting for your payment")
+                await each.reads("Waiting for your payment", "The network has taken your transfer back for now.")
                 await expect(each.page.get_by_role("timer")).to_be_visible()
             assert understood(await other.scan()) == request
             market.customer.pay(request)
