@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -12,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from checkout_web.security import allowed_embedder, content_security_policy
 from checkout_web.view import Part
 from openpay.app.merchants import change_page
+from openpay.domain.payment import Status
 from tests.checkout_web.scenes import ORDER, Shop
 
 SITE = "https://shop.example"
@@ -163,3 +165,16 @@ async def test_everything_else_is_for_the_page_alone(client: TestClient, shop: S
     payment = await shop.create()
     answer = await client.get(address(payment.id, SITE), headers=BROWSER)
     assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_the_page_on_embedding_names_every_event_and_status() -> None:
+    root = Path(__file__).resolve().parents[2]
+    script = (root / "checkout_web" / "static" / "openpay.js").read_text()
+    docs = (root / "docs" / "embedding.md").read_text()
+    statuses = re.search(r"const STATUSES = \[(.*?)\];", script, re.DOTALL)
+    assert statuses is not None
+    told = set(re.findall(r'"(\w+)"', statuses[1]))
+    assert told == {*Status, "reversed"}
+    assert told == set(re.findall(r"`(\w+)`", re.findall(r"^\| `status` \|.*$", docs, re.MULTILINE)[0])) - {"status"}
+    events = set(re.findall(r'emit\("(\w+)"\)', script))
+    assert events == set(re.findall(r"^\| `(\w+)` \|", docs, re.MULTILINE))

@@ -55,7 +55,14 @@ def test_webhook_key_of_the_file_is_the_merchants(dev: Dev) -> None:
 
 def test_it_says_where_it_runs_and_how_to_go_on(dev: Dev) -> None:
     said = dev.log.read_text()
-    for expected in (dev.facts["api_url"], dev.facts["rpc_urls"][0], dev.facts["api_key"], "dev.json", "Ctrl-C"):
+    for expected in (
+        dev.facts["api_url"],
+        f"{dev.facts['api_url']}/demo",
+        dev.facts["rpc_urls"][0],
+        dev.facts["api_key"],
+        "dev.json",
+        "Ctrl-C",
+    ):
         assert expected in said
     assert len(said.splitlines()) < 15, said
     assert dev.facts["merchant"]["private_key"] not in said
