@@ -17,13 +17,15 @@ from checkout_web.embedding import SCRIPT, Embedding
 from checkout_web.files import Files
 from checkout_web.looking import Looking
 from checkout_web.marking import N_
-from checkout_web.security import BASE_HEADERS, NO_FRAMES
+from checkout_web.security import BASE_HEADERS, FILE_HEADERS, NO_FRAMES
 from checkout_web.site import FRAMED, Site, html_response, language_of
 from checkout_web.viewing import Viewing
 from openpay.errors import CallerError, OpenPayError
 from openpay.http.problems import status_of
 
 _PAYMENT = "/{payment_id:[^/]{1,100}}"
+
+_FILES = frozenset({"static", "theme", "logo"})
 
 _log = structlog.get_logger("checkout_web")
 
@@ -71,7 +73,12 @@ def build_app(deps: Deps) -> web.Application:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in (BASE_HEADERS if response.get(FRAMED) else {**BASE_HEADERS, **NO_FRAMES}).items():
+    route = request.match_info.route.name
+    if route in _FILES:
+        wanted = FILE_HEADERS
+    else:
+        wanted = BASE_HEADERS if response.get(FRAMED) else {**BASE_HEADERS, **NO_FRAMES}
+    for name, value in wanted.items():
         response.headers.setdefault(name, value)
 
 

@@ -17,6 +17,11 @@ BASE_HEADERS: Mapping[str, str] = {
     "X-Robots-Tag": "noindex, nofollow",
 }
 
+FILE_HEADERS: Mapping[str, str] = {
+    name: BASE_HEADERS[name] for name in ("X-Content-Type-Options", "Cross-Origin-Resource-Policy")
+}
+"""Of what a page loads: the others speak of documents, and there are two dozen files in a first view."""
+
 _LONGEST_ORIGIN = 300
 
 _SAFE_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")

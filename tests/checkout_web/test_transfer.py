@@ -1,0 +1,194 @@
+"""What the first view of the page costs a customer's telephone, as the browser itself measures it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, expect
+
+from checkout_web.view import Part
+from openpay.app.merchants import change_page
+from openpay.app.order import RequestedLine
+from openpay.domain.branding import MAX_LOGO_BYTES
+from openpay.store import Store
+from tests.checkout_web.scenes import ORDER, Shop
+from tests.support.browser import open_browser
+from tests.support.pictures import picture
+
+BUDGET_BYTES = 60_000
+"""Headers included."""
+PHONE = ViewportSize(width=390, height=844)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with open_browser() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shop(sqlite_url: str) -> AsyncIterator[Shop]:
+    store = Store.open(sqlite_url)
+    yield await Shop.opened(store)
+    await store.close()
+
+
+@asynccontextmanager
+async def phone(browser: Browser, **options: Any) -> AsyncIterator[BrowserContext]:
+    context = await browser.new_context(viewport=PHONE, is_mobile=True, has_touch=True, locale="en-GB", **options)
+    yield context
+    await context.close()
+
+
+@dataclass
+class Meter:
+    """Bytes on the wire by address, as the browser's network stack reports them (Chrome DevTools Protocol)."""
+
+    urls: dict[str, str] = field(default_factory=dict)
+    bytes_by_url: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    @classmethod
+    async def of(cls, page: Page) -> Meter:
+        meter = cls()
+        session = await page.context.new_cdp_session(page)
+        session.on("Network.requestWillBeSent", meter._asked)
+        session.on("Network.responseReceived", meter._began)
+        session.on("Network.dataReceived", meter._received)
+        session.on("Network.loadingFinished", meter._finished)
+        await session.send("Network.enable")
+        return meter
+
+    def _asked(self, event: dict[str, Any]) -> None:
+        self.urls[event["requestId"]] = event["request"]["url"]
+
+    def _began(self, event: dict[str, Any]) -> None:
+        self.bytes_by_url[self.urls[event["requestId"]]] += event["response"]["encodedDataLength"]
+
+    def _received(self, event: dict[str, Any]) -> None:
+        self.bytes_by_url[self.urls[event["requestId"]]] += event["encodedDataLength"]
+
+    def _finished(self, event: dict[str, Any]) -> None:
+        # The whole, which is what counts; a stream that goes on has only its parts.
+        self.bytes_by_url[self.urls[event["requestId"]]] = event["encodedDataLength"]
+
+    def bill(self) -> str:
+        """One line for each address, the heaviest first."""
+        items = sorted(self.bytes_by_url.items(), key=lambda item: -item[1])
+        return "\n" + "\n".join(f"{size:>8,} {urlsplit(url).path}" for url, size in items)
+
+    @property
+    def total(self) -> int:
+        return sum(self.bytes_by_url.values())
+
+
+async def test_first_view_costs_at_most_60_kb_with_the_heaviest_logo_and_asks_nobody_else(
+    browser: Browser, shop: Shop
+) -> None:
+    logo = picture("PNG")
+    async with shop.store.write() as uow:
+        heavy = logo + bytes(MAX_LOGO_BYTES - len(logo))
+        await change_page(uow, shop.merchant.id, accent="#d9480f", logo=heavy)
+    payment = await shop.create(**ORDER)
+    async with TestServer(shop.application()) as server, phone(browser) as context:
+        page = await context.new_page()
+        meter = await Meter.of(page)
+        await page.goto(str(server.make_url(f"/checkout/{payment.id}")), wait_until="load")
+        await expect(page.locator("[data-countdown]")).to_be_visible()
+        # What the page itself can see of it agrees, for what has a length.
+        seen = await page.evaluate(
+            "performance.getEntriesByType('resource').map(entry => entry.transferSize)"
+        )
+        assert {urlsplit(url).netloc for url in meter.urls.values()} == {f"{server.host}:{server.port}"}
+        assert any("/logo/" in url for url in meter.urls.values())
+        assert MAX_LOGO_BYTES < meter.total <= BUDGET_BYTES, meter.bill()
+        assert sum(seen) <= BUDGET_BYTES
+        assert await page.locator("img.logo").evaluate("image => image.complete && image.naturalWidth") == 96
+        accent = await page.locator(".steps [aria-current]").evaluate("e => getComputedStyle(e).borderTopColor")
+        assert accent != "rgb(36, 64, 142)"  # the page's own
+
+
+async def test_reload_asks_again_for_the_document_alone(browser: Browser, shop: Shop) -> None:
+    payment = await shop.create(**ORDER)
+    async with TestServer(shop.application()) as server, phone(browser) as context:
+        page = await context.new_page()
+        url = str(server.make_url(f"/checkout/{payment.id}"))
+        await page.goto(url, wait_until="load")
+        await page.goto("about:blank")
+        meter = await Meter.of(page)
+        await page.goto(url, wait_until="load")
+        loaded = {address: size for address, size in meter.bytes_by_url.items() if "/static/" in address}
+        assert sum(loaded.values()) == 0, loaded
+        assert meter.bytes_by_url[url] > 0
+
+
+async def test_page_is_of_use_before_any_script_arrives(browser: Browser, shop: Shop) -> None:
+    payment = await shop.create(**ORDER)
+    async with TestServer(shop.application()) as server, phone(browser) as context:
+        page = await context.new_page()
+        await page.route("**/*.js", lambda route: route.abort())
+        await page.goto(str(server.make_url(f"/checkout/{payment.id}")), wait_until="load")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Blue Door Coffee")
+        await expect(page.locator(".ask")).to_have_text("25.00 USDT")
+        await expect(page.get_by_role("img", name="QR code for 25.00 USDT")).to_be_visible()
+        for button in await page.locator("button").all():
+            assert not await button.is_visible() or await button.get_attribute("type") == "submit"
+
+
+async def test_receipt_prints_alone_and_printing_stops_the_way_on(browser: Browser, shop: Shop) -> None:
+    payment = await shop.scene(Part.PAID, **ORDER)
+    async with TestServer(shop.application()) as server, phone(browser) as context:
+        page = await context.new_page()
+        await page.add_init_script("window.print = () => { window.printed = true; };")
+        await page.goto(str(server.make_url(f"/checkout/{payment.id}")))
+        receipt = page.get_by_role("region", name="Receipt")
+        for words in ("Blue Door Coffee", ORDER["description"], "25.00 USD", "25.00 USDT", payment.id, "2026"):
+            await expect(receipt).to_contain_text(str(words))
+        paid = await shop.get(payment)
+        assert paid.completion is not None
+        assert paid.completion.tx_hash is not None
+        await expect(receipt.locator(".hex")).to_have_text("0x" + paid.completion.tx_hash.hex())
+        await page.get_by_role("button", name="Print").click()
+        assert await page.evaluate("window.printed") is True
+        await expect(page.locator("[data-onward-line]")).to_be_hidden()
+        await page.emulate_media(media="print", color_scheme="dark")
+        await expect(receipt).to_be_visible()
+        for screen_only in (".onward", ".copy", "[data-print]", ".steps", ".languages"):
+            for part in await page.locator(screen_only).all():
+                await expect(part).to_be_hidden()
+        # Ink on paper, whatever the screen is.
+        assert await receipt.evaluate("e => getComputedStyle(e).color") == "rgb(22, 26, 35)"
+
+
+async def test_folded_order_lines_are_unfolded_on_paper(browser: Browser, shop: Shop) -> None:
+    payment = await shop.scene(Part.PAID, line_items=(RequestedLine(name="Tea", quantity=1, amount="5.00"),) * 5)
+    async with TestServer(shop.application()) as server, phone(browser) as context:
+        page = await context.new_page()
+        await page.goto(str(server.make_url(f"/checkout/{payment.id}")))
+        lines = page.locator("details.lines")
+        await expect(page.get_by_role("button", name="Print")).to_be_visible()
+        assert await lines.get_attribute("open") is None
+        await page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert await lines.get_attribute("open") is not None
+        await page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert await lines.get_attribute("open") is None
+
+
+async def test_motion_is_left_out_where_it_is_not_wanted(browser: Browser, shop: Shop) -> None:
+    payment = await shop.scene(Part.CONFIRMING)
+    running = "document.getAnimations().filter(a => a.playState === 'running').length"
+    async with TestServer(shop.application()) as server:
+        for wish, expected in (("no-preference", 1), ("reduce", 0)):
+            async with phone(browser, reduced_motion=wish) as context:
+                page = await context.new_page()
+                await page.goto(str(server.make_url(f"/checkout/{payment.id}")))
+                assert await page.evaluate(running) == expected
