@@ -66,7 +66,7 @@ class Looking:
 
     async def back(self, request: web.Request) -> web.Response:
         """The answer's own address, opened or reloaded without the form: the page."""
-        return web.Response(status=303, headers={hdrs.LOCATION: self._site.links(request).page})
+        return web.Response(status=303, headers={hdrs.LOCATION: self._site.page_address(request)})
 
     def _take(self, request: web.Request, payment_id: str) -> None:
         proxies = request.config_dict[LIMITERS].trusted_proxies

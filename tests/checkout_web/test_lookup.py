@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from html import unescape
 from typing import Any
 
 import pytest
@@ -334,6 +335,17 @@ async def test_the_answers_address_opened_again_is_the_page(shop: Shop, client: 
     payment = await shop.create()
     answer = await client.get(f"/checkout/{payment.id}/lookup", headers=FORM, allow_redirects=False)
     assert (answer.status, answer.headers["Location"]) == (303, f"/checkout/{payment.id}")
+
+
+async def test_the_language_goes_along_with_the_question_and_back(shop: Shop, client: Client) -> None:
+    payment = await shop.create()
+    html = await (await client.get(f"/checkout/{payment.id}?lang=ar&token=USDC", headers=FORM)).text()
+    (action,) = re.findall(r'<form method="post" action="([^"]+/lookup[^"]*)"', html)
+    assert ("lang=ar" in action, "token=USDC" in action) == (True, True)
+    answer = await client.post(unescape(action), data={"transaction": "0x"}, headers=FORM)
+    assert 'dir="rtl"' in await answer.text()
+    back = await client.get(f"/checkout/{payment.id}/lookup?lang=ar", headers=FORM, allow_redirects=False)
+    assert back.headers["Location"] == f"/checkout/{payment.id}?lang=ar"
 
 
 async def test_a_strangers_form_is_refused(shop: Shop, client: Client, nodes: Nodes) -> None:
