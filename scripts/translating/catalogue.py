@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from babel.core import Locale
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
@@ -46,10 +47,15 @@ def extract() -> Catalog:
 def read(language: Language) -> Catalog:
     """The catalogue of `language`, or an empty one."""
     path = CATALOGUES / f"{language.code}.po"
-    if not path.exists():
-        return Catalog(locale=language.locale, project="Open Pay", charset="utf-8", fuzzy=False)
-    with path.open("rb") as file:
-        return read_po(file, locale=language.locale)
+    if path.exists():
+        with path.open("rb") as file:
+            catalogue = read_po(file, locale=language.locale)
+    else:
+        catalogue = Catalog(locale=language.locale, project="Open Pay", charset="utf-8", fuzzy=False)
+    if not Locale.parse(language.locale).plural_form.tags:
+        # Babel takes a language that it has no gettext rule for to have two forms, as English has.
+        catalogue.mime_headers = [("Plural-Forms", "nplurals=1; plural=0")]
+    return catalogue
 
 
 def update() -> None:
