@@ -15,7 +15,7 @@ from openpay.chain.messages import recover_signer
 from openpay.domain.address import to_checksum
 from openpay.domain.refunds import Refund
 from openpay.errors import CallerError, Conflict, Forbidden, Invalid, NotFound
-from openpay.http.bodies import read_json_object
+from openpay.http.bodies import read_form, read_json_object
 from openpay.http.problems import status_of
 from openpay.http.rates import RateLimit, RateLimiter
 
@@ -104,8 +104,8 @@ class Acting:
         loaded = await self._site.load(request)
         payment = loaded.view.payment
         self._claims.take(request, payment.id)
-        form = await request.post()
-        refund_id, destination, signature = (str(form.get(name, "")).strip() for name in _CLAIM_FIELDS)
+        form = await read_form(request)
+        refund_id, destination, signature = (form.get(name, "").strip() for name in _CLAIM_FIELDS)
         self._refund(loaded, refund_id)  # anything else, such as a NUL, is no question for the database
         try:
             signer = None

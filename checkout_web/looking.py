@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
@@ -23,9 +22,10 @@ from openpay.domain.finding import (
 )
 from openpay.domain.money import format_decimal
 from openpay.domain.pasted import Form, NoHash, Pasted, PastedHash, read_pasted
-from openpay.errors import ChainUnavailable, Conflict, RateLimited
+from openpay.errors import ChainUnavailable, Conflict, Malformed, RateLimited
 from openpay.http.addresses import client_address
-from openpay.http.application import LIMITERS, SETTINGS
+from openpay.http.application import LIMITERS
+from openpay.http.bodies import read_form
 from openpay.http.rates import RateLimit, RateLimiter
 
 LOOKUPS = RateLimit(requests=10, window_s=60)
@@ -55,7 +55,7 @@ class Looking:
             status, headers = 429, {hdrs.RETRY_AFTER: str(refusal.retry_after_s)}
             answer = Answer(kind=TOO_OFTEN)
         else:
-            answer = await self._explain(request, loaded, await _read_form(request))
+            answer = await self._explain(request, loaded, await _read_pasted(request))
             loaded = await self._site.load(request)
         if "application/json" in request.headers.get(hdrs.ACCEPT, ""):
             response: web.Response = self._site.answer_response(request, loaded, answer, status=status)
@@ -151,21 +151,12 @@ def _amount(units: int | None, decimals: int | None) -> str | None:
     return None if units is None or decimals is None else format_decimal(units, decimals)
 
 
-async def _read_form(request: web.Request) -> Pasted:
+async def _read_pasted(request: web.Request) -> Pasted:
     """What was pasted into the form's one field. A body that is no form at all holds no hash either."""
-    if request.content_type != "application/x-www-form-urlencoded":
-        return NoHash(form=Form.UNKNOWN)
-    limit = request.client_max_size
-    if request.content_length is not None and request.content_length > limit:
-        return NoHash(form=Form.TOO_LONG)
     try:
-        async with asyncio.timeout(request.config_dict[SETTINGS].body_timeout_s):
-            form = await request.post()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout from None
+        form = await read_form(request)
+    except Malformed:
+        return NoHash(form=Form.UNKNOWN)
     except web.HTTPRequestEntityTooLarge:
         return NoHash(form=Form.TOO_LONG)
-    except (LookupError, ValueError):  # an encoding that nobody knows, or bytes that are none of it
-        return NoHash(form=Form.UNKNOWN)
-    value = form.get("transaction")
-    return read_pasted(value if isinstance(value, str) else "")
+    return read_pasted(form.get("transaction", ""))

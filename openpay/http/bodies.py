@@ -1,4 +1,5 @@
-"""Reading a JSON request body: bounded in size and depth, meaning the same to every reader (RFC 8259, RFC 7493)."""
+"""Reading request bodies, bounded in size, depth and time: JSON that means the same to every reader (RFC 8259, RFC
+7493), or an HTML form."""
 
 from __future__ import annotations
 
@@ -50,6 +51,29 @@ async def read_json_object(request: web.Request, *, optional: bool) -> dict[str,
     if not isinstance(value, dict):
         raise Malformed("The body must be a JSON object", code="malformed_json")
     return value
+
+
+async def read_form(request: web.Request) -> dict[str, str]:
+    """The fields of an HTML form as browsers send it by default (WHATWG URL, 5.1), the last of each name.
+
+    Files need another encoding, whose reader fails in many ways on what is none: it is not read. Raises `Malformed`
+    (`malformed_form`), or aiohttp's 408 and 413 as `read_json_object` does.
+    """
+    limit = request.client_max_size
+    if request.content_length is not None and request.content_length > limit:
+        raise _too_large(limit)
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise Malformed("The body must be application/x-www-form-urlencoded", code="malformed_form")
+    try:
+        async with asyncio.timeout(request.config_dict[SETTINGS].body_timeout_s):
+            form = await request.post()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text="The body did not arrive in time") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise _too_large(limit) from None
+    except (LookupError, ValueError):  # an encoding that nobody knows, or bytes that are none of it
+        raise Malformed("The form is in no encoding that is known", code="malformed_form") from None
+    return {name: value for name, value in form.items() if isinstance(value, str)}
 
 
 def _check_media_type(request: web.Request) -> None:

@@ -326,3 +326,14 @@ async def test_refund_id_that_no_database_can_hold_is_just_unknown(
     assert (await claim(client, payment, refund="ref_\0", destination=THERE)).status == 404
 
     await store.close()
+
+
+async def test_a_claim_that_is_no_form_is_malformed_and_no_fault_of_ours(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop)
+    for body, content_type in (
+        (b"--x\r\nnothing", "multipart/form-data; boundary=x"),
+        (b"\xff", "application/x-www-form-urlencoded; charset=nonsense"),
+    ):
+        headers = OWN_FORM | {"Content-Type": content_type}
+        answer = await client.post(f"/checkout/{payment.id}/claim", data=body, headers=headers)
+        assert answer.status == 400

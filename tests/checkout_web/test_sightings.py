@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from checkout_web import sightings
-from checkout_web.sightings import AT_A_TIME, FRESH_S, MOST_KEPT, Sightings
+from checkout_web.sightings import ASKED_A_MINUTE, AT_A_TIME, FRESH_S, MOST_KEPT, Sightings
 from openpay.domain.finding import SeenTransaction, TransactionState
 from openpay.errors import ChainUnavailable
 
@@ -103,5 +103,19 @@ async def test_what_is_kept_does_not_grow_without_end() -> None:
     asking = Sightings(nodes, monotonic=lambda: now)
     for n in range(3 * MOST_KEPT):
         now += FRESH_S / MOST_KEPT / 2
+        asking._asked_at.clear()
         await asking.seen(56, name(n))
     assert len(asking._kept) <= MOST_KEPT
+
+
+async def test_many_visitors_together_ask_no_more_than_so_often_in_a_minute() -> None:
+    nodes, now = Nodes(), 0.0
+    asking = Sightings(nodes, monotonic=lambda: now)
+    for n in range(ASKED_A_MINUTE):
+        await asking.seen(56, name(n))
+    with pytest.raises(ChainUnavailable, match="within a minute"):
+        await asking.seen(56, name(ASKED_A_MINUTE))
+    assert await asking.seen(56, name(2)) == PENDING  # what is fresh costs nothing
+    now = 60.0
+    await asking.seen(56, name(ASKED_A_MINUTE))
+    assert len(nodes.asked) == ASKED_A_MINUTE + 1
