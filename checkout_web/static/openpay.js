@@ -43,7 +43,7 @@
   };
 
   const STYLE = `
-    dialog { box-sizing: border-box; width: min(60rem, calc(100vw - 2rem)); max-width: none; max-height: none;
+    dialog { box-sizing: border-box; width: min(44rem, calc(100vw - 2rem)); max-width: none; max-height: none;
       margin: auto; padding: 0; border: 0; border-radius: 0.75rem; overflow: hidden; background: Canvas;
       color: CanvasText; color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
     dialog[open] { display: flex; flex-direction: column; }
@@ -91,7 +91,8 @@
       const frame = document.createElement("iframe");
       frame.title = title;
       frame.allow = "clipboard-write";
-      frame.setAttribute("sandbox", SANDBOX);
+      // Of no use against a frame of the site's own origin, and browsers say so.
+      if (location.origin !== ORIGIN) frame.setAttribute("sandbox", SANDBOX);
       frame.referrerPolicy = "no-referrer";
       Object.assign(frame.style, { display: "block", width: "100%", height: "24rem", border: "0" });
       frame.src = framed.href;

@@ -68,6 +68,11 @@ def origin(server: TestServer) -> str:
     return str(server.make_url("/")).rstrip("/")
 
 
+def another_origin(server: TestServer) -> str:
+    """The same pages under another name, which to a browser is another site."""
+    return origin(server).replace("127.0.0.1", "localhost")
+
+
 @dataclass
 class Storefront:
     """A shop's own page in a customer's browser, with a policy as strict as a page can have that embeds at all."""
@@ -102,7 +107,10 @@ async def storefront(
 
     async def page(request: web.Request) -> web.Response:
         url = f"{origin(pay)}/checkout/{payment.id}"
-        policy = f"default-src 'none'; script-src 'self' {origin(pay)}; frame-src {origin(pay)}; style-src 'none'"
+        policy = (
+            f"default-src 'none'; script-src 'self' {origin(pay)}; frame-src {origin(pay)} {another_origin(pay)}; "
+            "style-src 'none'"
+        )
         return web.Response(
             text=SHOP_PAGE.format(pay=origin(pay), url=url),
             content_type="text/html",
@@ -249,7 +257,7 @@ async def test_the_open_dialog_is_accessible_and_fills_a_phone(
         if size is PHONE:
             assert (box["x"], box["y"], box["width"], box["height"]) == (0, 0, 390, 844)
         else:
-            assert box["width"] == 960
+            assert box["width"] == 704
             assert box["height"] <= 900
         assert await front.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
@@ -291,6 +299,17 @@ async def test_messages_of_others_are_not_believed(browser: Browser, pay: TestSe
             ["status", payment.id, "pending"],
             ["status", payment.id, "confirming"],
         ]
+        # The right window, after it has gone to another site, which even says what the checkout says.
+        await front.page.evaluate("window.raw = []; addEventListener('message', (event) => raw.push(event.origin))")
+        elsewhere = another_origin(pay)
+        url = f"{elsewhere}/checkout/{payment.id}?embed={front.origin}"
+        await own.evaluate("url => { location.href = url }", url)
+        await front.page.wait_for_function("origin => raw.filter((each) => each === origin).length > 1", arg=elsewhere)
+        moved = next(frame for frame in front.page.frames if frame.url == url)
+        told = await front.page.evaluate("raw.length")
+        await moved.evaluate(forged, payment.id)
+        await front.page.wait_for_function("before => raw.length > before + 2", arg=told)
+        assert (await front.heard("status", "completed", "closed"))[-1] == ["status", payment.id, "confirming"]
         await expect(front.page.get_by_role("dialog")).to_be_visible()
 
 
