@@ -25,7 +25,7 @@ from openpay.http.problems import status_of
 
 _PAYMENT = "/{payment_id:[^/]{1,100}}"
 
-_FILES = frozenset({"static", "theme", "logo"})
+_FILES = frozenset({"static", "theme", "logo", "script"})
 
 _log = structlog.get_logger("checkout_web")
 
@@ -73,13 +73,12 @@ def build_app(deps: Deps) -> web.Application:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    route = request.match_info.route.name
-    if route in _FILES:
-        wanted = FILE_HEADERS
-    else:
-        wanted = BASE_HEADERS if response.get(FRAMED) else {**BASE_HEADERS, **NO_FRAMES}
-    for name, value in wanted.items():
-        response.headers.setdefault(name, value)
+    if request.match_info.route.name in _FILES:
+        for name, value in FILE_HEADERS.items():
+            response.headers.setdefault(name, value)  # openpay.js is for other sites
+        return
+    # Over what the application above chose for its own answers.
+    response.headers.update(BASE_HEADERS if response.get(FRAMED) else {**BASE_HEADERS, **NO_FRAMES})
 
 
 def _friendly_errors(site: Site) -> Middleware:
