@@ -63,7 +63,8 @@ class Visit:
     async def scan(self) -> str:
         """What a wallet's camera reads from the screen."""
         picture = Image.open(io.BytesIO(await self.page.locator("#live svg.qr").screenshot()))
-        (code,) = zxingcpp.read_barcodes(picture)
+        # Of other kinds of codes the reader sometimes believes to see one in the same pattern.
+        (code,) = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormat.QRCode)
         return str(code.text)
 
     async def copied(self, name: str) -> str:
