@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from checkout_web.marking import N_, NN_, Counted
+from checkout_web.wallet_words import WALLET_WORDS
 
 SCRIPT_WORDS: Mapping[str, str | Counted] = {
     # announce.js, countdown.js, state.js
@@ -22,6 +23,8 @@ SCRIPT_WORDS: Mapping[str, str | Counted] = {
     "claim_not_signed": N_("The wallet did not sign. Nothing was changed."),
     "claim_other_account": N_("Choose the account that paid in your wallet: %(sender)s"),
     "claim_not_possible": N_("This address cannot be used. Copy it from your own wallet."),
+    # wallet.js and its parts
+    **WALLET_WORDS,
 }
 """Texts by key, in English. Values are filled in where the text says `%(name)s`; in a counted one `%(n)s` chooses the
 form. Group them by the script that says them."""

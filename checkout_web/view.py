@@ -81,6 +81,9 @@ class TokenChoice:
     full: str
     ask: str
     received: str | None
+    units: int
+    """`ask` in base units, and `decimals` of them make a whole token."""
+    decimals: int
     uri: str
     deep_links: tuple[DeepLink, ...]
 
@@ -118,6 +121,10 @@ class Checkout:
     test_mode: bool
     network: str
     chain_id: int
+    coin: str
+    """What the network's own coin is called, in which its fees are paid."""
+    public_rpc_urls: tuple[str, ...]
+    explorer_url: str | None
     address: str
     deadline: int
     choices: tuple[TokenChoice, ...]
@@ -190,6 +197,9 @@ def present(view: PaymentView, *, merchant: Merchant, chain: Chain, now: int, wa
         test_mode=not payment.livemode,
         network=chain.name,
         chain_id=chain.chain_id,
+        coin=next((token.symbol for token in chain.tokens if token.contract is None), "BNB"),
+        public_rpc_urls=chain.public_rpc_urls,
+        explorer_url=chain.explorer_url,
         address=to_checksum(payment.address),
         deadline=payment.deadline,
         choices=tuple(_choice(payment, offer, tallies[offer.token]) for offer in payment.offers),
@@ -276,6 +286,8 @@ def _choice(payment: Payment, offer: Offer, sums: Tally) -> TokenChoice:
         full=format_decimal(offer.full_units, offer.decimals),
         ask=format_decimal(ask_units, offer.decimals),
         received=format_decimal(sums.on_time_units, offer.decimals) if sums.on_time_units else None,
+        units=ask_units,
+        decimals=offer.decimals,
         uri=transfer_uri(chain_id=payment.chain_id, to=payment.address, units=ask_units, contract=offer.contract),
         deep_links=deep_links(
             chain_id=payment.chain_id,

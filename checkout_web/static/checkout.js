@@ -10,21 +10,25 @@ import { showLookup, startLookingUp } from "./lookup.js";
 import { Onward } from "./onward.js";
 import { showPrinting, startPrinting } from "./print.js";
 import { showState } from "./state.js";
+import { WalletPart } from "./wallet.js";
 
 function start(live) {
   const lookup = document.querySelector("[data-lookup]");
   const countdown = new Countdown(live);
   const onward = new Onward(live);
   const report = new FrameReport(live);
+  const wallet = new WalletPart(live, () => feed.ask());
   const feed = new Feed({
     eventsUrl: live.dataset.events,
     stateUrl: live.dataset.state,
     tag: live.dataset.tag,
     onNow: (now) => countdown.setNow(now),
     onState: (message) => {
+      const restoreFocus = wallet.hold();
       const changed = showState(live, message);
       if (changed) announce(changed);
       dress();
+      restoreFocus();
     },
   });
 
@@ -35,6 +39,7 @@ function start(live) {
     onward.attach();
     report.attach();
     showSigning(live);
+    wallet.attach();
     showLookup(lookup, live);
     showPrinting(live);
   }

@@ -1,59 +1,73 @@
 // The sender's wallet signs where a refund goes. Without a wallet the form asks the merchant, as it does without this.
 
+import { Wallet } from "./wallet_asking.js";
+import { Refusal, refusalOf } from "./wallet_refusals.js";
+import { nameOf } from "./wallet_view.js";
+import { findWallets, onWallets } from "./wallets.js";
 import { say, withLanguage } from "./words.js";
-
-const wallets = new Map();
-
-// EIP-6963: every wallet of the browser announces itself.
-window.addEventListener("eip6963:announceProvider", (event) => {
-  wallets.set(event.detail.info.uuid, event.detail.provider);
-});
-window.dispatchEvent(new Event("eip6963:requestProvider"));
-
-function findWallet() {
-  return wallets.values().next().value ?? window.ethereum ?? null;
-}
-
-// In the page's own words. What a wallet says of itself is in no particular language, and not always meant for people.
-class Refusal extends Error {}
 
 export function startClaiming(root) {
   root.addEventListener("submit", async (event) => {
     const form = event.target.closest("form[data-claim]");
     // The Enter key presses the first button, hidden or not: without a wallet it asks the merchant.
-    if (!form || event.submitter?.dataset.sign === undefined || findWallet() === null) return;
+    if (!form || event.submitter?.dataset.sign === undefined || findWallets().length === 0) return;
     event.preventDefault();
     const words = form.querySelector("[data-claim-words]");
+    let wallet = null;
     try {
       words.textContent = say("claim_open_wallet");
-      addField(form, "signature", await sign(form));
+      const claimed = await askMessage(form);
+      wallet = await walletOf(claimed.sender);
+      addField(form, "signature", await sign(wallet.provider, claimed));
       form.submit();
     } catch (error) {
-      words.textContent = error instanceof Refusal ? error.message : say("claim_not_signed");
+      words.textContent = wordsFor(refusalOf(error), wallet);
     }
   });
+  onWallets(() => showSigning(root));
 }
 
 // Shown only where there is a wallet to sign with.
 export function showSigning(root) {
-  for (const button of root.querySelectorAll("[data-sign]")) button.hidden = findWallet() === null;
+  for (const button of root.querySelectorAll("[data-sign]")) button.hidden = findWallets().length === 0;
 }
 
-async function sign(form) {
+// In the page's own words. What a wallet says of itself is in no particular language, and not always meant for people.
+function wordsFor({ kind, values }, wallet) {
+  if (kind.startsWith("claim_")) return say(kind, values);
+  const known = ["locked", "busy", "unauthorized"].includes(kind);
+  return known && wallet ? say(`wallet_${kind}`, { wallet: nameOf(wallet) }) : say("claim_not_signed");
+}
+
+// The text to sign and who has to: `{message, sender}`.
+async function askMessage(form) {
   const query = new URLSearchParams({
     refund: form.elements.refund.value,
     destination: form.elements.destination.value.trim(),
   });
   const answer = await fetch(`${form.dataset.message}?${query}`, { headers: { Accept: "application/json" } });
-  const body = await answer.json();
-  if (!answer.ok) throw new Refusal(say("claim_not_possible"));
-  const wallet = findWallet();
-  const accounts = await wallet.request({ method: "eth_requestAccounts" });
-  const sender = body.sender?.toLowerCase();
-  if (!accounts.some((account) => account.toLowerCase() === sender)) {
-    throw new Refusal(say("claim_other_account", { sender: body.sender }));
-  }
-  return wallet.request({ method: "personal_sign", params: [hexOf(body.message), body.sender] });
+  if (!answer.ok) throw new Refusal("claim_not_possible");
+  return answer.json();
+}
+
+// Of several wallets the one that shows this page the account already, so that none is opened for nothing.
+async function walletOf(sender) {
+  const wallets = findWallets();
+  if (wallets.length === 1) return wallets[0];
+  const { signal } = new AbortController();
+  const known = await Promise.all(wallets.map(({ provider }) => new Wallet(provider, signal).look("eth_accounts").catch(() => [])));
+  return wallets[Math.max(0, known.findIndex((accounts) => holds(accounts, sender)))];
+}
+
+async function sign(provider, { message, sender }) {
+  const accounts = await provider.request({ method: "eth_requestAccounts" });
+  if (!Array.isArray(accounts) || accounts.length === 0) throw new Refusal("locked");
+  if (!holds(accounts, sender)) throw new Refusal("claim_other_account", { sender });
+  return provider.request({ method: "personal_sign", params: [hexOf(message), sender] });
+}
+
+function holds(accounts, sender) {
+  return Array.isArray(accounts) && accounts.some((account) => String(account).toLowerCase() === sender?.toLowerCase());
 }
 
 function hexOf(text) {

@@ -45,6 +45,8 @@ CHAIN = Chain(
     name="BNB Smart Chain",
     escrow=bytes.fromhex("5c0ee1b2f4a3d6978812c3b4a5d6e7f809112233"),
     tokens=(USDT, USDC, BNB),
+    public_rpc_urls=("https://rpc.example",),
+    explorer_url="https://explorer.example",
 )
 WHOLE = 10**18
 """Base units in one token of 18 decimals."""

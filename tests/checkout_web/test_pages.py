@@ -245,7 +245,7 @@ async def test_the_page_allows_its_own_files_and_nothing_else(shop: Shop, client
     answer = await client.get(f"/checkout/{payment.id}", headers=BROWSER)
     policy = answer.headers["Content-Security-Policy"]
     assert policy == (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
         "form-action 'self' https://shop.example; base-uri 'none'; frame-ancestors 'none'"
     )
     assert answer.headers["X-Frame-Options"] == "DENY"
