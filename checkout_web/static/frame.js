@@ -12,6 +12,12 @@ function post(message) {
   window.parent.postMessage(message, shop);
 }
 
+function hrefAlone(href) {
+  const url = new URL(href);
+  url.searchParams.delete("embed");
+  return url.href;
+}
+
 export class FrameReport {
   #live;
   #said = null;
@@ -32,6 +38,8 @@ export class FrameReport {
     // A shop's page in its own frame would be lost in there: whoever follows its link leaves the frame.
     for (const link of this.#live.querySelectorAll("a[href]")) {
       if (/^https?:$/.test(link.protocol) && link.origin !== location.origin) link.target ||= "_top";
+      // In a tab of its own it is a page like any other, which goes back to the shop by itself.
+      if (link.origin === location.origin && link.target === "_blank") link.href = hrefAlone(link.href);
     }
     const status = this.#live.querySelector("[data-payment-status]").dataset.paymentStatus;
     if (status === this.#said) return;

@@ -126,6 +126,14 @@ async def test_canceling_in_a_frame_stays_there_and_elsewhere_goes_to_the_shop(
     assert answer.headers["Location"] == ORDER["cancel_url"]
 
 
+async def test_trying_again_in_a_frame_stays_there(client: TestClient, shop: Shop) -> None:  # type: ignore[type-arg]
+    payment = await shop.scene(Part.EXPIRED, **ORDER, allow_retry=True)
+    answer = await client.post(f"/checkout/{payment.id}/retry", params={"embed": SITE}, headers=POSTED | BROWSER)
+    assert answer.status == 200
+    assert payment.id not in answer.url.path
+    assert answer.headers["Content-Security-Policy"].endswith(f"; frame-ancestors {SITE}")
+
+
 async def test_a_framed_page_does_not_move_on_to_the_shop_by_itself(client: TestClient, shop: Shop) -> None:  # type: ignore[type-arg]
     payment = await shop.scene(Part.PAID, **ORDER)
     framed = await (await client.get(address(payment.id, SITE), headers=BROWSER)).text()

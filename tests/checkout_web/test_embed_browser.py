@@ -145,6 +145,11 @@ async def test_a_dialog_shows_the_page_and_tells_the_shop_up_to_completed(
         await front.page.locator("#buy").click()
         await expect(front.checkout.locator("#state-heading")).to_have_text("Waiting for your payment")
         assert await front.checkout.locator("html").get_attribute("data-framed") == front.origin
+        # Wallets do not show themselves to frames; in a tab of its own the page is in nobody's.
+        alone = await front.checkout.locator("#live a[target=_blank]").first.get_attribute("href")
+        assert alone is not None
+        assert alone.startswith(f"{origin(pay)}/checkout/{payment.id}")
+        assert "embed" not in alone
         await shop.pay(payment)
         await expect(front.checkout.locator("#state-heading")).to_have_text("Payment found")
         await shop.confirm(payment)
