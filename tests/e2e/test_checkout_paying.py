@@ -80,6 +80,27 @@ async def test_the_rest_is_paid_from_a_new_code_and_too_much_is_said(market: Mar
         assert other.stayed()
 
 
+async def test_two_wallets_that_pay_from_two_tabs_are_both_told_of_the_second_payment(
+    market: Market, browser: Browser
+) -> None:
+    payment = market.order("USDT")
+    another = market.exchange("USDT", 25 * 10**18)
+    async with visiting(browser, payment) as one, visiting(browser, payment) as two:
+        first, second = understood(await one.scan()), understood(await two.scan())
+        with market.blocks.held():
+            market.customer.pay(first)
+            market.chain.mine()
+            for tab in (one, two):
+                await tab.reads("Payment found", "25.00 USDT", "1 of 12")
+            another.pay(second)  # sent from a code that was scanned before
+            market.chain.mine()
+            for tab in (one, two):
+                await tab.reads("Payment found", "50.00 USDT", "2 of 12")
+        for tab in (one, two):
+            await tab.reads("Paid. Thank you!", "You sent 25.00 USDT more than was asked for")
+            assert tab.stayed()
+
+
 async def test_money_in_a_token_that_is_not_enough_leads_to_the_better_one(market: Market, browser: Browser) -> None:
     """Two tokens are not added up: the page says so, and what was begun with is what it leads back to."""
     payment = market.order("USDT", "USDC")
