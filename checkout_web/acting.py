@@ -56,6 +56,7 @@ class Acting:
     async def cancel(self, request: web.Request) -> web.Response:
         """Call the payment off, and go back to the shop. Shows why where that is no longer possible."""
         self._site.refuse_strangers(request)
+        self._site.limits.act(request)
         payment_id = request.match_info["payment_id"]
         try:
             async with self._site.deps.db.write() as uow:
@@ -73,6 +74,7 @@ class Acting:
     async def retry(self, request: web.Request) -> web.Response:
         """Start a new payment for the same order, and go to its page. Shows why where that is not possible."""
         self._site.refuse_strangers(request)
+        self._site.limits.act(request)
         payment_id = request.match_info["payment_id"]
         try:
             async with self._site.deps.db.write() as uow:

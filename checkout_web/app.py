@@ -20,7 +20,7 @@ from checkout_web.marking import N_
 from checkout_web.security import BASE_HEADERS, FILE_HEADERS, NO_FRAMES
 from checkout_web.site import FRAMED, Site, html_response, language_of
 from checkout_web.viewing import Viewing
-from openpay.errors import CallerError, OpenPayError
+from openpay.errors import CallerError, OpenPayError, RateLimited
 from openpay.http.problems import status_of
 
 _PAYMENT = "/{payment_id:[^/]{1,100}}"
@@ -85,6 +85,7 @@ def _friendly_errors(site: Site) -> Middleware:
     @web.middleware
     async def friendly_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Errors as pages for people; programs get the problem documents of the application above."""
+        retry_after: dict[str, str] = {}
         try:
             return await handler(request)
         except (CallerError, web.HTTPException) as error:
@@ -92,6 +93,8 @@ def _friendly_errors(site: Site) -> Middleware:
             if status < 400 or not _is_for_a_person(request):
                 raise
             title, text = _WORDS.get(status, _WORDS[400])
+            if isinstance(error, RateLimited):
+                retry_after = {hdrs.RETRY_AFTER: str(error.retry_after_s)}
         except Exception as error:
             if not _is_for_a_person(request):
                 raise
@@ -100,7 +103,9 @@ def _friendly_errors(site: Site) -> Middleware:
             title, text = _WORDS[500]
         language, _ = language_of(request)
         html = site.pages.message(title, text, static=site.static_base(request), language=language)
-        return html_response(html, language=language, status=status)
+        response = html_response(html, language=language, status=status)
+        response.headers.update(retry_after)
+        return response
 
     return friendly_errors
 

@@ -25,8 +25,10 @@ class Deps:
     tick_s: float = 1.0
     transactions: Transactions | None = None
     """Who is asked for a transaction that a customer names. None: the page says that nobody can be asked."""
-    max_viewers: int = 5_000
-    """Event streams open at once in this process; further pages poll."""
+    max_viewers: int = 10_000
+    """Event streams open at once in this process; further pages poll. About 30 kB and one file descriptor each."""
+    max_viewers_per_client: int = 200
+    """Of these, by one client address: a whole office, but not a bot that opens pages by the thousand."""
 
     @property
     def refunds(self) -> RefundService:

@@ -14,6 +14,7 @@ from checkout_web.answer import Answer
 from checkout_web.assets import load_assets
 from checkout_web.deps import Deps
 from checkout_web.language import QUERY, Language, choose_language
+from checkout_web.limits import Limits
 from checkout_web.live import LiveHub
 from checkout_web.pages import Links, Loads, Pages, StatePart
 from checkout_web.reader import Loaded, load, present_now
@@ -54,6 +55,7 @@ class Site:
         self.assets = load_assets(Path(__file__).parent / "static")
         self._modules = self.assets.modules("checkout.js")
         self.hub = LiveHub(deps)
+        self.limits = Limits(streams_per_client=deps.max_viewers_per_client)
 
     async def load(self, request: web.Request) -> Loaded:
         """The payment that the address names. Raises `NotFound`."""

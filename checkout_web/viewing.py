@@ -19,6 +19,7 @@ class Viewing:
 
     async def page(self, request: web.Request) -> web.Response:
         """The whole document; opened by a person, it moves the payment from initiated to pending."""
+        self._site.limits.view(request)
         loaded = await self._site.load(request)
         if loaded.view.payment.status is Status.INITIATED and opened_by_a_person(request.method, request.headers):
             async with self._site.deps.db.write() as uow:
@@ -29,14 +30,22 @@ class Viewing:
 
     async def state(self, request: web.Request) -> web.Response:
         """The moving part as JSON, for pages that poll: 304 while nothing changed."""
+        self._site.limits.question(request)
         checkout = present_now(self._site.deps, await self._site.load(request))
         look = self._site.look(request)
         etag = f'"{look.tag(checkout)}"'
-        headers = {hdrs.ETAG: etag, hdrs.CACHE_CONTROL: "no-cache", hdrs.VARY: hdrs.ACCEPT_LANGUAGE}
+        now = self._site.deps.payments.clock.now()
+        # Also beside 304, which carries nothing else: a page whose own clock jumped corrects its countdown by it.
+        headers = {
+            "Openpay-Now": str(now),
+            hdrs.ETAG: etag,
+            hdrs.CACHE_CONTROL: "no-cache",
+            hdrs.VARY: hdrs.ACCEPT_LANGUAGE,
+        }
         asked = (candidate.strip() for candidate in request.headers.get(hdrs.IF_NONE_MATCH, "").split(","))
         if etag in (candidate.removeprefix("W/") for candidate in asked):
             return web.Response(status=304, headers=headers)
-        body = look.draw(checkout).message(self._site.deps.payments.clock.now())
+        body = look.draw(checkout).message(now)
         return web.Response(text=body, content_type="application/json", headers=headers)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
@@ -47,7 +56,10 @@ class Viewing:
         seen = request.headers.get("Last-Event-ID") or request.query.get("tag")
         response = web.StreamResponse(headers=STREAM_HEADERS)
         # Nothing of the payment is held here: there are thousands of these frames, and what they see is the hub's.
-        with self._site.hub.watch(await self._site.load(request), self._site.look(request)) as viewer:
+        with (
+            self._site.limits.stream(request),
+            self._site.hub.watch(await self._site.load(request), self._site.look(request)) as viewer,
+        ):
             await response.prepare(request)
             viewer.open(request, seen=seen)
             self._site.hub.greet(viewer)

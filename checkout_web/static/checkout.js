@@ -7,6 +7,7 @@ import { Countdown } from "./countdown.js";
 import { Feed } from "./feed.js";
 import { FrameReport } from "./frame.js";
 import { showLookup, startLookingUp } from "./lookup.js";
+import { showLost } from "./offline.js";
 import { Onward } from "./onward.js";
 import { showPrinting, startPrinting } from "./print.js";
 import { showState } from "./state.js";
@@ -23,6 +24,7 @@ function start(live) {
     stateUrl: live.dataset.state,
     tag: live.dataset.tag,
     onNow: (now) => countdown.setNow(now),
+    onLost: showLost,
     onState: (message) => {
       const restoreFocus = wallet.hold();
       const changed = showState(live, message);

@@ -1,13 +1,16 @@
-// Time left to pay, by the server's clock: a silent timer, and a few spoken thresholds.
+// Time left to pay, by the server's clock: a silent timer, and a few spoken thresholds. The customer's own clock may be
+// wrong, and may be set while the page is open: only how fast time passes is taken from this computer.
 
 import { announce } from "./announce.js";
 import { say } from "./words.js";
 
+const DOUBT_MS = 2_000;
 const SPOKEN_S = [600, 300, 60];
 
 export class Countdown {
   #live;
   #offsetMs = 0;
+  #driftMs = drift();
   #timer = null;
   #spoken = new Set();
 
@@ -16,22 +19,28 @@ export class Countdown {
   }
 
   setNow(seconds) {
-    this.#offsetMs = seconds * 1000 - Date.now();
+    this.#offsetMs = seconds * 1000 - performance.now();
+    this.#driftMs = drift();
   }
 
-  // Start counting for the timer in the current part, if it has one. `onEnd` is called once at zero.
-  attach(onEnd) {
+  // Start counting for the timer in the current part, if it has one. `ask` is called once at zero, and where the two
+  // clocks of this computer came apart: one was set, or it slept, which one of them does not count.
+  attach(ask) {
     clearInterval(this.#timer);
     for (const time of this.#live.querySelectorAll("time[data-local]")) showLocally(time);
     const shown = this.#live.querySelector("[data-deadline]");
     if (!shown) return;
     const tick = () => {
-      const left = Math.max(0, Number(shown.dataset.deadline) - Math.floor((Date.now() + this.#offsetMs) / 1000));
+      const left = Math.max(0, Number(shown.dataset.deadline) - Math.floor((performance.now() + this.#offsetMs) / 1000));
+      if (Math.abs(drift() - this.#driftMs) > DOUBT_MS) {
+        this.#driftMs = drift();
+        ask();
+      }
       shown.textContent = written(left);
       this.#speak(left);
       if (left > 0) return;
       clearInterval(this.#timer);
-      onEnd();
+      ask();
     };
     shown.closest("[data-countdown]").hidden = false;
     this.#timer = setInterval(tick, 1000);
@@ -51,6 +60,10 @@ export class Countdown {
   }
 }
 
+function drift() {
+  return Date.now() - performance.now();
+}
+
 function written(seconds) {
   const hours = Math.floor(seconds / 3600);
   const minutes = Math.floor((seconds % 3600) / 60);
@@ -60,10 +73,12 @@ function written(seconds) {
 
 // In the reader's time zone, and in the page's language as the reader's country writes it.
 function showLocally(time) {
-  const language = document.documentElement.lang;
-  const locale = navigator.languages.find((candidate) => candidate.startsWith(language)) ?? language;
+  const page = document.documentElement.lang;
+  const [language] = page.split("-");
+  const country = navigator.languages.find((candidate) => candidate.split("-")[0] === language);
   const moment = new Date(time.dateTime);
   const today = moment.toDateString() === new Date().toDateString();
-  const clock = { hour: "2-digit", minute: "2-digit" };
-  time.textContent = moment.toLocaleString(locale, today ? clock : { day: "numeric", month: "long", ...clock });
+  // Latin digits, as in all the figures that stand beside it.
+  const clock = { hour: "2-digit", minute: "2-digit", numberingSystem: "latn" };
+  time.textContent = moment.toLocaleString([country ?? page, page], today ? clock : { day: "numeric", month: "long", ...clock });
 }

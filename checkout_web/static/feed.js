@@ -1,20 +1,33 @@
 // News of the payment: server-sent events, and polling while those do not come through.
+//
+// Thousands of pages may lose their server in the same instant: every wait here is a different one on each page.
 
 const POLL_MS = 5_000;
+const LONGEST_MS = 60_000;
 const SILENCE_MS = 40_000; // the server speaks every 15 seconds
-const TRY_EVENTS_AGAIN_MS = 60_000;
+const FIRST_TRY_MS = 2_000;
+const HIDDEN_MS = 60_000; // a page that nobody has looked at for this long gives its stream up
+const LOST_AFTER = 2; // questions without an answer
 
 export class Feed {
   #query = new URLSearchParams();
   #source = null;
-  #pollTimer = null;
-  #silenceTimer = null;
+  #timers = {};
+  #failures = 0; // of questions, in a row
+  #tries = 0; // to connect, in a row
+  #isLost = false;
 
-  constructor({ eventsUrl, stateUrl, tag, onState, onNow }) {
-    Object.assign(this, { eventsUrl, stateUrl, tag, onState, onNow });
-    addEventListener("pagehide", () => this.#source?.close());
-    addEventListener("pageshow", (event) => event.persisted && this.#connect());
-    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.ask());
+  constructor({ eventsUrl, stateUrl, tag, onState, onNow, onLost = () => {} }) {
+    Object.assign(this, { eventsUrl, stateUrl, tag, onState, onNow, onLost });
+    addEventListener("pagehide", () => this.#rest());
+    addEventListener("pageshow", (event) => event.persisted && this.#wake());
+    addEventListener("offline", () => this.#lost(true));
+    addEventListener("online", () => this.#after("wake", spread(1_000), () => this.#wake()));
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") this.#wake();
+      else this.#after("hide", HIDDEN_MS, () => this.#doze());
+    });
+    if (navigator.onLine === false) this.#lost(true);
   }
 
   // Follow the part as this selection shows it.
@@ -35,9 +48,14 @@ export class Feed {
         headers: { "If-None-Match": `"${this.tag}"` },
         cache: "no-store",
       });
+      this.#failures = answer.ok || answer.status === 304 ? 0 : this.#failures + 1;
+      this.#lost(false);
+      if (answer.headers.has("Openpay-Now")) this.onNow(Number(answer.headers.get("Openpay-Now")));
       if (answer.status === 200 && asked === this.#query) this.#receive(await answer.json());
     } catch {
-      // Offline, or the server is restarting.
+      // No network, or the server is restarting.
+      this.#failures += 1;
+      if (this.#failures >= LOST_AFTER) this.#lost(true);
     }
   }
 
@@ -48,6 +66,7 @@ export class Feed {
   }
 
   #connect() {
+    this.#after("connect", 0, null);
     this.#source?.close();
     const query = new URLSearchParams(this.#query);
     query.set("tag", this.tag);
@@ -62,29 +81,73 @@ export class Feed {
       this.onNow(Number(event.data));
     });
     source.addEventListener("error", () => {
+      // By itself the browser would connect again three seconds later, like every other page.
+      source.close();
+      if (this.#source !== source) return;
       this.#poll();
-      // The browser connects again by itself, unless the server refused.
-      if (source.readyState === EventSource.CLOSED) setTimeout(() => this.#isCurrent(source) && this.#connect(), TRY_EVENTS_AGAIN_MS);
+      this.#after("connect", spread(Math.min(LONGEST_MS, FIRST_TRY_MS * 2 ** this.#tries)), () => this.#connect());
+      this.#tries += 1;
     });
-    this.#expect();
-  }
-
-  #isCurrent(source) {
-    return this.#source === source;
+    this.#after("silence", SILENCE_MS, () => this.#poll());
   }
 
   #heard() {
-    clearInterval(this.#pollTimer);
-    this.#pollTimer = null;
-    this.#expect();
+    this.#tries = this.#failures = 0;
+    this.#lost(false);
+    this.#after("poll", 0, null);
+    this.#after("silence", SILENCE_MS, () => this.#poll());
   }
 
-  #expect() {
-    clearTimeout(this.#silenceTimer);
-    this.#silenceTimer = setTimeout(() => this.#poll(), SILENCE_MS);
+  // Ask again and again, more seldom while there is no answer, until an event is heard.
+  #poll(usualMs = POLL_MS) {
+    if (this.#timers.poll) return;
+    const waitMs = spread(Math.min(LONGEST_MS, usualMs * 2 ** Math.max(0, this.#failures - LOST_AFTER)));
+    this.#after("poll", waitMs, () => {
+      // The next is set first: an answer that stops the polling has to find it.
+      this.#timers.poll = null;
+      this.#poll(usualMs);
+      this.ask();
+    });
   }
 
-  #poll() {
-    this.#pollTimer ??= setInterval(() => this.ask(), POLL_MS);
+  // Nobody looks: a question in a minute keeps the title true, and an open stream is left to others.
+  #doze() {
+    this.#source?.close();
+    this.#source = null;
+    for (const name of ["connect", "silence", "poll"]) this.#after(name, 0, null);
+    this.#poll(LONGEST_MS);
   }
+
+  #rest() {
+    this.#source?.close();
+    this.#source = null;
+    for (const name of Object.keys(this.#timers)) this.#after(name, 0, null);
+  }
+
+  // Somebody looks again, or the network is back.
+  #wake() {
+    this.#after("hide", 0, null);
+    this.ask();
+    if (this.#source?.readyState === EventSource.OPEN) return;
+    this.#tries = 0;
+    this.#after("poll", 0, null);
+    this.#connect();
+  }
+
+  #lost(isLost) {
+    if (isLost === this.#isLost) return;
+    this.#isLost = isLost;
+    this.onLost(isLost);
+  }
+
+  // One timer for each purpose; `work` null only stops it.
+  #after(name, ms, work) {
+    clearTimeout(this.#timers[name]);
+    this.#timers[name] = work && setTimeout(work, ms);
+  }
+}
+
+// Somewhere between half of `ms` and half as much again.
+function spread(ms) {
+  return ms * (0.5 + Math.random());
 }

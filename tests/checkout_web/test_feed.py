@@ -1,0 +1,209 @@
+"""An open page in a real browser while its connection, its server and its clock do what they do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import pytest_asyncio
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Browser, BrowserContext, Page, Route, expect
+
+from openpay.domain.payment import Payment
+from openpay.store import Store
+from tests.checkout_web.scenes import START, Shop
+from tests.support.browser import open_browser
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+OFFLINE = "If you have sent the payment, it still counts"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with open_browser() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shop(sqlite_url: str) -> AsyncIterator[Shop]:
+    store = Store.open(sqlite_url)
+    yield await Shop.opened(store)
+    await store.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def server(shop: Shop) -> AsyncIterator[TestServer]:
+    started = TestServer(shop.application(tick_s=0.05))
+    async with started:
+        yield started
+
+
+class Asked:
+    """What a page asked its server for, by the address's last part."""
+
+    def __init__(self, page: Page) -> None:
+        self.names: list[str] = []
+        page.on("request", lambda request: self.names.append(request.url.split("?")[0].rsplit("/", 1)[-1]))
+
+    def count(self, name: str) -> int:
+        return self.names.count(name)
+
+
+@asynccontextmanager
+async def visiting(browser: Browser) -> AsyncIterator[tuple[BrowserContext, Page]]:
+    """A visitor whose clock stands until it is moved."""
+    context = await browser.new_context(timezone_id="UTC", locale="en-GB")
+    try:
+        page = await context.new_page()
+        await page.clock.install(time=START)
+        yield context, page
+    finally:
+        await context.close()
+
+
+def url(server: TestServer, payment: Payment) -> str:
+    return str(server.make_url(f"/checkout/{payment.id}"))
+
+
+def part(page: Page, name: str) -> str:
+    return f'[data-part="{name}"]'
+
+
+async def passing(page: Page, seconds: int) -> None:
+    """Let time pass in steps, so that answers of the real server arrive between them."""
+    for _ in range(0, seconds, 5):
+        await page.clock.run_for(5_000)
+        await page.wait_for_timeout(30)
+
+
+async def connected(page: Page, server: TestServer, payment: Payment) -> None:
+    """Open the page and wait for its stream."""
+    async with page.expect_response(re.compile(r"/events\?")):
+        await page.goto(url(server, payment))
+
+
+async def test_two_minutes_without_a_connection_are_said_once_and_made_up_for(
+    browser: Browser, server: TestServer, shop: Shop
+) -> None:
+    payment = await shop.create()
+    async with visiting(browser) as (context, page):
+        await connected(page, server, payment)
+        note = page.get_by_text(OFFLINE).first
+        await expect(note).to_be_hidden()
+        await context.set_offline(True)
+        await expect(note).to_be_visible()
+        await expect(page.locator("#announcer")).to_contain_text(OFFLINE)
+        await page.evaluate("document.getElementById('announcer').textContent = ''")
+        await shop.pay(payment)
+        await page.clock.run_for(120_000)
+        await expect(page.locator("#announcer")).to_have_text("")  # said once
+        await expect(page.locator(part(page, "waiting"))).to_be_visible()
+        await context.set_offline(False)
+        await page.clock.run_for(2_000)
+        await expect(page.locator(part(page, "confirming"))).to_be_visible()
+        await expect(page.locator("[data-offline]")).to_be_hidden()
+
+
+async def test_questions_without_an_answer_are_as_good_as_no_connection(
+    browser: Browser, server: TestServer, shop: Shop
+) -> None:
+    payment = await shop.create()
+    async with visiting(browser) as (_, page):
+
+        async def gone(route: Route) -> None:
+            await route.abort()
+
+        await page.route(re.compile(r"/(events|state)\?"), gone)
+        await page.goto(url(server, payment))
+        await page.clock.run_for(2_000)
+        await expect(page.locator("[data-offline]")).to_be_hidden()  # the stream alone may be what is refused
+        await passing(page, 30)
+        await expect(page.locator("[data-offline]")).to_be_visible()
+        await page.unroute(re.compile(r"/(events|state)\?"))
+        await passing(page, 120)
+        await expect(page.locator("[data-offline]")).to_be_hidden()
+
+
+async def test_pages_do_not_come_back_to_a_restarted_server_all_at_once(
+    browser: Browser, server: TestServer, shop: Shop
+) -> None:
+    payment = await shop.create()
+    waits: list[float] = []
+    async with visiting(browser) as (_, page):
+
+        async def gone(route: Route) -> None:
+            await route.abort()
+
+        await page.add_init_script(
+            "window.waits = []; const real = setTimeout; "
+            "window.setTimeout = (work, ms, ...rest) => { waits.push(ms); return real(work, ms, ...rest); };"
+        )
+        await page.route(re.compile(r"/events\?"), gone)
+        await page.goto(url(server, payment))
+        for _ in range(7):
+            async with page.expect_event("requestfailed"):
+                await page.clock.run_for(100_000)
+        waits = [ms for ms in await page.evaluate("waits") if ms not in {0, 40_000, 60_000}]
+    assert len(set(waits)) == len(waits) > 6, "each wait is another one"
+    assert max(waits) > 25_000, "and they grow"
+
+
+async def test_hidden_page_gives_up_its_stream_and_takes_it_up_when_seen(
+    browser: Browser, server: TestServer, shop: Shop
+) -> None:
+    payment = await shop.create()
+    async with visiting(browser) as (_, page):
+        await connected(page, server, payment)
+        asked = Asked(page)
+        await page.evaluate(
+            "Object.defineProperty(document, 'visibilityState', {get: () => window.seen ?? 'hidden'});"
+            "document.dispatchEvent(new Event('visibilitychange'))"
+        )
+        await page.clock.run_for(59_000)
+        assert asked.count("events") == 0
+        await page.clock.run_for(2_000)
+        await shop.pay(payment)
+        await expect(page.locator(part(page, "waiting"))).to_be_attached()
+        await passing(page, 150)
+        await expect(page.locator(part(page, "confirming"))).to_be_attached()
+        assert 1 <= asked.count("state") < 10, "an open page would have asked twice as often"
+        await page.evaluate("window.seen = 'visible'; document.dispatchEvent(new Event('visibilitychange'))")
+        await page.clock.run_for(100)
+        assert asked.count("events") == 1
+
+
+async def test_page_from_the_back_button_is_brought_up_to_date(
+    browser: Browser, server: TestServer, shop: Shop
+) -> None:
+    payment = await shop.create()
+    async with visiting(browser) as (_, page):
+        await connected(page, server, payment)
+        await page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
+        await shop.pay(payment)
+        await page.clock.run_for(60_000)
+        await expect(page.locator(part(page, "waiting"))).to_be_visible()
+        await page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+        await expect(page.locator(part(page, "confirming"))).to_be_visible()
+
+
+@pytest.mark.parametrize("wrong_s", [-3_600, 3_600])
+async def test_countdown_goes_by_the_servers_clock(
+    browser: Browser, server: TestServer, shop: Shop, wrong_s: int
+) -> None:
+    payment = await shop.create()
+    left_s = payment.deadline - START
+    async with visiting(browser) as (_, page):
+        await page.clock.install(time=START + wrong_s)
+        await connected(page, server, payment)
+        await page.clock.pause_at(START + wrong_s + 30)
+        async with page.expect_response(re.compile(r"/state\?")):
+            await page.clock.set_system_time(START + wrong_s + 7_200)
+            await page.clock.run_for(1_500)
+        minutes = await page.locator("[data-deadline]").text_content()
+        assert minutes is not None
+        first, *rest = (int(figure) for figure in minutes.split(":"))
+        seen_s = first * 60 + rest[0] if len(rest) == 1 else first * 3600 + rest[0] * 60 + rest[1]
+        assert left_s - 60 <= seen_s <= left_s
