@@ -47,7 +47,9 @@ LANGUAGES: Mapping[str, Language] = {
 _MOST_READ = 1_000
 """Characters of an `Accept-Language` that are looked at: browsers send a few dozen."""
 
-_RANGE = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?")
+_RANGE = re.compile(
+    r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?"
+)
 
 _OLD_CODES = {"in": "id"}
 """What some Android browsers still call a language (BCP 47 has replaced it)."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from gettext import NullTranslations
 
 from babel import Locale
 from babel.dates import format_date, get_datetime_format
 from babel.lists import format_list
-from babel.numbers import format_decimal
+from babel.numbers import format_decimal, get_decimal_symbol
 from markupsafe import Markup, escape
 
 from checkout_web.language import Language
@@ -50,27 +49,17 @@ class Wording:
 
     def count(self, n: int) -> str:
         """A whole number as this language groups it."""
-        return format_decimal(n, locale=self._locale, numbering_system="latn")
+        return format_decimal(n, format="#,##0", locale=self._locale, numbering_system="latn")
 
     def figure(self, amount: str) -> str:
         """A token's amount: all its decimals behind this language's mark, and no grouping, which a reader elsewhere
         could take for that mark."""
-        whole, _, decimals = amount.partition(".")
-        pattern = "0." + "0" * len(decimals) if decimals else "0"
-        return format_decimal(
-            Decimal(f"{whole}.{decimals or 0}"),
-            format=pattern,
-            locale=self._locale,
-            decimal_quantization=False,
-            group_separator=False,
-            numbering_system="latn",
-        )
+        return amount.replace(".", get_decimal_symbol(self._locale, numbering_system="latn"))
 
     def money(self, amount: str) -> str:
         """An amount of the shop's currency, grouped: it is read, not retyped."""
-        decimals = len(amount.partition(".")[2])
-        pattern = "#,##0." + "0" * decimals if decimals else "#,##0"
-        return format_decimal(Decimal(amount), format=pattern, locale=self._locale, numbering_system="latn")
+        whole, mark, decimals = amount.partition(".")
+        return self.count(int(whole)) + self.figure(mark + decimals)
 
     def utc(self, seconds: int) -> str:
         """Unix seconds as a date and time, such as `26 March 2026, 13:30 UTC`."""
