@@ -269,7 +269,7 @@ async def test_the_success_page_goes_on_by_itself_unless_stopped(
         await page.clock.run_for(60_000)
         await heading(page, "Paid. Thank you!")
         await visit.open(payment)
-        await expect(page.get_by_text("You will be taken back in 8 s.")).to_be_visible()
+        await expect(page.get_by_text("You will be taken back in 8 seconds.")).to_be_visible()
         await page.clock.run_for(9_000)
         await page.wait_for_url(f"https://shop.example/thanks?payment={payment.id}")
 
