@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from aiohttp.test_utils import TestServer
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, FrameLocator, Page, Route, ViewportSize, expect
+from playwright.async_api import Browser, Route, ViewportSize, expect
 
 from checkout_web.view import Part
-from openpay.app.merchants import change_page
-from openpay.domain.payment import Payment, Status
+from openpay.domain.payment import Status
 from openpay.store import Store
 from tests.checkout_web.scenes import ORDER, WHOLE, Shop
+from tests.checkout_web.storefront import DESKTOP, PHONE, another_origin, origin, storefront
 from tests.support.browser import open_browser
 
-DESKTOP = ViewportSize(width=1280, height=900)
-PHONE = ViewportSize(width=390, height=844)
 AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-
-SHOP_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>A shop</title>
-<script src="{pay}/checkout/openpay.js"></script><script src="/shop.js"></script></head>
-<body><main><h1>A shop</h1>
-<p><a id="buy" href="{url}" data-openpay="{url}">Buy</a></p>
-<p><a id="bad" href="javascript:window.hacked=1" data-openpay="javascript:window.hacked=1">Bad</a></p>
-<div id="place"></div></main></body></html>"""
-
-SHOP_SCRIPT = """
-window.heard = [];
-for (const name of ["ready", "resize", "status", "completed", "canceled", "closed"]) {
-  document.addEventListener(`openpay:${name}`, ({ detail }) => heard.push([name, detail.payment, detail.status]));
-}
-"""
 
 # One browser for all tests here, so one event loop as well; each test has its own database, servers and context.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -62,79 +41,6 @@ async def shop(sqlite_url: str) -> AsyncIterator[Shop]:
 async def pay(shop: Shop) -> AsyncIterator[TestServer]:
     async with TestServer(shop.application()) as started:
         yield started
-
-
-def origin(server: TestServer) -> str:
-    return str(server.make_url("/")).rstrip("/")
-
-
-def another_origin(server: TestServer) -> str:
-    """The same pages under another name, which to a browser is another site."""
-    return origin(server).replace("127.0.0.1", "localhost")
-
-
-@dataclass
-class Storefront:
-    """A shop's own page in a customer's browser, with a policy as strict as a page can have that embeds at all."""
-
-    page: Page
-    origin: str
-    complaints: list[str] = field(default_factory=list)
-
-    @property
-    def checkout(self) -> FrameLocator:
-        return self.page.frame_locator("iframe")
-
-    async def heard(self, *names: str) -> list[list[Any]]:
-        events: list[list[Any]] = await self.page.evaluate("heard")
-        return [event for event in events if event[0] in names]
-
-    async def hears(self, name: str) -> None:
-        await self.page.wait_for_function("name => heard.some((event) => event[0] === name)", arg=name)
-
-
-@asynccontextmanager
-async def storefront(
-    browser: Browser,
-    pay: TestServer,
-    shop: Shop,
-    payment: Payment,
-    *,
-    allowed: Sequence[str] | None = None,
-    size: ViewportSize = DESKTOP,
-) -> AsyncIterator[Storefront]:
-    """Open the shop's page; `allowed` are the merchant's embed origins, None: this shop's own."""
-
-    async def page(request: web.Request) -> web.Response:
-        url = f"{origin(pay)}/checkout/{payment.id}"
-        policy = (
-            f"default-src 'none'; script-src 'self' {origin(pay)}; frame-src {origin(pay)} {another_origin(pay)}; "
-            "style-src 'none'"
-        )
-        return web.Response(
-            text=SHOP_PAGE.format(pay=origin(pay), url=url),
-            content_type="text/html",
-            headers={"Content-Security-Policy": policy},
-        )
-
-    async def script(request: web.Request) -> web.Response:
-        return web.Response(text=SHOP_SCRIPT, content_type="text/javascript")
-
-    app = web.Application()
-    app.add_routes([web.get("/", page), web.get("/shop.js", script), web.get("/favicon.ico", script)])
-    async with TestServer(app) as server:
-        here = origin(server)
-        async with shop.store.write() as uow:
-            await change_page(uow, shop.merchant.id, embed_origins=[here] if allowed is None else allowed)
-        context = await browser.new_context(viewport=size, timezone_id="UTC", locale="en-GB")
-        try:
-            opened = Storefront(page=await context.new_page(), origin=here)
-            opened.page.on("console", lambda message: opened.complaints.append(message.text))
-            opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
-            await opened.page.goto(f"{here}/")
-            yield opened
-        finally:
-            await context.close()
 
 
 async def test_a_dialog_shows_the_page_and_tells_the_shop_up_to_completed(
@@ -213,6 +119,36 @@ async def test_a_site_that_is_not_allowed_gets_the_hosted_page_instead(
         await expect(front.page.locator("#state-heading")).to_have_text("Waiting for your payment")
         refusals = [text for text in front.complaints if "frame-ancestors 'none'" in text]
         assert len(refusals) == 2
+
+
+async def test_a_checkout_that_does_not_answer_becomes_the_hosted_page(
+    browser: Browser, pay: TestServer, shop: Shop
+) -> None:
+    payment = await shop.create()
+    async with storefront(browser, pay, shop, payment) as front:
+
+        async def say_nothing(route: Route) -> None:
+            """Neither an answer nor an error."""
+
+        await front.page.route(re.compile("embed="), say_nothing)
+        await front.page.clock.install()
+        await front.page.locator("#buy").click()
+        await front.page.clock.run_for(14_000)
+        await expect(front.page.get_by_role("dialog")).to_be_visible()
+        await front.page.clock.run_for(2_000)
+        await front.page.wait_for_url(f"{origin(pay)}/checkout/{payment.id}")
+
+
+async def test_copying_works_in_the_frame(browser: Browser, pay: TestServer, shop: Shop) -> None:
+    payment = await shop.create()
+    async with storefront(browser, pay, shop, payment) as front:
+        await front.page.context.grant_permissions(["clipboard-write"])
+        await front.page.locator("#buy").click()
+        await front.hears("ready")
+        # By the clipboard itself, not by the way around it.
+        await front.page.frames[1].evaluate("document.execCommand = () => false")
+        await front.checkout.get_by_role("button", name="Copy the address").click()
+        await expect(front.checkout.locator("#announcer")).to_have_text("Copied")
 
 
 async def test_the_dialog_by_keyboard(browser: Browser, pay: TestServer, shop: Shop) -> None:
