@@ -62,6 +62,9 @@ async def test_money_arrives_while_the_connection_is_lost(market: Market, browse
         request = understood(await visit.scan())
         await visit.page.context.set_offline(True)
         line.cut()
+        offline = visit.page.locator("[data-offline]")
+        await expect(offline).to_contain_text("If you have sent the payment, it still counts", timeout=PATIENCE_MS)
+        await expect(offline).to_be_visible()
         market.customer.pay(request)
         await asyncio.to_thread(market.dev.until, payment, "paid")
         await visit.reads("Waiting for your payment")
@@ -69,6 +72,7 @@ async def test_money_arrives_while_the_connection_is_lost(market: Market, browse
         line.mend()
         await visit.page.context.set_offline(False)
         await visit.reads("Paid. Thank you!")
+        await expect(offline).to_be_hidden(timeout=PATIENCE_MS)
         assert visit.stayed()
 
 
@@ -130,10 +134,12 @@ async def test_program_is_killed_and_the_chain_rewound_below_its_open_pages(
         rewound = await asyncio.to_thread(rewind, market, before - 12)
         assert rewound == 0
         await first.reads("Waiting for your payment")
+        await expect(first.page.locator("[data-offline]")).to_be_visible(timeout=PATIENCE_MS)
 
         await asyncio.to_thread(market.start, "--port", market.dev.facts["api_url"].rpartition(":")[2])
         await first.reads("Paid. Thank you!")
         await second.reads("This payment needs a closer look", "Please do not pay again", paid["id"])
+        await expect(first.page.locator("[data-offline]")).to_be_hidden(timeout=PATIENCE_MS)
         assert first.stayed()
         assert second.stayed()
 
