@@ -115,7 +115,13 @@ async def test_coins_are_read_from_the_transaction_itself() -> None:
 
 
 async def test_a_transaction_that_creates_or_calls_a_contract_may_move_coins_unseen() -> None:
-    for changes in ({"to": None, "input": "0x6000"}, {"to": "0x" + OTHER.hex(), "input": "0xdeadbeef"}):
+    crooked = TRANSFER_SELECTOR + b"\xff" * 12 + VAULT + (25).to_bytes(32, "big")
+    for changes in (
+        {"to": None, "input": "0x6000"},
+        {"to": None, "input": "0x"},
+        {"to": "0x" + OTHER.hex(), "input": "0xdeadbeef"},
+        {"input": "0x" + crooked.hex()},
+    ):
         seen = await look(node(sent(**changes), receipt()))
         assert seen is not None
         assert (seen.calls_contract, seen.transfers) == (True, ())

@@ -118,6 +118,8 @@ def test_what_is_no_hash_is_told_by_its_form(text: str, form: Form) -> None:
 
 def test_an_incomplete_hash_says_how_many_digits_it_has() -> None:
     assert read_pasted("0x" + HEX[:60]) == NoHash(form=Form.INCOMPLETE, digits=60)
+    # What stands behind may be part of it: then nothing is said of its length.
+    assert read_pasted("0x" + HEX[:60] + "…") == NoHash(form=Form.INCOMPLETE)
 
 
 def test_the_address_that_was_pasted_is_kept_to_be_compared() -> None:
