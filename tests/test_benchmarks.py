@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.benchmarks import catching, reading, stages, watcher
+from scripts.benchmarks import catching, checkout, reading, stages, watcher
 from scripts.benchmarks.catching import Committed
 from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.page import fill
@@ -29,6 +29,15 @@ def test_catching_up_is_measured_with_commits_and_without(monkeypatch: pytest.Mo
     monkeypatch.setattr(catch_up, "LONGEST_STEP", 3)
     monkeypatch.setattr(catch_up, "LEAST_STEP", 3)
     check(catching.run(blocks=6, rounds=1), {"with commits / without", "with commits / without, every core"})
+
+
+def test_checkout_is_measured_in_a_browser_and_by_open_pages() -> None:
+    figures = checkout.run(viewers=(20,), loads=1)
+    names = {"first view: transferred", "20 pages open: memory each", "20 viewers of one page: memory each"}
+    check([figure for figure in figures if "memory" not in figure.name], names - {n for n in names if "memory" in n})
+    assert {figure.name for figure in figures if figure.met is not None} == names
+    (reads,) = [figure.value for figure in figures if figure.name.endswith("database reads")]
+    assert reads == 1
 
 
 @pytest.mark.nightly

@@ -1,0 +1,77 @@
+"""Open pages as the server sees them: event streams that are read and kept, from as many addresses as people have.
+
+Prints `open` once all have heard their first event, then, when enough were told that their payment was canceled, the
+machine's monotonic time of the last. Ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import selectors
+import socket
+import sys
+import time
+from collections.abc import Sequence
+
+AT_ONCE = 25
+PER_ADDRESS = 100
+"""Streams from one address: fewer than one client may have."""
+
+_HEADERS = (
+    "User-Agent: Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile"
+    " Safari/537.36\r\nAccept: text/event-stream\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n"
+    "Accept-Language: en-US,en;q=0.9\r\nCache-Control: no-cache\r\nConnection: keep-alive\r\n"
+    "Sec-Fetch-Dest: empty\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Site: same-origin\r\n\r\n"
+)
+
+
+def view(port: int, ids: Sequence[str], *, first: int, hear: int) -> None:
+    """One stream for each of `ids`, until `hear` of them were told. `first` numbers the addresses."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    streams: list[socket.socket] = []
+    for start in range(0, len(ids), AT_ONCE):
+        opened = [
+            _opened(port, payment_id, number=first + start + place)
+            for place, payment_id in enumerate(ids[start : start + AT_ONCE])
+        ]
+        for stream in opened:
+            _hear(stream, b"event: ")
+        streams += opened
+    print("open", flush=True)
+    selector = selectors.DefaultSelector()
+    for stream in streams:
+        selector.register(stream, selectors.EVENT_READ, bytearray())
+    left = hear
+    while left:
+        for key, _ in selector.select():
+            key.data.extend(key.fileobj.recv(65_536))  # type: ignore[union-attr]
+            if b'data-part=\\"canceled' in key.data:
+                selector.unregister(key.fileobj)
+                left -= 1
+    print(json.dumps(time.monotonic()), flush=True)
+    sys.stdin.read()
+
+
+def _opened(port: int, payment_id: str, *, number: int) -> socket.socket:
+    address = number // PER_ADDRESS
+    stream = socket.create_connection(
+        ("127.0.0.1", port), timeout=60, source_address=(f"127.1.{address // 250}.{address % 250 + 1}", 0)
+    )
+    stream.sendall(f"GET /checkout/{payment_id}/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{_HEADERS}".encode())
+    return stream
+
+
+def _hear(stream: socket.socket, word: bytes) -> None:
+    heard = b""
+    while word not in heard or not heard.endswith(b"\n\n\r\n"):
+        received = stream.recv(65_536)
+        if not received or b" 429 " in heard[:20]:
+            raise ConnectionError(f"no stream: {heard[:200]!r}")
+        heard += received
+
+
+if __name__ == "__main__":
+    told = json.loads(sys.stdin.readline())
+    view(told["port"], told["ids"], first=told["first"], hear=told["hear"])
