@@ -214,16 +214,20 @@
   function mount(element, text, handlers) {
     const url = paymentUrl(text);
     const [title] = words();
+    const link = document.createElement("a");
     const onRefused = () => {
       frame.end();
-      const link = document.createElement("a");
       link.href = url.href;
       link.textContent = title;
       element.append(link);
     };
     const frame = new Frame(url, { handlers, target: element, title, onRefused });
     element.append(frame.element);
-    return { close: () => frame.end() };
+    const close = () => {
+      frame.end();
+      link.remove();
+    };
+    return { close };
   }
 
   document.addEventListener("click", (event) => {

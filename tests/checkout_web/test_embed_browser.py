@@ -111,9 +111,13 @@ async def test_a_site_that_is_not_allowed_gets_the_hosted_page_instead(
     payment = await shop.create()
     async with storefront(browser, pay, shop, payment, allowed=["https://shop.example"]) as front:
         url = f"{origin(pay)}/checkout/{payment.id}"
-        await front.page.evaluate("url => { OpenPay.mount(document.getElementById('place'), url) }", url)
+        await front.page.evaluate(
+            "url => { window.mounted = OpenPay.mount(document.getElementById('place'), url) }", url
+        )
         # Nobody clicked: a link in its place, and the shop's page stays.
         await expect(front.page.locator("#place a")).to_have_attribute("href", url)
+        await front.page.evaluate("mounted.close()")
+        await expect(front.page.locator("#place a")).to_have_count(0)
         await front.page.locator("#buy").click()
         await front.page.wait_for_url(url)
         await expect(front.page.locator("#state-heading")).to_have_text("Waiting for your payment")
