@@ -7,17 +7,19 @@ Pages are sent the newest content, never more often than there is any, and what 
 from __future__ import annotations
 
 import asyncio
+import pickle
+import zlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
 
 from checkout_web.deps import Deps
 from checkout_web.pages import StatePart
-from checkout_web.pulse import Network, Pulse, pulse
+from checkout_web.pulse import Basis, Network, Pulse, pulse
 from checkout_web.reader import Loaded, load, present_now
 from checkout_web.streams import Event, Heart, Stream
 from checkout_web.view import Checkout
@@ -45,14 +47,24 @@ class Look(Protocol):
     def __hash__(self) -> int: ...
 
 
-@dataclass(slots=True)
 class _Watched:
-    """A payment somebody is looking at. What is made of it for the page is not kept: it is as large again, and is
-    needed again only when it differs."""
+    """A payment somebody is looking at: packed, since it is needed again only when what it looks like changes."""
 
-    loaded: Loaded
-    pulse: Pulse
-    shown: dict[Look, _Shown] = field(default_factory=dict)
+    __slots__ = ("_packed", "basis", "pulse", "shown")
+
+    def __init__(self, loaded: Loaded, pulse: Pulse) -> None:
+        self.shown: dict[Look, _Shown] = {}
+        self.take(loaded, pulse)
+
+    def take(self, loaded: Loaded, pulse: Pulse) -> None:
+        self.basis, self.pulse = Basis.of(loaded.view.payment), pulse
+        self._packed = zlib.compress(pickle.dumps(loaded), level=1)
+
+    @property
+    def loaded(self) -> Loaded:
+        """As it was packed, by this process."""
+        loaded: Loaded = pickle.loads(zlib.decompress(self._packed))  # noqa: S301
+        return loaded
 
 
 class _Shown:
@@ -115,7 +127,7 @@ class LiveHub:
         watched = self._watched.get(payment.id)
         if watched is None:
             network = Network.now(self._deps.payments, livemode=payment.livemode, cursor=loaded.view.cursor)
-            watched = self._watched[payment.id] = _Watched(loaded=loaded, pulse=self._pulse(loaded, network))
+            watched = self._watched[payment.id] = _Watched(loaded, self._pulse(Basis.of(payment), network))
         shown = watched.shown.get(look)
         if shown is None:
             tag = look.tag(present_now(self._deps, watched.loaded))
@@ -131,7 +143,7 @@ class LiveHub:
         if not shown.viewers:
             del watched.shown[shown.look]
         if not watched.shown:
-            payment_id = watched.loaded.view.payment.id
+            payment_id = watched.basis.payment_id
             del self._watched[payment_id]
             self._unshown.pop(payment_id, None)
         if not self._watched:
@@ -195,38 +207,37 @@ class LiveHub:
         if not self._watched:
             return
         watching = dict(self._watched)
-        chain_ids = {watched.loaded.view.payment.chain_id for watched in watching.values()}
+        chain_ids = {watched.basis.chain_id for watched in watching.values()}
         async with self._deps.db.read() as uow:
             cursors = {chain_id: await uow.chain.cursor(chain_id) for chain_id in chain_ids}
             versions = await uow.payments.versions(watching.keys())
             changed = {
                 payment_id: await load(self._deps, uow, payment_id)
                 for payment_id, watched in watching.items()
-                if versions.get(payment_id) != watched.loaded.view.payment.version
+                if versions.get(payment_id) != watched.basis.version
             }
         networks: dict[tuple[int, bool], Network] = {}
         for payment_id, watched in watching.items():
-            payment = watched.loaded.view.payment
-            place = payment.chain_id, payment.livemode
+            basis = watched.basis
+            place = basis.chain_id, basis.livemode
             network = networks.get(place)
             if network is None:
-                cursor = cursors[payment.chain_id]
-                network = networks[place] = Network.now(self._deps.payments, livemode=payment.livemode, cursor=cursor)
+                cursor = cursors[basis.chain_id]
+                network = networks[place] = Network.now(self._deps.payments, livemode=basis.livemode, cursor=cursor)
             self._note(payment_id, watched, changed.get(payment_id), network)
         for payment_id in changed:
             await self._show(payment_id)
 
     def _note(self, payment_id: str, watched: _Watched, newer: Loaded | None, network: Network) -> None:
         """Take over what was read. Cheap, since it is done for every page with every block."""
-        loaded = newer or watched.loaded
-        now = self._pulse(loaded, network)
+        now = self._pulse(watched.basis if newer is None else Basis.of(newer.view.payment), network)
         if newer is not None or now != watched.pulse:
-            watched.loaded = replace(loaded, view=replace(loaded.view, cursor=network.cursor))
-            watched.pulse = now
+            loaded = newer or watched.loaded
+            watched.take(replace(loaded, view=replace(loaded.view, cursor=network.cursor)), now)
             self._unshown[payment_id] = None
 
-    def _pulse(self, loaded: Loaded, network: Network) -> Pulse:
-        return pulse(loaded.view, network, now=self._deps.payments.clock.now())
+    def _pulse(self, basis: Basis, network: Network) -> Pulse:
+        return pulse(basis, network, now=self._deps.payments.clock.now())
 
     async def _show(self, payment_id: str) -> None:
         """Present a payment as it is now, and send the new content to all who do not have it."""
@@ -248,11 +259,10 @@ class LiveHub:
 
     def _event(self, shown: _Shown) -> Event:
         """The content as an event, drawn once for all who see the same."""
-        loaded = shown.watched.loaded
-        key = loaded.view.payment.id, shown.look
+        key = shown.watched.basis.payment_id, shown.look
         part = self._drawings.pop(key, None)
         if part is None or part.tag != shown.tag:
-            part = shown.look.draw(present_now(self._deps, loaded))
+            part = shown.look.draw(present_now(self._deps, shown.watched.loaded))
         self._drawings[key] = part
         if len(self._drawings) > KEPT_DRAWINGS:
             self._drawings.popitem(last=False)

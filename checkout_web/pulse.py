@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from checkout_web.view import view_age
-from openpay.app.payments import PaymentService, PaymentView
+from openpay.app.payments import PaymentService
 from openpay.app.records import Cursor
-from openpay.domain.payment import WAITING
+from openpay.domain.payment import WAITING, Payment
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,39 @@ Pulse = tuple[bool, int | None, bool, int | None]
 """Whether the deadline passed while it mattered, confirmations, and the two of `Network`: only compared."""
 
 
-def pulse(view: PaymentView, network: Network, *, now: int) -> Pulse:
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What of a payment its pulse depends on, beside what identifies its content."""
+
+    payment_id: str
+    version: int
+    chain_id: int
+    livemode: bool
+    deadline: int | None
+    """None once it does not matter any more."""
+    completed_in: int | None
+    """The number of the completing transaction's block."""
+    paid_confirmations: int | None
+
+    @classmethod
+    def of(cls, payment: Payment) -> Basis:
+        return cls(
+            payment_id=payment.id,
+            version=payment.version,
+            chain_id=payment.chain_id,
+            livemode=payment.livemode,
+            deadline=payment.deadline if payment.status in WAITING else None,
+            completed_in=None if payment.completion is None else payment.completion.block_number,
+            paid_confirmations=payment.paid_confirmations,
+        )
+
+
+def pulse(basis: Basis, network: Network, *, now: int) -> Pulse:
     """As long as neither this nor the payment's version changes, `present` gives the same content.
 
-    `now` is the payment clock's time, in Unix seconds. The view's own cursor is not looked at.
+    `now` is the payment clock's time, in Unix seconds.
     """
-    payment = view.payment
-    cursor = network.cursor
-    return (
-        payment.status in WAITING and now > payment.deadline,
-        payment.confirmations(None if cursor is None else cursor.number),
-        network.is_behind,
-        network.behind_s,
-    )
+    depth = basis.paid_confirmations
+    if depth is None and basis.completed_in is not None and network.cursor is not None:
+        depth = network.cursor.number - basis.completed_in
+    return (basis.deadline is not None and now > basis.deadline, depth, network.is_behind, network.behind_s)

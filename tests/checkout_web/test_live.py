@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestClient, make_mocked_request
 from checkout_web.deps import Deps
 from checkout_web.live import LiveHub, Viewer
 from checkout_web.pages import StatePart
-from checkout_web.pulse import Network, Pulse, pulse
+from checkout_web.pulse import Basis, Network, Pulse, pulse
 from checkout_web.reader import Loaded, load, present_now
 from checkout_web.streams import HEARTBEAT_S, STUCK_S
 from checkout_web.view import Checkout, Part
@@ -396,7 +396,7 @@ async def test_nothing_but_version_and_pulse_changes_a_page(shop: Shop, part: Pa
             assert cursor is not None
             cursor = replace(cursor, number=cursor.number + blocks, seen_head=cursor.seen_head + blocks)
             now = pulse(
-                seen.view,
+                Basis.of(payment),
                 Network.now(shop.service, livemode=payment.livemode, cursor=cursor),
                 now=shop.clock.now(),
             )
