@@ -27,7 +27,7 @@ from openpay.errors import RateLimited
 
 LEAST_PAUSE_S = 0.05
 """Between two readings, however many hints come: each new payment of a busy shop is one."""
-KEPT_DRAWINGS = 256
+KEPT_DRAWINGS = 64
 """Drawn parts kept for the next viewer of the same: about 10 kB each, and needed again within seconds or never."""
 SLICE = 200
 """Streams written to before others have their turn."""
