@@ -26,7 +26,7 @@ class Deps:
     transactions: Transactions | None = None
     """Who is asked for a transaction that a customer names. None: the page says that nobody can be asked."""
     max_viewers: int = 10_000
-    """Event streams open at once in this process; further pages poll. Each takes a file descriptor; memory: docs/performance.md."""
+    """Event streams open at once in this process; further pages poll. Each takes a file descriptor."""
     max_viewers_per_client: int = 200
     """Of these, by one client address: a whole office, but not a bot that opens pages by the thousand."""
 
