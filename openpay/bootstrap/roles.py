@@ -18,6 +18,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from openpay.app.schedules import run_schedules
 from openpay.bootstrap.alerting import alerting
+from openpay.bootstrap.descriptors import allow_connections
 from openpay.bootstrap.garbage import spare_what_stays
 from openpay.bootstrap.installation import Installation, operator_signer
 from openpay.bootstrap.listening import listening
@@ -237,6 +238,7 @@ async def _serve(
 ) -> None:
     settings = installation.settings
     app, named = build_web(installation), "OPENPAY_HOST and OPENPAY_PORT"
+    allow_connections()
     for prefix, mounted in mounts.items():
         app.add_subapp(prefix, mounted)
     async with listening(app, settings.host, settings.port, settings=named) as url:
