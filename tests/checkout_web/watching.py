@@ -1,0 +1,99 @@
+"""The gallery's pages in one browser: one server, and a page for each way of looking at them."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiohttp.test_utils import TestServer
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.async_api import Browser, Page, ViewportSize
+
+from openpay.store import Store, migrate
+from tests.checkout_web.gallery import Exhibit, every_state
+from tests.checkout_web.scenes import Shop
+from tests.support.browser import open_browser
+
+PHONE = ViewportSize(width=390, height=844)
+DESKTOP = ViewportSize(width=1280, height=900)
+REFLOW = ViewportSize(width=320, height=256)
+"""What is left of 1280 × 1024 pixels at 400 % zoom (WCAG 1.4.10)."""
+
+AXE_RULES = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "rules": {"target-size": {"enabled": True}},  # of WCAG 2.2, and off unless asked for
+    "resultTypes": ["violations"],
+}
+AXE_COLOUR_RULES = AXE_RULES | {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+"""All that can change when only the colours do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """All states of the page being served, and a browser."""
+
+    shop: Shop
+    exhibits: list[Exhibit]
+    server: TestServer
+    browser: Browser
+
+    def __getitem__(self, name: str) -> Exhibit:
+        (found,) = (exhibit for exhibit in self.exhibits if exhibit.name == name)
+        return found
+
+    async def show(self, page: Page, exhibit: Exhibit, *, stay: bool = True) -> None:
+        """Open the exhibit, with the network's view as old as it says, and let its scripts do what they do at first."""
+        query = f"{exhibit.query}{'&' if exhibit.query else '?'}stay=1" if stay else exhibit.query
+        self.shop.clock.seconds += exhibit.behind_s
+        try:
+            await page.goto(str(self.server.make_url(f"/checkout/{exhibit.payment.id}")) + query)
+        finally:
+            self.shop.clock.seconds -= exhibit.behind_s
+
+    @asynccontextmanager
+    async def page(self, size: ViewportSize = DESKTOP, **options: Any) -> AsyncIterator[Page]:
+        """A customer's page without live updates: an exhibit stays what it is while it is looked at."""
+        options = {"timezone_id": "UTC", "locale": "en-GB"} | options
+        context = await self.browser.new_context(viewport=size, **options)
+        try:
+            page = await context.new_page()
+            await page.route("**/events?*", lambda route: route.abort())
+            yield page
+        finally:
+            await context.close()
+
+
+@asynccontextmanager
+async def open_gallery(**fields: Any) -> AsyncIterator[Gallery]:
+    """Every state, its payments made with `fields`, on a database of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        url = f"sqlite:///{directory}/openpay.db"
+        await asyncio.to_thread(migrate.upgrade, url)
+        store = Store.open(url)
+        shop = await Shop.opened(store)
+        exhibits = await every_state(shop, **fields)
+        async with TestServer(shop.application()) as server, open_browser() as browser:
+            yield Gallery(shop=shop, exhibits=exhibits, server=server, browser=browser)
+        await store.close()
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe finds wrong with the page as it is, light and dark, each with where and why."""
+    found = []
+    await page.evaluate(AXE_SCRIPT)
+    for scheme, rules in _SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        response = await page.evaluate("rules => axe.run(document, rules)", rules)
+        found += [
+            f"{scheme}: {rule['id']}: {node['html'][:150]} {node['failureSummary']}"
+            for rule in response["violations"]
+            for node in rule["nodes"]
+        ]
+    return found
+
+
+_SCHEMES: tuple[tuple[Literal["light", "dark"], object], ...] = (("light", AXE_RULES), ("dark", AXE_COLOUR_RULES))
