@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 
 from checkout_web.marking import N_
 from checkout_web.reader import Loaded, present_now
+from checkout_web.refunds import ClaimRefused
 from checkout_web.security import embedder_asked
 from checkout_web.site import Site
 from openpay.chain.messages import recover_signer
@@ -43,6 +44,8 @@ _CLAIM_REFUSED: Mapping[str, str] = {
     "already_claimed": N_("The wallet that paid has already said where it should go."),
     "invalid_state": N_("This refund can no longer be changed. This is where it stands."),
 }
+
+_ADDRESS_WRONG = frozenset({"invalid_address", "invalid_destination"})
 
 
 class Acting:
@@ -119,9 +122,14 @@ class Acting:
             async with self._site.deps.db.write() as uow:
                 await self._site.deps.refunds.claim(uow, payment.id, refund_id, destination, signer=signer)
         except (Conflict, Forbidden, Invalid) as refusal:
-            notice = _CLAIM_REFUSED.get(refusal.code, _CLAIM_REFUSED["invalid_state"])
+            refused = ClaimRefused(
+                refund_id=refund_id,
+                typed=destination,
+                text=_CLAIM_REFUSED.get(refusal.code, _CLAIM_REFUSED["invalid_state"]),
+                is_address_wrong=refusal.code in _ADDRESS_WRONG,
+            )
             loaded = await self._site.load(request)
-            return self._site.page_response(request, loaded, status=status_of(refusal), notice=notice)
+            return self._site.page_response(request, loaded, status=status_of(refusal), claim_refused=refused)
         self._site.deps.signals.notify("payments", "operations")
         return web.Response(status=303, headers={hdrs.LOCATION: self._site.page_address(request)})
 

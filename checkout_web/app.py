@@ -48,6 +48,7 @@ def build_app(deps: Deps) -> web.Application:
             web.post(_PAYMENT + "/cancel", acting.cancel, name="cancel"),
             web.post(_PAYMENT + "/retry", acting.retry, name="retry"),
             web.post(_PAYMENT + "/claim", acting.claim, name="claim"),
+            web.get(_PAYMENT + "/claim", looking.back),
             web.get(_PAYMENT + "/claim-message", acting.claim_message, name="claim_message"),
             web.post(_PAYMENT + "/transactions", acting.report_transaction, name="transactions"),
             web.post(_PAYMENT + "/lookup", looking.look_up, name="lookup"),

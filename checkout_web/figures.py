@@ -1,4 +1,5 @@
-"""Exact amounts that an eye can follow: every digit is shown, in groups, and nothing is rounded."""
+"""Amounts that an eye can follow: what is to be sent, or kept as a receipt, shows every digit, in groups, and nothing
+is rounded. What is only told may be short."""
 
 from __future__ import annotations
 
@@ -9,6 +10,32 @@ GROUPED_FROM = 5
 _GROUP = 3
 _TELLING_DIGITS = 4
 """How many significant digits say how much it is; those after them only say it exactly."""
+
+
+_TOLD_FROM = 8
+"""Decimals. No more of them are told, so a sum of up to so many is told whole."""
+_TOLD_DIGITS = 6
+"""How many significant digits are told of a longer one."""
+_TOLD_DECIMALS = 2
+"""As many as the shop's own prices have, however large the sum."""
+
+
+def told(amount: str) -> str:
+    """An amount that nobody has to send, such as `10.000000000000000001`, as briefly as it can be told: `10.00…`.
+
+    Cut off and never rounded, so that less than the whole price never reads as the whole; the ellipsis says that there
+    is more. `< 0.00000001`: not nothing, but less than is told.
+    """
+    whole, _, decimals = amount.partition(".")
+    if len(decimals) <= _TOLD_FROM:
+        return amount
+    seen = len(whole.lstrip("-0"))
+    leading = 0 if seen else len(decimals) - len(decimals.lstrip("0"))
+    if leading >= _TOLD_FROM:
+        return f"< 0.{'1':0>{_TOLD_FROM}}" if decimals.strip("0") else f"{whole}.{decimals[:_TOLD_DECIMALS]}"
+    kept = min(_TOLD_FROM, max(_TOLD_DECIMALS, leading + _TOLD_DIGITS - seen))
+    short = decimals[:kept].rstrip("0").ljust(_TOLD_DECIMALS, "0")
+    return f"{whole}.{short}" + ("…" if decimals[kept:].strip("0") else "")
 
 
 def spaced(written: str) -> Markup:

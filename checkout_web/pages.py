@@ -14,9 +14,10 @@ from markupsafe import Markup
 
 from checkout_web.answer import Answer
 from checkout_web.catalogues import load_wordings
-from checkout_web.figures import spaced
+from checkout_web.figures import spaced, told
 from checkout_web.language import LANGUAGES, QUERY, Language
 from checkout_web.qr import qr_svg
+from checkout_web.refunds import ClaimRefused
 from checkout_web.script_words import SCRIPT_WORDS
 from checkout_web.view import Checkout, QrKind, Selection, is_ended
 from checkout_web.wording import Wording
@@ -81,14 +82,17 @@ class Pages:
         self._wordings = load_wordings()
         self._environments = {code: _environment(loader, wording) for code, wording in self._wordings.items()}
 
-    def state(self, checkout: Checkout, selection: Selection, links: Links) -> StatePart:
-        """The part that changes while somebody looks, for what that viewer has selected."""
+    def state(
+        self, checkout: Checkout, selection: Selection, links: Links, *, claim_refused: ClaimRefused | None = None
+    ) -> StatePart:
+        """The part that changes while somebody looks, for what that viewer has selected. `claim_refused` is the answer
+        to one form, shown until something changes: the tag leaves it out."""
         environment = self._environments[selection.language.code]
         template = environment.get_template(f"parts/{checkout.part}.html")
         words = vars(template.make_module(_state_context(checkout, selection, links)))
         heading = str(words["heading"])
         html = environment.get_template("state.html").render(
-            checkout=checkout, heading=heading, body=words["body"](), links=links
+            checkout=checkout, heading=heading, body=words["body"](), links=links, claim_refused=claim_refused
         )
         return StatePart(html=html, title=heading, tag=self.tag(checkout, selection, links))
 
@@ -108,16 +112,23 @@ class Pages:
         stay: bool,
         notice: str | None = None,
         answer: Answer | None = None,
+        claim_refused: ClaimRefused | None = None,
     ) -> str:
         """The whole document. `stay` leaves out every reload and onward move that needs no JavaScript; `notice` is an
-        English text marked for translation; `answer` is what was found of a transaction, and is not reloaded away."""
+        English text marked for translation; `answer` is what was found of a transaction; neither that nor
+        `claim_refused` is reloaded away."""
         code = selection.language.code
+        if claim_refused and not any(
+            line.id == claim_refused.refund_id and line.claimable for line in checkout.refunds
+        ):
+            notice = claim_refused.text  # there is no form left to say it at
+            claim_refused = None
         return (
             self._environments[code]
             .get_template("page.html")
             .render(
                 checkout=checkout,
-                state=self.state(checkout, selection, links),
+                state=self.state(checkout, selection, links, claim_refused=claim_refused),
                 languages=tuple(
                     (language, f"{links.page}?{_query(replace(selection, lang=language.code))}")
                     for language in LANGUAGES.values()
@@ -126,7 +137,7 @@ class Pages:
                 links=links,
                 loads=loads,
                 now=now,
-                refresh=None if stay or answer else _refresh(checkout, selection, links),
+                refresh=None if stay or answer or claim_refused else _refresh(checkout, selection, links),
                 stay_href=f"{links.page}?{_query(selection, stay='1')}",
                 notice=notice and self._wordings[code].gettext(notice),
                 answer=answer,
@@ -168,6 +179,7 @@ def _environment(loader: FileSystemLoader, wording: Wording) -> Environment:
         "money": wording.money,
         "roughly": wording.roughly,
         "spaced": spaced,
+        "told": told,
         "utc": wording.utc,
     }
     environment.globals |= {

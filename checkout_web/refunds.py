@@ -30,6 +30,18 @@ class RefundLine:
     can_sign: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClaimRefused:
+    """Why an address for a refund was not taken. Said at that refund's form, in which what was typed stands again."""
+
+    refund_id: str
+    typed: str
+    text: str
+    """Marked for translation."""
+    is_address_wrong: bool
+    """Whether the address is at fault, and not the signature beside it."""
+
+
 def refund_lines(refunds: tuple[Refund, ...], decimals_of: Callable[[str], int]) -> tuple[RefundLine, ...]:
     """The refunds worth showing, in order of their making."""
     shown = [refund for refund in refunds if refund.status is not RefundStatus.CANCELED]

@@ -18,6 +18,7 @@ from checkout_web.limits import Limits
 from checkout_web.live import LiveHub
 from checkout_web.pages import Links, Loads, Pages, StatePart
 from checkout_web.reader import Loaded, load, present_now
+from checkout_web.refunds import ClaimRefused
 from checkout_web.security import allowed_embedder, content_security_policy, embedder_asked, is_same_origin
 from checkout_web.view import Checkout, QrKind, Selection
 from openpay.errors import Forbidden, NotFound
@@ -108,8 +109,10 @@ class Site:
         status: int = 200,
         notice: str | None = None,
         answer: Answer | None = None,
+        claim_refused: ClaimRefused | None = None,
     ) -> web.Response:
-        """The whole document; `notice` is said above everything else, `answer` where it was asked for."""
+        """The whole document; `notice` is said above everything else, `answer` and `claim_refused` where something was
+        asked for."""
         embedder = allowed_embedder(request.query.get("embed"), loaded.merchant.embed_origins)
         checkout, selection = present_now(self.deps, loaded), replace(selection_of(request), embed=embedder)
         html = self.pages.page(
@@ -121,6 +124,7 @@ class Site:
             stay="stay" in request.query,
             notice=notice,
             answer=answer,
+            claim_refused=claim_refused,
         )
         return html_response(
             html,

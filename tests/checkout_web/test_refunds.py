@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, ViewportSize
+from markupsafe import escape
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from checkout_web.view import Part
 from openpay.app.refund_requests import RefundService
@@ -43,6 +45,12 @@ async def claimable(shop: Shop, units: int = 10 * WHOLE) -> Payment:
     await shop.mine(deposits=[deposit])
     await shop.expire(payment)
     return await shop.get(payment)
+
+
+def field_of(html: str) -> str:
+    """The field for the address, as it is written."""
+    (field,) = re.findall(r'<input [^>]*name="destination"[^>]*>', html)
+    return str(field)
 
 
 async def refund_of(shop: Shop, payment: Payment) -> Refund:
@@ -146,6 +154,103 @@ async def test_anything_else_changes_nothing(shop: Shop, client: Client, fields:
 
     assert answer.status == status
     assert await refund_of(shop, payment) == refund
+
+
+MISTYPED = THERE[:-1] + "e"
+"""The capitals of an address are its checksum (ERC-55)."""
+
+
+async def test_refused_address_stands_in_its_field_again_with_what_is_wrong_beside_it(
+    shop: Shop, client: Client
+) -> None:
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+
+    html = await (await claim(client, payment, refund=refund.id, destination=MISTYPED)).text()
+
+    wrong = "This is not an address, or a character of it is mistyped. Copy it from your wallet."
+    assert html.count(wrong) == 1  # at the form, and not above the page as well
+    assert f'<p class="note" id="wrong-{refund.id}" data-claim-refused>{wrong}</p>' in html
+    field = field_of(html)
+    assert f'value="{MISTYPED}"' in field
+    assert f'aria-describedby="wrong-{refund.id} advice-{refund.id}"' in field
+    assert 'aria-invalid="true"' in field
+    assert "autofocus" in field
+
+
+async def test_fresh_form_has_nothing_wrong_with_it(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop)
+
+    field = field_of(await show(client, payment))
+
+    assert 'value=""' in field
+    assert "aria-invalid" not in field
+    assert "autofocus" not in field
+
+
+async def test_refused_signature_does_not_call_the_address_wrong(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+
+    html = await (await claim(client, payment, refund=refund.id, destination=THERE, signature="0x1234")).text()
+
+    assert "is not a signature. Nothing was changed." in html
+    assert f'value="{THERE}"' in field_of(html)
+    assert "aria-invalid" not in field_of(html)
+
+
+@pytest.mark.parametrize("typed", ['"><script>alert(1)</script>', "' autofocus onfocus=alert(1) x='", "0x…\0ع" * 20])
+async def test_whatever_was_typed_comes_back_as_text_only(shop: Shop, client: Client, typed: str) -> None:
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+
+    answer = await claim(client, payment, refund=refund.id, destination=typed)
+
+    assert answer.status == 422
+    assert f'value="{escape(typed)}"' in await answer.text()
+
+
+async def test_form_that_is_gone_has_its_refusal_said_above_the_page(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+    signed = signature(shop, payment, refund, THERE)
+    await claim(client, payment, refund=refund.id, destination=THERE, signature=signed)
+    async with shop.store.write() as uow:
+        sent = replace(await refund_of(shop, payment), status=RefundStatus.SUBMITTED)
+        await uow.refunds.put([sent])
+
+    html = await (await claim(client, payment, refund=refund.id, destination=THERE)).text()
+
+    assert '<p class="note" role="alert">This refund can no longer be changed.' in html
+    assert 'name="destination"' not in html
+
+
+async def test_claims_own_address_opened_without_its_form_is_the_page(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop)
+
+    answer = await client.get(f"/checkout/{payment.id}/claim", headers=OWN_FORM, allow_redirects=False)
+
+    assert (answer.status, answer.headers["Location"]) == (303, f"/checkout/{payment.id}")
+
+
+async def test_speck_of_a_token_is_told_briefly_and_copied_exactly(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop, 10 * WHOLE + 1)
+
+    html = await show(client, payment)
+
+    assert html.count('<span class="figure">10.00…</span> USDT') == 2  # what arrived, and what goes back
+    assert 'title="10.000000000000000001 USDT"' in html
+    assert 'data-copy="10.000000000000000001"' in html
+
+
+async def test_what_is_still_to_be_sent_is_never_shortened(shop: Shop, client: Client) -> None:
+    payment = await shop.create()
+    await shop.pay(payment, 25 * WHOLE - 1)
+
+    html = await show(client, payment)
+
+    assert '<span class="figure">24.9999…</span> USDT' in html
+    assert "0.000000000000000001" in re.sub(r"<[^>]*>", "", html)
 
 
 async def test_another_payments_refund_cannot_be_claimed_here(shop: Shop, client: Client) -> None:
@@ -279,6 +384,34 @@ async def test_enter_key_without_a_wallet_asks_the_merchant(shop: Shop, client: 
         await page.get_by_label("Your address").press("Enter")
 
     assert (await refund_of(shop, payment)).status is RefundStatus.REQUESTED
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+async def test_refused_address_has_the_focus_and_is_put_right_there(
+    shop: Shop, client: Client, browser: Browser, scripts: bool
+) -> None:
+    payment = await claimable(shop)
+    context = await browser.new_context(java_script_enabled=scripts, viewport=ViewportSize(width=390, height=500))
+    page = await context.new_page()
+    await page.goto(str(client.make_url(f"/checkout/{payment.id}")))
+    field = page.get_by_label("Your address")
+    await field.fill(f" {MISTYPED} ")  # as it is often copied
+    await field.press("Enter")
+
+    await expect(field).to_be_focused()
+    await expect(field).to_have_value(MISTYPED)
+    await expect(field).to_have_accessible_description(re.compile("not an address.*Check the address"))
+    await expect(field).to_be_in_viewport()
+    await expect(page.get_by_text("This is not an address")).to_be_in_viewport()
+    if scripts:
+        results = await Axe().run(page, options=AXE_RULES)
+        assert results.violations_count == 0, results.response["violations"]
+    await field.fill(THERE)
+    await field.press("Enter")
+
+    await expect(page.get_by_text("has to approve it before")).to_be_visible()
+    assert (await refund_of(shop, payment)).destination == bytes.fromhex(THERE[2:])
+    await context.close()
 
 
 async def test_what_is_being_typed_survives_news(shop: Shop, client: Client, browser: Browser) -> None:
