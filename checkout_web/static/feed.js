@@ -15,6 +15,8 @@ export class Feed {
   #timers = {};
   #failures = 0; // of questions, in a row
   #tries = 0; // to connect, in a row
+  #asks = 0; // questions so far
+  #newest = 0; // the question whose answer is shown; older ones are overtaken
   #isLost = false;
 
   constructor({ eventsUrl, stateUrl, tag, onState, onNow, onLost = () => {} }) {
@@ -43,6 +45,7 @@ export class Feed {
   // Fetch the part once, now. Failures are left to the next try: the page keeps what it shows.
   async ask() {
     const asked = this.#query;
+    const number = (this.#asks += 1);
     try {
       const answer = await fetch(`${this.stateUrl}?${asked}`, {
         headers: { "If-None-Match": `"${this.tag}"` },
@@ -51,7 +54,11 @@ export class Feed {
       this.#failures = answer.ok || answer.status === 304 ? 0 : this.#failures + 1;
       this.#lost(false);
       if (answer.headers.has("Openpay-Now")) this.onNow(Number(answer.headers.get("Openpay-Now")));
-      if (answer.status === 200 && asked === this.#query) this.#receive(await answer.json());
+      const message = answer.status === 200 ? await answer.json() : null;
+      // Held up on its way it may be older than what is shown: a payment that was found would be asked for again.
+      if (message === null || asked !== this.#query || number < this.#newest) return;
+      this.#newest = number;
+      this.#receive(message);
     } catch {
       // No network, or the server is restarting.
       this.#failures += 1;
@@ -74,6 +81,7 @@ export class Feed {
     this.#source = source;
     source.addEventListener("state", (event) => {
       this.#heard();
+      this.#newest = this.#asks + 1;
       this.#receive(JSON.parse(event.data));
     });
     source.addEventListener("alive", (event) => {

@@ -95,7 +95,10 @@ export class WalletPart {
       signal: run.abort.signal,
       feeAccepted: run.options.feeAccepted,
       current: () => this.#current(run.asked.token),
-      step: (step, values = {}) => this.#run === run && this.#step(run, step, values),
+      step: (step, values = {}) => {
+        if (step === "send") this.#stillAsked(run.asked);
+        if (this.#run === run) this.#step(run, step, values);
+      },
       onAnswer: (answer) => this.#answered(run, answer),
     });
   }
@@ -109,6 +112,13 @@ export class WalletPart {
     } catch {
       throw new Refusal("no_server");
     }
+  }
+
+  // Throws a `Refusal` where the page was told of news while the wallet was being looked at, which may take a minute.
+  #stillAsked({ token, units }) {
+    const now = this.#asked;
+    if (now === null) throw new Refusal("moved_on");
+    if (now.token === token && now.units !== units) throw new Refusal("amount_changed", { asked: amount(now.units, now) });
   }
 
   // One tab of this browser at a time, where the browser can tell.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -207,3 +208,28 @@ async def test_countdown_goes_by_the_servers_clock(
         first, *rest = (int(figure) for figure in minutes.split(":"))
         seen_s = first * 60 + rest[0] if len(rest) == 1 else first * 3600 + rest[0] * 60 + rest[1]
         assert left_s - 60 <= seen_s <= left_s
+
+
+async def test_an_answer_that_was_overtaken_by_the_stream_is_not_shown(
+    browser: Browser, server: TestServer, shop: Shop
+) -> None:
+    payment = await shop.create()
+    async with visiting(browser) as (_, page):
+        overtaken, delivered = asyncio.Event(), asyncio.Event()
+
+        async def slow(route: Route) -> None:
+            answer = await route.fetch(headers={"Accept": "*/*"})  # the part as it was when it was asked for
+            overtaken.set()
+            await delivered.wait()
+            await route.fulfill(response=answer)
+
+        await connected(page, server, payment)
+        await page.route(re.compile(r"/state\?"), slow)
+        async with page.expect_response(re.compile(r"/state\?")):
+            await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            await asyncio.wait_for(overtaken.wait(), 20)
+            await shop.pay(payment)
+            await expect(page.locator(part(page, "confirming"))).to_be_visible()
+            delivered.set()
+        await page.wait_for_timeout(300)  # for what must not happen
+        await expect(page.locator(part(page, "confirming"))).to_be_visible()

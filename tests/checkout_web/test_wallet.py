@@ -180,6 +180,37 @@ async def test_a_page_that_missed_the_payment_sends_nothing(street: Street) -> N
     assert wallet.sent == []
 
 
+@pytest.mark.parametrize("arrives", [25, 10])
+async def test_money_that_arrives_while_the_balance_is_read_leaves_nothing_or_the_rest_to_send(
+    street: Street, arrives: int
+) -> None:
+    payment = await street.shop.create()
+    loop = asyncio.get_running_loop()
+    looked, arrived = asyncio.Event(), asyncio.Event()
+
+    async def read() -> None:
+        looked.set()
+        await arrived.wait()
+
+    def slow_balance(_params: object) -> str:
+        asyncio.run_coroutine_threadsafe(read(), loop).result(20)
+        return hex(10**18)
+
+    wallet = PageWallet(answers={"eth_getBalance": slow_balance})
+    async with street.visit(payment, wallet) as visit:
+        await visit.press("Test Wallet")
+        await asyncio.wait_for(looked.wait(), 20)
+        await street.shop.pay(payment, arrives * WHOLE)
+        heading = "Payment found" if arrives == 25 else "Part of it has arrived"
+        await expect(visit.page.get_by_role("heading", level=2)).to_have_text(heading)
+        arrived.set()
+        if arrives == 25:
+            await visit.page.wait_for_timeout(500)  # for what must not happen
+        else:
+            await visit.says("The amount has changed meanwhile: now 15 USDT remain. Nothing was sent.")
+    assert "eth_sendTransaction" not in wallet.methods()
+
+
 async def test_the_second_wallet_is_warned_when_the_first_has_paid_or_part_of_it(street: Street) -> None:
     payment = await street.shop.create()
     wallet = PageWallet(answers={"eth_sendTransaction": NEVER})
