@@ -43,10 +43,11 @@ function icon(wallet) {
   return picture;
 }
 
-// A hash or address in groups of four, as the rest of the page writes them.
+// A hash or address in groups of four, first and last emphasised, as the rest of the page writes them.
 export function grouped(hex) {
-  const groups = [hex.slice(0, 2), ...hex.slice(2).match(/.{1,4}/g)];
-  return make("span", { class: "mono hex", translate: "no", dir: "ltr" }, ...groups.map((group) => make("span", {}, group)));
+  const groups = [hex.slice(0, 6), ...hex.slice(6).match(/.{1,4}/g)];
+  const edge = (index) => index === 0 || index === groups.length - 1;
+  return make("span", { class: "mono hex", translate: "no", dir: "ltr" }, ...groups.map((group, index) => make("span", { class: edge(index) ? "edge" : null }, group)));
 }
 
 export function shortened(address) {

@@ -57,6 +57,12 @@ SMALL_TARGETS = """(least) => {
     .map(([name, box]) => `${name}: ${box.width} x ${box.height}`);
 }"""
 
+LINES = """(element) => {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  return new Set([...range.getClientRects()].map((box) => box.top)).size;
+}"""
+
 MOTION = """() => {
   const found = [];
   const walk = (rules, media) => {
@@ -151,3 +157,22 @@ async def _edges(page: Page, selector: str) -> str:
 
 async def _picture(page: Page, selector: str) -> Image.Image:
     return Image.open(io.BytesIO(await page.locator(selector).first.screenshot())).convert("RGB")
+
+
+async def test_the_number_to_tell_the_shop_stands_on_one_line_of_a_phone(gallery: Gallery) -> None:
+    async with gallery.page(PHONE) as page:
+        await gallery.show(page, gallery["late"])
+        number = page.locator(".boxed dd.mono").first
+        assert await number.evaluate(LINES) == 1
+
+
+async def test_a_sent_hash_has_the_same_groups_as_the_pages_own(gallery: Gallery) -> None:
+    async with gallery.page() as page:
+        await gallery.show(page, gallery["confirming"])
+        own = page.locator(".hex").first
+        hash_ = (await own.inner_text()).replace(" ", "")
+        module = await page.locator("link[rel=modulepreload][href*='wallet_view']").get_attribute("href")
+        built = await page.evaluate(
+            "async ([module, hash]) => (await import(module)).grouped(hash).innerHTML", [module, hash_]
+        )
+        assert built == await own.inner_html()
