@@ -304,11 +304,11 @@ async def test_a_number_that_vanishes_was_replaced_and_the_page_does_not_depend_
         await visit.page.reload()
         await visit.press("Test Wallet")
         await visit.says("Sent.")
-        await visit.page.clock.run_for(16_000)
+        await visit.page.clock.fast_forward(16_000)
         wallet.answers["eth_getTransactionByHash"] = None
         async with asyncio.timeout(20):
             while "no longer knows this transaction" not in await visit.section.inner_text():
-                await visit.page.clock.run_for(16_000)
+                await visit.page.clock.fast_forward(16_000)
         # Its replacement pays, under a number that nobody reported.
         await street.shop.pay(payment)
         await expect(visit.page.get_by_role("heading", level=2)).to_have_text("Payment found")
@@ -324,10 +324,10 @@ async def test_a_number_that_was_never_known_is_not_called_wrong(street: Street)
         await visit.press("Test Wallet")
         await visit.says("Sent.")
         for _ in range(4):
-            await visit.page.clock.run_for(16_000)
+            await visit.page.clock.fast_forward(16_000)
         async with asyncio.timeout(20):
             while wallet.methods().count("eth_getTransactionByHash") < 3:
-                await visit.page.clock.run_for(16_000)
+                await visit.page.clock.fast_forward(16_000)
         await expect(visit.section).not_to_contain_text("no longer knows")
 
 

@@ -76,6 +76,12 @@ async def expect_paid_once(scene: Scene, payment: Payment) -> None:
     assert await scene.events(payment) == ["confirming", "completed"]
 
 
+async def until_all_is_read(scene: Scene) -> None:
+    async with asyncio.timeout(60):
+        while (await scene.cursor()).number < scene.anvil.block_number():
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     "fault", [None, duplicated_heads(), skipped_heads(3), reordered_heads(), silent_heads()], ids=str
 )
@@ -85,9 +91,7 @@ async def test_whatever_is_announced_every_block_is_read_once(scene: Scene, faul
         await host.drop_sockets()  # so that it is subscribed to as it now is
         for _ in range(2):
             await expect_paid_once(scene, await pay(scene))
-        async with asyncio.timeout(60):
-            while (await scene.cursor()).number < scene.anvil.block_number():
-                await asyncio.sleep(0.05)
+        await until_all_is_read(scene)
 
 
 async def test_socket_that_breaks_is_opened_again(scene: Scene) -> None:
@@ -103,6 +107,7 @@ async def test_socket_that_breaks_is_opened_again(scene: Scene) -> None:
 async def test_node_that_comes_back_as_another_chain_s_is_not_listened_to(scene: Scene) -> None:
     async with watching(scene) as (host,):
         await expect_paid_once(scene, await pay(scene))
+        await until_all_is_read(scene)
         host.faults = [wrong_chain_id()]
         await host.drop_sockets()
         before = await scene.cursor()
