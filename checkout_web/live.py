@@ -29,6 +29,9 @@ LEAST_PAUSE_S = 0.05
 """Between two readings, however many hints come: each new payment of a busy shop is one."""
 KEPT_DRAWINGS = 64
 """Drawn parts kept for the next viewer of the same: about 10 kB each, and needed again within seconds or never."""
+MOST_LOOKS = 100
+"""Ways in which one payment's pages are shown here. Languages, tokens and QR codes make fewer; a stranger's invented
+addresses make any number, each drawn anew with every change."""
 SLICE = 200
 """Streams written to before others have their turn."""
 
@@ -107,7 +110,8 @@ class LiveHub:
 
     @contextmanager
     def watch(self, loaded: Loaded, look: Look) -> Iterator[Viewer]:
-        """Join the viewers of a payment just loaded. Raises `RateLimited` when the process holds too many.
+        """Join the viewers of a payment just loaded. Raises `RateLimited` when the process holds too many, or the
+        payment is shown in too many ways.
 
         The viewer hears nothing until its stream was opened; then `greet` says the first word.
         """
@@ -130,6 +134,8 @@ class LiveHub:
             watched = self._watched[payment.id] = _Watched(loaded, self._pulse(Basis.of(payment), network))
         shown = watched.shown.get(look)
         if shown is None:
+            if len(watched.shown) >= MOST_LOOKS:
+                raise RateLimited("Too many kinds of this page are open; ask for the state instead.", retry_after_s=10)
             tag = look.tag(present_now(self._deps, watched.loaded))
             shown = watched.shown[look] = _Shown(watched, look, tag)
         viewer = Viewer(shown)
@@ -256,6 +262,7 @@ class LiveHub:
                 viewer.send(event)
                 if count % SLICE == 0:
                     await asyncio.sleep(0)
+            await asyncio.sleep(0)  # each drawing takes milliseconds
 
     def _event(self, shown: _Shown) -> Event:
         """The content as an event, drawn once for all who see the same."""

@@ -10,6 +10,8 @@ from checkout_web.site import Site
 from checkout_web.streams import HEADERS as STREAM_HEADERS
 from openpay.domain.payment import Status
 
+_TAG_LENGTH = 16
+
 
 class Viewing:
     """Handlers that read. Only the first view by a person changes anything: the payment is no longer just initiated."""
@@ -53,7 +55,8 @@ class Viewing:
 
         A page that connects (again) names what it shows, by `Last-Event-ID` or `?tag=`, and is sent only what differs.
         """
-        seen = request.headers.get("Last-Event-ID") or request.query.get("tag")
+        # No longer than tags are: it is kept for as long as the page is open.
+        seen = (request.headers.get("Last-Event-ID") or request.query.get("tag", ""))[:_TAG_LENGTH]
         response = web.StreamResponse(headers=STREAM_HEADERS)
         # Nothing of the payment is held here: there are thousands of these frames, and what they see is the hub's.
         with (

@@ -15,7 +15,7 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, make_mocked_request
 
 from checkout_web.deps import Deps
-from checkout_web.live import LiveHub, Viewer
+from checkout_web.live import MOST_LOOKS, LiveHub, Viewer
 from checkout_web.pages import StatePart
 from checkout_web.pulse import Basis, Network, Pulse, pulse
 from checkout_web.reader import Loaded, load, present_now
@@ -380,6 +380,30 @@ async def test_a_place_is_free_again_when_its_page_is_closed(shop: Shop) -> None
         pass
     with hub.watch(payment, CountedLook()):
         pass
+
+
+async def test_invented_addresses_make_no_end_of_drawings(shop: Shop, hub: LiveHub) -> None:
+    payment = await loaded(shop, await shop.create())
+    with ExitStack() as open_pages:
+        for number in range(MOST_LOOKS):
+            open_pages.enter_context(hub.watch(payment, CountedLook(token=f"invented-{number}")))
+        with pytest.raises(RateLimited), hub.watch(payment, CountedLook(token="one-more")):
+            pass
+        open_pages.enter_context(hub.watch(payment, CountedLook(token="invented-0")))  # drawn anyway
+        other = await loaded(shop, await shop.create())
+        open_pages.enter_context(hub.watch(other, CountedLook(token="one-more")))
+        assert hub.viewers == MOST_LOOKS + 2
+
+
+async def test_what_a_page_says_it_shows_is_kept_no_longer_than_a_tag(shop: Shop, aiohttp_client: Connect) -> None:
+    application = shop.application(tick_s=NEVER_S)
+    client = await aiohttp_client(application)
+    payment = await shop.create()
+    async with stream(client, payment) as events:
+        tag = (await next_event(events)).id
+        assert tag is not None
+    async with stream(client, payment, **{"Last-Event-ID": tag + "x" * 4_000}) as events:
+        assert (await next_event(events)).name == "alive"  # cut, it is that tag
 
 
 @pytest.mark.parametrize("part", list(Part))
