@@ -53,7 +53,12 @@ class Wording:
 
     def figure(self, amount: str) -> str:
         """A token's amount: all its decimals behind this language's mark, and no grouping, which a reader elsewhere
-        could take for that mark."""
+        could take for that mark.
+
+        Nor ever three decimals: `25,125` is 25 and an eighth in Spain, and twenty-five thousand in Mexico.
+        """
+        if len(amount.partition(".")[2]) == 3:
+            amount += "0"
         return amount.replace(".", get_decimal_symbol(self._locale, numbering_system="latn"))
 
     def money(self, amount: str) -> str:

@@ -81,7 +81,8 @@ export function written(units, decimals, places = decimals) {
   const digits = units.toString().padStart(decimals + 1, "0");
   const whole = digits.slice(0, digits.length - decimals);
   const rest = digits.slice(digits.length - decimals).slice(0, places).replace(/0+$/, "");
-  return rest ? `${whole}${mark()}${rest}` : whole;
+  // Never three decimals: elsewhere 25,125 is twenty-five thousand.
+  return rest ? `${whole}${mark()}${rest}${rest.length === 3 ? "0" : ""}` : whole;
 }
 
 function mark() {

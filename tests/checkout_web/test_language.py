@@ -325,3 +325,11 @@ async def test_a_translation_cannot_end_the_block_of_the_scripts_words(
         html = await (await client.get(f"/checkout/{payment.id}")).text()
     block = re.findall(r'<script type="application/json" id="words">(.*?)</script>', html)[0]
     assert json.loads(block) == {"copy": "</script><b>x"}
+
+
+@pytest.mark.parametrize("code", list(LANGUAGES))
+def test_no_figure_can_be_taken_for_a_thousand_times_as_much(code: str) -> None:
+    """A mark and three digits group thousands somewhere, even for other readers of the same language."""
+    for amount in ("25.125", "0.125", "1.000"):
+        assert not re.fullmatch(r"\d+\D\d{3}", WORDINGS[code].figure(amount))
+        assert not re.fullmatch(r"\d+\D\d{3}", WORDINGS[code].money(amount))

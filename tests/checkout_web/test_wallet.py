@@ -114,6 +114,15 @@ async def test_what_the_account_holds_is_shown_while_the_wallet_asks(street: Str
         await visit.says("Account 0xabab…abab holds 1234.5 USDT.")
 
 
+async def test_a_wallets_figure_has_never_three_decimals(street: Street) -> None:
+    payment = await street.shop.create(amount="25.125")
+    wallet = PageWallet()
+    async with street.visit(payment, wallet, query="?lang=es") as visit:
+        await visit.press("Test Wallet")
+        await visit.says("25,1250 USDT")
+    assert wallet.sent[0]["data"] == transfer_of(payment, 25_125 * WHOLE // 1_000)
+
+
 async def test_a_wallet_elsewhere_is_brought_to_the_network(street: Street) -> None:
     payment = await street.shop.create()
     wallet = PageWallet(chain_id=1)
