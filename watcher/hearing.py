@@ -14,7 +14,7 @@ from openpay.chain.pool import Pool
 from openpay.chain.words import NOTHING_YET, SILENCE, Agreement, HostWord, Testimony
 
 LONGEST_S = 0.5
-"""While not enough have answered, a commit waits so long."""
+"""While not enough have answered, a commit waits so long. Not for an only host: nothing could go on without it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,8 @@ class Hearing:
         poll = self._pool.poll(self._pool.testimony(number, block_hash), apart_from=busy)
         inquiry = Inquiry(turn=self._turn, by_tag=by_tag, number=number, hash=block_hash, poll=poll)
         self._inquiries.append(inquiry)
-        await poll.wait(until=lambda: self.agreement(inquiry).confirmed, grace_s=GRACE_S, longest_s=LONGEST_S)
+        longest_s = LONGEST_S if len(self._pool.hosts) > 1 else None
+        await poll.wait(until=lambda: self.agreement(inquiry).confirmed, grace_s=GRACE_S, longest_s=longest_s)
         self._note()
         return inquiry
 

@@ -17,6 +17,7 @@ from tests.faults.faults import Ask, Fault
 from tests.faults.proxy import Proxy, proxies
 from tests.watcher.nodes import other_hashes, paid_up
 from tests.watcher.scene import CHAIN_ID, Scene
+from watcher import hearing
 
 NEVER_S = 600.0
 """How long a host may take before it counts as absent: longer than a test takes that waits for none."""
@@ -100,6 +101,16 @@ async def test_host_that_is_held_back_by_its_pace_delays_no_payment(
             await scene.mine(1)
         assert await scene.status(payment) is Status.PAID
         assert len(hosts[2].asked) == asked
+
+
+async def test_only_host_there_is_is_waited_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its word no block becomes final, and no other could say anything meanwhile."""
+    monkeypatch.setattr(hearing, "LONGEST_S", 0.0)
+    async with behind(scene, 1):
+        payment = await paid_up(scene)
+        for _ in range(11):
+            await scene.mine(1)
+        assert await scene.status(payment) is Status.PAID
 
 
 async def test_slow_host_is_asked_one_thing_at_a_time(scene: Scene) -> None:
