@@ -105,9 +105,7 @@ async def test_first_view_costs_at_most_60_kb_with_the_heaviest_logo_and_asks_no
         await page.goto(str(server.make_url(f"/checkout/{payment.id}")), wait_until="load")
         await expect(page.locator("[data-countdown]")).to_be_visible()
         # What the page itself can see of it agrees, for what has a length.
-        seen = await page.evaluate(
-            "performance.getEntriesByType('resource').map(entry => entry.transferSize)"
-        )
+        seen = await page.evaluate("performance.getEntriesByType('resource').map(entry => entry.transferSize)")
         assert {urlsplit(url).netloc for url in meter.urls.values()} == {f"{server.host}:{server.port}"}
         assert any("/logo/" in url for url in meter.urls.values())
         assert MAX_LOGO_BYTES < meter.total <= BUDGET_BYTES, meter.bill()
