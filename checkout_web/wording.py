@@ -57,7 +57,8 @@ class Wording:
 
         Nor ever three decimals: `25,125` is 25 and an eighth in Spain, and twenty-five thousand in Mexico.
         """
-        if len(amount.partition(".")[2]) == 3:
+        decimals = amount.partition(".")[2]
+        if len(decimals) == 3 and decimals.isdecimal():  # not one that was cut short
             amount += "0"
         return amount.replace(".", get_decimal_symbol(self._locale, numbering_system="latn"))
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 from playwright.async_api import Browser
 
@@ -21,6 +22,14 @@ from tests.support.postgres import PostgresCluster
 # No deadline: a slow machine is not a failing test.
 settings.register_profile("openpay", deadline=None, print_blob=True)
 settings.load_profile("openpay")
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """What a test sets for the log, such as a level, does not make the next one deaf."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture

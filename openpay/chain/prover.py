@@ -27,7 +27,10 @@ REQUEST = struct.Struct(">Q32s")
 
 def serve(requests: BinaryIO, answers: BinaryIO, bodies: int) -> None:
     """Answer requests until there are no more. `bodies` is the file descriptor where the bodies are put."""
-    (length,) = LENGTH.unpack(requests.read(LENGTH.size))
+    head = requests.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return  # whoever started this died before it could say what is wanted
+    (length,) = LENGTH.unpack(head)
     concerns = msgspec.msgpack.decode(requests.read(length), type=Concerns)
     _answer(answers, b"")
     while request := requests.read(REQUEST.size):
