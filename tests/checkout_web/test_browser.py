@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,10 +9,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import zxingcpp
 from aiohttp.test_utils import TestServer
 from axe_playwright_python.async_playwright import Axe
-from PIL import Image
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from checkout_web.view import Part
@@ -22,7 +19,7 @@ from openpay.domain.payment import Payment, Status
 from openpay.domain.uris import transfer_uri
 from openpay.store import Store
 from tests.checkout_web.scenes import ORDER, USDC, USDT, WHOLE, Shop
-from tests.support.browser import open_browser
+from tests.support.browser import open_browser, scan
 
 PHONE = ViewportSize(width=390, height=844)
 DESKTOP = ViewportSize(width=1280, height=900)
@@ -84,14 +81,6 @@ async def visiting(
         yield Visit(await context.new_page(), server)
     finally:
         await context.close()
-
-
-async def scan(page: Page) -> str:
-    """What a wallet's camera reads from the screen."""
-    picture = Image.open(io.BytesIO(await page.locator("svg.qr").screenshot()))
-    codes = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormat.QRCode)
-    assert len(codes) == 1
-    return codes[0].text
 
 
 def heading(page: Page, text: str) -> Any:

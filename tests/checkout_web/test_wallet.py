@@ -313,7 +313,9 @@ async def test_a_number_that_vanishes_was_replaced_and_the_page_does_not_depend_
         await visit.page.reload()
         await visit.press("Test Wallet")
         await visit.says("Sent.")
-        await visit.page.clock.fast_forward(16_000)
+        async with asyncio.timeout(20):
+            while "eth_getTransactionByHash" not in wallet.methods():
+                await visit.page.clock.fast_forward(16_000)
         wallet.answers["eth_getTransactionByHash"] = None
         async with asyncio.timeout(20):
             while "no longer knows this transaction" not in await visit.section.inner_text():

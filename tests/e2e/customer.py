@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import re
 import secrets
 import time
@@ -13,8 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-import zxingcpp
-from PIL import Image
 from playwright.async_api import Browser, Locator, Page, ViewportSize, expect
 
 from openpay.chain.account import Account
@@ -24,6 +21,7 @@ from openpay.client import Payment
 from tests.e2e.installation import PATIENCE_S
 from tests.e2e.line import Line
 from tests.support.anvil import Node
+from tests.support.browser import scan
 
 PATIENCE_MS = PATIENCE_S * 1000
 PHONE = ViewportSize(width=390, height=844)
@@ -62,10 +60,7 @@ class Visit:
 
     async def scan(self) -> str:
         """What a wallet's camera reads from the screen."""
-        picture = Image.open(io.BytesIO(await self.page.locator("#live svg.qr").screenshot()))
-        # Of other kinds of codes the reader sometimes believes to see one in the same pattern.
-        (code,) = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormat.QRCode)
-        return str(code.text)
+        return await scan(self.page)
 
     async def copied(self, name: str) -> str:
         """What is in the clipboard after a press of this button."""

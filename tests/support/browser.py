@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Browser, async_playwright
+import zxingcpp
+from PIL import Image
+from playwright.async_api import Browser, Page, async_playwright
 
 from tests.support.process import find_executable
 
@@ -33,3 +36,12 @@ async def open_browser() -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+
+
+async def scan(page: Page) -> str:
+    """What a wallet's camera reads from the page: the text of the one QR code on it."""
+    # Of the page and not of the code's element, which a live page may just be replacing by an equal one.
+    picture = Image.open(io.BytesIO(await page.screenshot(full_page=True)))
+    # Of other kinds of codes the reader sometimes believes to see one in the same pattern.
+    (code,) = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormat.QRCode)
+    return str(code.text)
