@@ -29,6 +29,7 @@ from openpay.domain.refunds import (
     unmined,
     unsigned,
 )
+from openpay.domain.replacements import given_back_before
 
 DEFAULT_WINDOW_S = 3_600
 """A refund waits this long after its deposit's block, unless the merchant says otherwise."""
@@ -163,6 +164,8 @@ def assess_refunds(
         return replace(refund, units=units, available_at=when)
 
     owed = _owed(payment, deposits)
+    moved = {each.id for each in known.values() if each.status in _OUT_OF_THE_VAULT or each.id in pairs}
+    given_back = given_back_before({each: deposit for each, (deposit, _) in owed.items()}, refunds, moved)
     for refund in list(known.values()):
         if refund.status not in UNSENT or refund.id in pairs or refund.id in owed:
             continue
@@ -170,10 +173,10 @@ def assess_refunds(
         units = take(refund.token, refund.units) if refund.source is None else 0
         known[refund.id] = waiting(refund, units, since=refund.created_at) if units else _gone(refund)
     for refund_id, (deposit, reason) in owed.items():
-        before = known.get(refund_id)
-        if refund_id in pairs or (before is not None and before.status in _OUT_OF_THE_VAULT):
+        if refund_id in moved:
             continue
-        units = take(deposit.token, deposit.units)
+        before = known.get(refund_id)
+        units = take(deposit.token, deposit.units - given_back.get(refund_id, 0))
         if units == 0:
             if before is not None and before.status in UNSENT:
                 known[refund_id] = _gone(before)

@@ -60,12 +60,14 @@ class Story:
         self.payment = payment
         self.rules = RefundRules(policy=policy)
         self.deposits: dict[str, Deposit] = {}
+        self.seen: dict[str, Deposit] = {}
+        """All there ever were: a block that returns holds what it held before."""
         self.outflows: list[Outflow] = []
         self.refunds: tuple[Refund, ...] = ()
 
     def happen(self, what: str, value: Any) -> None:
         if what == "deposit":
-            self.deposits.setdefault(value.key, value)
+            self.deposits.setdefault(value.key, self.seen.setdefault(value.key, value))
         elif what == "reorg":
             # Only what no refund has drawn on yet can still be undone: the others are final.
             free = [key for key in self.deposits if not self.outflows and not self._in(RefundStatus.SUBMITTED)]
