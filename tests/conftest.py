@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.browser import open_browser
 from tests.support.databases import PostgresDatabases, SqliteDatabases
 from tests.support.pager import Pager, open_pager
 from tests.support.postgres import PostgresCluster
+from tests.watcher.beginning import Beginning, OpenScene
 
 # No deadline: a slow machine is not a failing test.
 settings.register_profile("openpay", deadline=None, print_blob=True)
@@ -69,6 +71,17 @@ def _postgres_databases(postgres_cluster: PostgresCluster) -> PostgresDatabases:
 @pytest.fixture(scope="session")
 def _sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
     return SqliteDatabases(tmp_path_factory.mktemp("sqlite-template"))
+
+
+@pytest.fixture(scope="session")
+def _beginning(_sqlite_databases: SqliteDatabases, tmp_path_factory: pytest.TempPathFactory) -> Beginning:
+    return Beginning(databases=_sqlite_databases, directory=tmp_path_factory.mktemp("beginning"))
+
+
+@pytest.fixture
+def scene_on(_beginning: Beginning, start_anvil: Callable[..., Anvil]) -> OpenScene:
+    """Open an installation on this database: contracts on a chain of its own, a merchant, all of it read."""
+    return partial(_beginning.scene, start_anvil)
 
 
 @pytest.fixture

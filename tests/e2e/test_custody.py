@@ -13,8 +13,9 @@ from openpay.chain.escrow_abi import refund_data, sweep_data
 from openpay.chain.survey import VaultFinding, call_data, survey
 from openpay.domain.custody import OPEN_AGAIN_AFTER_S, REFUND_ALL_AFTER_S, EscrowState, Move, Step, Who
 from openpay.domain.payment import Payment
-from tests.support.anvil import ACCOUNTS, Anvil
-from tests.watcher.scene import UNIT, Scene, open_scene
+from tests.support.anvil import ACCOUNTS
+from tests.watcher.beginning import OpenScene
+from tests.watcher.scene import UNIT, Scene
 
 STRANGER = bytes.fromhex(ACCOUNTS[0].address[2:])
 RECEIVER = b"\x42" * 20
@@ -77,8 +78,8 @@ def _expected(step: Step) -> set[str]:
 
 
 @pytest.fixture
-async def court(anvil: Anvil, sqlite_url: str) -> AsyncIterator[Court]:
-    async with open_scene(anvil, sqlite_url) as scene:
+async def court(scene_on: OpenScene, sqlite_url: str) -> AsyncIterator[Court]:
+    async with scene_on(sqlite_url) as scene:
         yield Court(scene)
 
 

@@ -16,8 +16,8 @@ from openpay.domain.chains import Chain
 from openpay.domain.payment import Payment, SettlementStatus, Status
 from openpay.errors import Invalid
 from tests.settlement.till import FINAL, Till
-from tests.support.anvil import Anvil
-from tests.watcher.scene import CHAIN_ID, AnvilClock, due, open_scene
+from tests.watcher.beginning import OpenScene
+from tests.watcher.scene import CHAIN_ID, AnvilClock, due
 
 MAX_AGE_S = 300
 """As the chain file for BNB Smart Chain has it."""
@@ -83,9 +83,8 @@ class FeedStory:
 
 
 @pytest.fixture
-async def story(anvil: Anvil, sqlite_url: str) -> AsyncIterator[FeedStory]:
-    async with open_scene(anvil, sqlite_url) as scene:
-        await scene.watch()
+async def story(scene_on: OpenScene, sqlite_url: str) -> AsyncIterator[FeedStory]:
+    async with scene_on(sqlite_url) as scene:
         yield await FeedStory.open(Till(scene))
 
 

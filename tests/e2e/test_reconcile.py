@@ -24,6 +24,7 @@ from openpay.store.tables import deposits, escrow_logs, payments, refunds, withd
 from tests.settlement.refund_desk import ELSEWHERE, HOUR_S, RefundDesk
 from tests.settlement.till import Till
 from tests.support.anvil import ACCOUNTS, Anvil
+from tests.watcher.beginning import OpenScene
 from tests.watcher.scene import CHAIN_ID, UNIT, open_scene
 
 
@@ -84,9 +85,8 @@ class Books:
 
 
 @pytest.fixture
-async def books(anvil: Anvil, database_url: str) -> AsyncIterator[Books]:
-    async with open_scene(anvil, database_url) as scene:
-        await scene.watch()
+async def books(scene_on: OpenScene, database_url: str) -> AsyncIterator[Books]:
+    async with scene_on(database_url) as scene:
         yield Books(till=Till(scene), url=database_url)
 
 

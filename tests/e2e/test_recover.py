@@ -18,8 +18,9 @@ from openpay.api import render
 from openpay.domain.payment import Payment
 from openpay.domain.vaults import treasury_address
 from tests.settlement.till import Till
-from tests.support.anvil import ACCOUNTS, Anvil
-from tests.watcher.scene import UNIT, due, open_scene
+from tests.support.anvil import ACCOUNTS
+from tests.watcher.beginning import OpenScene
+from tests.watcher.scene import UNIT, due
 
 EXPIRED_S = 3_600
 
@@ -68,8 +69,8 @@ class Wreck:
 
 
 @pytest.fixture
-async def wreck(anvil: Anvil, sqlite_url: str, tmp_path: Path) -> AsyncIterator[Wreck]:
-    async with open_scene(anvil, sqlite_url) as scene:
+async def wreck(scene_on: OpenScene, sqlite_url: str, tmp_path: Path) -> AsyncIterator[Wreck]:
+    async with scene_on(sqlite_url) as scene:
         yield Wreck(till=Till(scene), answers=tmp_path / "answers.ndjson")
 
 

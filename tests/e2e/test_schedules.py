@@ -16,14 +16,13 @@ from openpay.bootstrap.roles import _scheduler
 from openpay.chain.escrow import EscrowClient, TreasuryBalances
 from openpay.config import given_settings
 from tests.settlement.till import Till
-from tests.support.anvil import Anvil
-from tests.watcher.scene import CHAIN_ID, UNIT, open_scene
+from tests.watcher.beginning import OpenScene
+from tests.watcher.scene import CHAIN_ID, UNIT
 
 
 @pytest.fixture
-async def till(anvil: Anvil, sqlite_url: str) -> AsyncIterator[Till]:
-    async with open_scene(anvil, sqlite_url) as scene:
-        await scene.watch()
+async def till(scene_on: OpenScene, sqlite_url: str) -> AsyncIterator[Till]:
+    async with scene_on(sqlite_url) as scene:
         yield Till(scene)
 
 

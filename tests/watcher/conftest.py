@@ -6,21 +6,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.anvil import Anvil
-from tests.watcher.scene import Scene, open_scene
+from tests.watcher.beginning import OpenScene
+from tests.watcher.scene import Scene
 
 
 @pytest.fixture
-async def scene(anvil: Anvil, sqlite_url: str) -> AsyncIterator[Scene]:
+async def scene(scene_on: OpenScene, sqlite_url: str) -> AsyncIterator[Scene]:
     """An installation on SQLite that has read the whole chain so far."""
-    async with open_scene(anvil, sqlite_url) as opened:
-        await opened.watch()
+    async with scene_on(sqlite_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def either_scene(anvil: Anvil, database_url: str) -> AsyncIterator[Scene]:
+async def either_scene(scene_on: OpenScene, database_url: str) -> AsyncIterator[Scene]:
     """The same, once on SQLite and once on PostgreSQL."""
-    async with open_scene(anvil, database_url) as opened:
-        await opened.watch()
+    async with scene_on(database_url) as opened:
         yield opened
