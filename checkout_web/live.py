@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import pickle
 import zlib
-from collections import OrderedDict
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Protocol
 
@@ -81,13 +80,18 @@ class _Shown:
 
 
 class Viewer(Stream):
-    """One open page's end of the hub."""
+    """One open page's end of the hub. `client`: the address it is counted by."""
 
-    __slots__ = ("shown",)
+    __slots__ = ("_hub", "client", "shown")
 
-    def __init__(self, shown: _Shown) -> None:
+    def __init__(self, hub: LiveHub, shown: _Shown, client: str) -> None:
         super().__init__()
+        self._hub = hub
         self.shown = shown
+        self.client = client
+
+    def on_end(self) -> None:
+        self._hub.leave(self)
 
 
 class LiveHub:
@@ -99,6 +103,7 @@ class LiveHub:
         self._unshown: dict[str, None] = {}
         """Payments whose content changed by the network's or the clock's doing, not drawn again yet, oldest first."""
         self.heart: Heart[Viewer] = Heart(self._beat)
+        self._of_client: Counter[str] = Counter()
         self._drawings: OrderedDict[tuple[str, Look], StatePart] = OrderedDict()
         self._occupied = asyncio.Event()
         self._closed = False
@@ -108,25 +113,26 @@ class LiveHub:
         """Open pages."""
         return len(self.heart)
 
-    @contextmanager
-    def watch(self, loaded: Loaded, look: Look) -> Iterator[Viewer]:
-        """Join the viewers of a payment just loaded. Raises `RateLimited` when the process holds too many, or the
-        payment is shown in too many ways.
+    def admit(self, client: str) -> None:
+        """Raises `RateLimited` while this process, or this client, has as many open pages as it may."""
+        if self.viewers >= self._deps.max_viewers or self._of_client[client] >= self._deps.max_viewers_per_client:
+            raise RateLimited("Too many open pages here; ask again for the state instead.", retry_after_s=10)
+
+    def watch(self, loaded: Loaded, look: Look, *, client: str = "") -> Viewer:
+        """Join the viewers of a payment just loaded, until the viewer ends. Raises `RateLimited` as `admit` does, and
+        when the payment is shown in too many ways.
 
         The viewer hears nothing until its stream was opened; then `greet` says the first word.
         """
-        if self.viewers >= self._deps.max_viewers:
-            raise RateLimited("Too many open pages here; ask again for the state instead.", retry_after_s=10)
-        viewer = self._join(loaded, look)
+        self.admit(client)
+        viewer = Viewer(self, self._shown(loaded, look), client)
+        viewer.shown.viewers.add(viewer)
+        self._of_client[client] += 1
         self.heart.add(viewer)
         self._occupied.set()
-        try:
-            yield viewer
-        finally:
-            self.heart.discard(viewer)
-            self._leave(viewer)
+        return viewer
 
-    def _join(self, loaded: Loaded, look: Look) -> Viewer:
+    def _shown(self, loaded: Loaded, look: Look) -> _Shown:
         payment = loaded.view.payment
         watched = self._watched.get(payment.id)
         if watched is None:
@@ -138,11 +144,14 @@ class LiveHub:
                 raise RateLimited("Too many kinds of this page are open; ask for the state instead.", retry_after_s=10)
             tag = look.tag(present_now(self._deps, watched.loaded))
             shown = watched.shown[look] = _Shown(watched, look, tag)
-        viewer = Viewer(shown)
-        shown.viewers.add(viewer)
-        return viewer
+        return shown
 
-    def _leave(self, viewer: Viewer) -> None:
+    def leave(self, viewer: Viewer) -> None:
+        """For a viewer that ended."""
+        self.heart.discard(viewer)
+        self._of_client[viewer.client] -= 1
+        if not self._of_client[viewer.client]:
+            del self._of_client[viewer.client]
         shown = viewer.shown
         watched = shown.watched
         shown.viewers.discard(viewer)

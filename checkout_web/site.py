@@ -56,7 +56,7 @@ class Site:
         self.assets = load_assets(Path(__file__).parent / "static")
         self._modules = self.assets.modules("checkout.js")
         self.hub = LiveHub(deps)
-        self.limits = Limits(streams_per_client=deps.max_viewers_per_client)
+        self.limits = Limits()
 
     async def load(self, request: web.Request) -> Loaded:
         """The payment that the address names. Raises `NotFound`."""

@@ -1,7 +1,9 @@
 """An open page's event stream, as little memory as one can take: the connection, and what was last written to it.
 
-Written straight to the transport, the same bytes for all who see the same; nobody waits for a reader. One who does not
-read is sent nothing further, and is cut off after a while: only the newest content matters, and the page asks again.
+aiohttp answers the request and sends the headers; then the stream takes the connection over, and all that aiohttp
+keeps for a request (two tasks, the headers, its parser: 20 kB) is let go. Events are written straight to the transport,
+the same bytes for all who see the same; nobody waits for a reader. One who does not read is sent nothing further, and
+is cut off after a while: only the newest content matters, and the page asks again.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from aiohttp import web
 
@@ -20,6 +22,7 @@ STUCK_S = 30.0
 """A reader may leave this long what was written to it, then its connection is cut."""
 SEND_BUFFER_BYTES = 16 * 1024
 """What the system may hold of a stream: one event. Left to itself it holds megabytes for a reader that has gone."""
+LAST_CHUNK = b"0\r\n\r\n"
 UNANSWERED_MS = 60_000
 """The system gives a connection up whose reader acknowledges nothing for this long (RFC 5482)."""
 
@@ -47,22 +50,31 @@ class Event:
         return cls(tag=tag, plain=plain, chunk=b"%x\r\n%b\r\n" % (len(plain), plain))
 
 
-class Stream:
-    """One reader. Silent until `open`; `ended` is done when the handler is to let the connection go.
+class Stream(asyncio.Protocol):
+    """One reader. Silent until `open`. It ends when its reader leaves, is cut off, or by `end`.
 
+    As a context manager it ends unless it was given the connection by then.
     `tag`: of the content that was written last, or that the page said it shows.
     """
 
-    __slots__ = ("_chunked", "_stuck_at", "_transport", "ended", "missed", "tag")
+    __slots__ = ("_chunked", "_is_ours", "_stuck_at", "_transport", "has_ended", "missed", "tag")
 
     def __init__(self) -> None:
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tag: str | None = None
+        self.has_ended = False
         self.missed = False
         """Whether something was not written because the reader was behind."""
         self._transport: asyncio.WriteTransport | None = None
         self._chunked = False
+        self._is_ours = False
         self._stuck_at: float | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if not self._is_ours:
+            self.end()
 
     def open(self, request: web.BaseRequest, *, seen: str | None) -> None:
         """Write to the connection of `request` from now on; its headers were sent."""
@@ -74,6 +86,23 @@ class Stream:
         self._transport = transport
         self._chunked = request.version >= (1, 1)
         _bound(transport.get_extra_info("socket"))
+
+    def take_over(self, request: web.BaseRequest) -> None:
+        """Have the connection of `request` from now on: for aiohttp it is lost, and its handler is to return.
+
+        The answer must have said `Connection: close`.
+        """
+        protocol, transport = request.protocol, request.transport
+        if transport is None or self.has_ended:
+            return
+        self._is_ours = True
+        transport.set_protocol(self)
+        protocol.transport = None  # or it would close what is ours now
+        protocol.connection_lost(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the event loop: the reader has left, or was cut off."""
+        self.end()
 
     @property
     def has_left(self) -> bool:
@@ -107,9 +136,18 @@ class Stream:
             self.end()
 
     def end(self) -> None:
-        """Let the handler go on to its end."""
-        if not self.ended.done():
-            self.ended.set_result(None)
+        """Say that there is nothing more, and let go of the connection."""
+        if self.has_ended:
+            return
+        self.has_ended = True
+        if self._is_ours and self._transport is not None and not self._transport.is_closing():
+            if self._chunked:
+                self._transport.write(LAST_CHUNK)
+            self._transport.close()
+        self.on_end()
+
+    def on_end(self) -> None:
+        """Called once. For those who hold streams."""
 
 
 def _bound(sock: socket.socket | None) -> None:
@@ -154,7 +192,7 @@ class Heart(Generic[_S]):
 
     def tick(self, turn: int, now: float) -> None:
         """One second's work. `now` is the loop's time."""
-        for stream, its_turn in self._turn_of.items():
+        for stream, its_turn in tuple(self._turn_of.items()):  # streams end meanwhile
             if stream.has_left:
                 stream.end()
             elif its_turn == turn or (stream.missed and not stream.is_behind):
@@ -162,6 +200,6 @@ class Heart(Generic[_S]):
                 self._beat(stream)
 
     def end_all(self) -> None:
-        """Let every handler go on to its end."""
-        for stream in self._turn_of:
+        """Let go of every connection."""
+        for stream in tuple(self._turn_of):
             stream.end()

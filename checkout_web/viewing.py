@@ -55,16 +55,16 @@ class Viewing:
 
         A page that connects (again) names what it shows, by `Last-Event-ID` or `?tag=`, and is sent only what differs.
         """
+        client = self._site.limits.question(request)
+        self._site.hub.admit(client)
         # No longer than tags are: it is kept for as long as the page is open.
         seen = (request.headers.get("Last-Event-ID") or request.query.get("tag", ""))[:_TAG_LENGTH]
         response = web.StreamResponse(headers=STREAM_HEADERS)
-        # Nothing of the payment is held here: there are thousands of these frames, and what they see is the hub's.
-        with (
-            self._site.limits.stream(request),
-            self._site.hub.watch(await self._site.load(request), self._site.look(request)) as viewer,
-        ):
+        response.force_close()  # the connection is the stream's from now on
+        loaded = await self._site.load(request)
+        with self._site.hub.watch(loaded, self._site.look(request), client=client) as viewer:
             await response.prepare(request)
             viewer.open(request, seen=seen)
             self._site.hub.greet(viewer)
-            await viewer.ended
+            viewer.take_over(request)
         return response

@@ -1,0 +1,101 @@
+"""An open page's stream has its connection to itself: nothing of the request is kept for it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from checkout_web.reader import Loaded
+from openpay.domain.payment import Payment
+from tests.checkout_web.scenes import Shop
+
+Client = TestClient[web.Request, web.Application]
+Connect = Callable[[web.Application], Awaitable[Client]]
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+NEVER_S = 3_600.0
+PATIENCE_S = 60
+
+
+@asynccontextmanager
+async def open_stream(client: Client, payment: Payment, version: str = "HTTP/1.1") -> AsyncIterator[Connection]:
+    """A connection of the test's own, whose first event was read."""
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(f"GET /checkout/{payment.id}/events {version}\r\nHost: {client.host}:{client.port}\r\n\r\n".encode())
+    try:
+        assert b"event: state" in await heard(reader, b'"now": ')
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def heard(reader: asyncio.StreamReader, words: bytes) -> bytes:
+    async with asyncio.timeout(PATIENCE_S):
+        return await reader.readuntil(words)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+def alive(kind: type) -> int:
+    gc.collect()
+    return sum(type(thing) is kind for thing in gc.get_objects())
+
+
+async def test_nothing_of_the_request_is_kept_for_an_open_page(shop: Shop, aiohttp_client: Connect) -> None:
+    client = await aiohttp_client(shop.application(tick_s=NEVER_S))
+    async with AsyncExitStack() as pages:
+        for _ in range(5):
+            await pages.enter_async_context(open_stream(client, await shop.create()))
+        server = client.server.runner.server  # type: ignore[union-attr]
+        assert server is not None
+        await until(lambda: not server.connections)
+        await until(lambda: alive(web.Request) == alive(web.StreamResponse) == 0)
+        assert alive(Loaded) == 0, "payments are held packed"
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
+async def test_stream_hears_of_changes_and_of_the_end(shop: Shop, aiohttp_client: Connect, version: str) -> None:
+    client = await aiohttp_client(shop.application(tick_s=NEVER_S))
+    payment = await shop.create()
+    async with open_stream(client, payment, version) as (reader, _):
+        await shop.pay(payment)
+        await heard(reader, b'data-part=\\"confirming')
+        await client.server.close()
+        async with asyncio.timeout(PATIENCE_S):
+            rest = await reader.read()
+    assert rest.endswith(b"\r\n0\r\n\r\n" if version == "HTTP/1.1" else b"\n\n")
+
+
+async def test_reader_that_leaves_frees_its_place(shop: Shop, aiohttp_client: Connect) -> None:
+    client = await aiohttp_client(shop.application(tick_s=NEVER_S, max_viewers=1))
+    payment = await shop.create()
+    url = f"/checkout/{payment.id}/events"
+    async with open_stream(client, payment):
+        assert (await client.get(url)).status == 429
+    async with asyncio.timeout(PATIENCE_S):
+        while (answer := await client.get(url)).status == 429:
+            await asyncio.sleep(0.01)
+    assert answer.status == 200
+    answer.close()
+
+
+async def test_what_a_reader_says_on_its_stream_is_not_listened_to(shop: Shop, aiohttp_client: Connect) -> None:
+    client = await aiohttp_client(shop.application(tick_s=NEVER_S))
+    payment = await shop.create()
+    async with open_stream(client, payment) as (reader, writer):
+        for _ in range(20):
+            writer.write(b"GET /checkout/x HTTP/1.1\r\n\r\n" * 1_000)
+            await writer.drain()
+        await shop.pay(payment)
+        said = await heard(reader, b'data-part=\\"confirming')
+    assert b"HTTP/1.1" not in said
