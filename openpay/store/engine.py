@@ -7,6 +7,9 @@ per process makes them queue in order instead of polling for the lock.
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+import time
 from functools import partial
 from typing import Any
 
@@ -14,11 +17,13 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from openpay.errors import ConfigurationError
 from openpay.store.sqlite import SqliteConnection
 
 SQLITE_LOCK_WAIT_S = 30
+WAL_RETRY_S = 0.02
 POSTGRES_POOL_SIZE = 10
 POSTGRES_STATEMENT_S = 30.0
 """No statement of ours takes nearly so long: a server that says nothing for so long is away, whatever TCP believes."""
@@ -70,19 +75,33 @@ def _connecting(*, writes: bool) -> dict[str, Any]:
     return {"async_creator_fn": partial(SqliteConnection, writes=writes)}
 
 
+def _use_wal(cursor: Any) -> None:
+    """The mode belongs to the file: only the first connection ever changes it.
+
+    For that change SQLite waits for no lock, whatever the timeout. So of processes that open a new file at once, or one
+    that was restored from a backup, some are told that it is locked: they wait here for the one that was first.
+    """
+    give_up_at = time.monotonic() + SQLITE_LOCK_WAIT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+        await_only(asyncio.sleep(WAL_RETRY_S))
+
+
 def _configure_sqlite(engine: AsyncEngine, *, begin: str) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, _record: object) -> None:
         # The driver's own transaction handling would begin too late, and deferred; ours begins below.
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout = {SQLITE_LOCK_WAIT_S * 1000}",
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "foreign_keys = ON",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute(f"PRAGMA busy_timeout = {SQLITE_LOCK_WAIT_S * 1000}")
+        _use_wal(cursor)
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from openpay.app.merchants import create_merchant
 from openpay.store import Store
-from openpay.store.engine import SQLITE_LOCK_WAIT_S
+from openpay.store.engine import SQLITE_LOCK_WAIT_S, WAL_RETRY_S
 from openpay.store.sqlite import SqliteConnection
 
 COUNTING = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500000) SELECT count(*) FROM n"
@@ -62,6 +62,19 @@ async def test_others_go_on_while_a_writer_waits_for_the_lock(store: Store, sqli
         assert not writing.done()
     await writing
     assert await merchants(store) == 1
+
+
+async def test_first_connection_waits_for_whoever_writes_to_the_new_file(sqlite_url: str) -> None:
+    with sqlite3.connect(sqlite_url.partition("///")[2]) as fresh:
+        fresh.execute("PRAGMA journal_mode = DELETE")  # as migrations leave it, and a restored backup
+    fresh.close()
+    store = Store.open(sqlite_url)
+    with locked(sqlite_url):
+        opening = asyncio.gather(merchants(store), write(store))
+        await asyncio.sleep(5 * WAL_RETRY_S)
+    assert (await opening)[0] in (0, 1)
+    assert await merchants(store) == 1
+    await store.close()
 
 
 async def test_free_lock_is_taken_in_passing_and_the_patience_for_a_taken_one_stays(store: Store) -> None:
