@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 import structlog
 from hypothesis import settings
 from playwright.async_api import Browser
@@ -145,9 +146,18 @@ async def postgres_world(postgres_url: str) -> AsyncIterator[World]:
     await opened.close()
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a browser (`scripts/test -m browser`), and run it in the event loop that the browser is in."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+            if not any(marker.kwargs for marker in item.iter_markers("asyncio")):
+                item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """A started Chromium."""
+    """One Chromium for all tests of a worker, each of which opens contexts of its own: to start it takes a second."""
     async with open_browser() as started:
         yield started
 

@@ -7,9 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from checkout_web.view import Part
+from openpay.app.order import RequestedLine
 from openpay.domain.payment import Payment
 from openpay.domain.refunds import NamedBy, RefundStatus
 from tests.checkout_web.scenes import WHOLE, Shop
+
+LONG = {
+    "description": "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen " + "x" * 120 + " قهوة",
+    "line_items": (RequestedLine(name="W" * 90, quantity=1_000_000, amount="25.00"),),
+    "success_url": "https://shop.example/",
+    "cancel_url": "https://shop.example/",
+}
+"""The merchant's words at their worst."""
 
 DESTINATION = bytes.fromhex("52908400098527886e0f7030069857d2e4169ee7")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -250,6 +251,16 @@ class Shop:
                 async with self.store.write() as uow:
                     await self.service.cancel(uow, payment.id)
         return await self.get(payment)
+
+
+@asynccontextmanager
+async def open_shop(url: str) -> AsyncIterator[Shop]:
+    """A shop on a migrated database without rows."""
+    store = Store.open(url)
+    try:
+        yield await Shop.opened(store)
+    finally:
+        await store.close()
 
 
 ORDER = {

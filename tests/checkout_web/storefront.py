@@ -14,9 +14,7 @@ from playwright.async_api import Browser, FrameLocator, Page, ViewportSize
 from openpay.app.merchants import change_page
 from openpay.domain.payment import Payment
 from tests.checkout_web.scenes import Shop
-
-DESKTOP = ViewportSize(width=1280, height=900)
-PHONE = ViewportSize(width=390, height=844)
+from tests.support.browser import DESKTOP
 
 SHOP_PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>A shop</title>

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 from playwright.async_api import ViewportSize
 
-from openpay.app.order import RequestedLine
-from tests.checkout_web.watching import DESKTOP, PHONE, Gallery, open_gallery, violations
-
-# One gallery and one browser for all tests here, so one event loop as well.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-LONG = {
-    "description": "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen " + "x" * 120 + " قهوة",
-    "line_items": (RequestedLine(name="W" * 90, quantity=1_000_000, amount="25.00"),),
-    "success_url": "https://shop.example/",
-    "cancel_url": "https://shop.example/",
-}
-"""The merchant's words at their worst."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gallery() -> AsyncIterator[Gallery]:
-    async with open_gallery(**LONG) as opened:
-        yield opened
+from tests.checkout_web.watching import Gallery, violations
+from tests.support.browser import DESKTOP, PHONE
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])

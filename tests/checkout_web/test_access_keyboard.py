@@ -9,17 +9,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, Route, ViewportSize, expect
+from playwright.async_api import Browser, Page, Route, ViewportSize, expect
 
 from checkout_web.view import Part
 from openpay.domain.payment import Payment
 from openpay.domain.refunds import RefundStatus
 from tests.checkout_web.gallery import Exhibit
 from tests.checkout_web.scenes import ORDER
-from tests.checkout_web.watching import DESKTOP, PHONE, Gallery, open_gallery
-
-# One gallery and one browser for all tests here, so one event loop as well.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from tests.checkout_web.watching import Gallery, open_gallery
+from tests.support.browser import DESKTOP, PHONE
 
 SHOWN = ("refund_claim", Part.PAID, Part.WAITING)
 THERE = "0x52908400098527886E0F7030069857D2E4169EE7"
@@ -66,9 +64,10 @@ LISTEN = """() => {
 }"""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gallery() -> AsyncIterator[Gallery]:
-    async with open_gallery(names=[str(name) for name in SHOWN], **ORDER) as opened:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def gallery(browser: Browser, module_sqlite_url: str) -> AsyncIterator[Gallery]:
+    """One of our own: what is done here changes its payments and its clock."""
+    async with open_gallery(browser, module_sqlite_url, [str(name) for name in SHOWN], **ORDER) as opened:
         yield opened
 
 

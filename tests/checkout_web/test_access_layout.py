@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
 
-import pytest
-import pytest_asyncio
 from PIL import Image
 from playwright.async_api import Page, ViewportSize
 
 from openpay.domain.address import to_checksum
-from tests.checkout_web.test_access import LONG
-from tests.checkout_web.watching import DESKTOP, PHONE, REFLOW, Gallery, open_gallery
-from tests.support.browser import scan
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from tests.checkout_web.watching import REFLOW, Gallery
+from tests.support.browser import DESKTOP, PHONE, scan
 
 HALF_DESKTOP = ViewportSize(width=640, height=450)
 """What is left of a desktop's window at 200 % zoom (WCAG 1.4.4)."""
@@ -81,12 +75,6 @@ MOTION = """() => {
   for (const sheet of document.styleSheets) walk(sheet.cssRules, false);
   return found;
 }"""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gallery() -> AsyncIterator[Gallery]:
-    async with open_gallery(**LONG) as opened:
-        yield opened
 
 
 async def test_every_state_fits_zoomed_in_and_with_text_spaced_out(gallery: Gallery) -> None:

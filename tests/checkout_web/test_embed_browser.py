@@ -3,58 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from aiohttp.test_utils import TestServer
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Route, ViewportSize, expect
 
 from checkout_web.view import Part
 from openpay.domain.payment import Status
-from openpay.store import Store
 from tests.checkout_web.scenes import ORDER, WHOLE, Shop
-from tests.checkout_web.storefront import DESKTOP, PHONE, another_origin, origin, storefront
-from tests.support.browser import open_browser
-
-AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-
-# One browser for all tests here, so one event loop as well; each test has its own database, servers and context.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as started:
-        yield started
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def shop(sqlite_url: str) -> AsyncIterator[Shop]:
-    store = Store.open(sqlite_url)
-    yield await Shop.opened(store)
-    await store.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def pay(shop: Shop) -> AsyncIterator[TestServer]:
-    async with TestServer(shop.application()) as started:
-        yield started
+from tests.checkout_web.storefront import another_origin, origin, storefront
+from tests.checkout_web.watching import violations
+from tests.support.browser import DESKTOP, PHONE
 
 
 async def test_a_dialog_shows_the_page_and_tells_the_shop_up_to_completed(
-    browser: Browser, pay: TestServer, shop: Shop
+    browser: Browser, server: TestServer, shop: Shop
 ) -> None:
     payment = await shop.create(**ORDER)
-    async with storefront(browser, pay, shop, payment) as front:
+    async with storefront(browser, server, shop, payment) as front:
         await front.page.locator("#buy").click()
         await expect(front.checkout.locator("#state-heading")).to_have_text("Waiting for your payment")
         assert await front.checkout.locator("html").get_attribute("data-framed") == front.origin
         # Wallets do not show themselves to frames; in a tab of its own the page is in nobody's.
         alone = await front.checkout.locator("#live a[target=_blank]").first.get_attribute("href")
         assert alone is not None
-        assert alone.startswith(f"{origin(pay)}/checkout/{payment.id}")
+        assert alone.startswith(f"{origin(server)}/checkout/{payment.id}")
         assert "embed" not in alone
         await shop.pay(payment)
         await expect(front.checkout.locator("#state-heading")).to_have_text("Payment found")
@@ -77,12 +50,12 @@ async def test_a_dialog_shows_the_page_and_tells_the_shop_up_to_completed(
         assert front.complaints == []
 
 
-async def test_a_place_in_the_page_is_as_high_as_its_content(browser: Browser, pay: TestServer, shop: Shop) -> None:
+async def test_a_place_in_the_page_is_as_high_as_its_content(browser: Browser, server: TestServer, shop: Shop) -> None:
     payment = await shop.create()
-    async with storefront(browser, pay, shop, payment) as front:
+    async with storefront(browser, server, shop, payment) as front:
         await front.page.evaluate(
             "url => { window.mounted = OpenPay.mount(document.getElementById('place'), url) }",
-            f"{origin(pay)}/checkout/{payment.id}",
+            f"{origin(server)}/checkout/{payment.id}",
         )
         heading = front.checkout.locator("#state-heading")
         await expect(heading).to_have_text("Waiting for your payment")
@@ -106,11 +79,11 @@ async def test_a_place_in_the_page_is_as_high_as_its_content(browser: Browser, p
 
 
 async def test_a_site_that_is_not_allowed_gets_the_hosted_page_instead(
-    browser: Browser, pay: TestServer, shop: Shop
+    browser: Browser, server: TestServer, shop: Shop
 ) -> None:
     payment = await shop.create()
-    async with storefront(browser, pay, shop, payment, allowed=["https://shop.example"]) as front:
-        url = f"{origin(pay)}/checkout/{payment.id}"
+    async with storefront(browser, server, shop, payment, allowed=["https://shop.example"]) as front:
+        url = f"{origin(server)}/checkout/{payment.id}"
         await front.page.evaluate(
             "url => { window.mounted = OpenPay.mount(document.getElementById('place'), url) }", url
         )
@@ -126,10 +99,10 @@ async def test_a_site_that_is_not_allowed_gets_the_hosted_page_instead(
 
 
 async def test_a_checkout_that_does_not_answer_becomes_the_hosted_page(
-    browser: Browser, pay: TestServer, shop: Shop
+    browser: Browser, server: TestServer, shop: Shop
 ) -> None:
     payment = await shop.create()
-    async with storefront(browser, pay, shop, payment) as front:
+    async with storefront(browser, server, shop, payment) as front:
 
         async def say_nothing(route: Route) -> None:
             """Neither an answer nor an error."""
@@ -140,12 +113,12 @@ async def test_a_checkout_that_does_not_answer_becomes_the_hosted_page(
         await front.page.clock.run_for(14_000)
         await expect(front.page.get_by_role("dialog")).to_be_visible()
         await front.page.clock.run_for(2_000)
-        await front.page.wait_for_url(f"{origin(pay)}/checkout/{payment.id}")
+        await front.page.wait_for_url(f"{origin(server)}/checkout/{payment.id}")
 
 
-async def test_copying_works_in_the_frame(browser: Browser, pay: TestServer, shop: Shop) -> None:
+async def test_copying_works_in_the_frame(browser: Browser, server: TestServer, shop: Shop) -> None:
     payment = await shop.create()
-    async with storefront(browser, pay, shop, payment) as front:
+    async with storefront(browser, server, shop, payment) as front:
         await front.page.context.grant_permissions(["clipboard-write"])
         await front.page.locator("#buy").click()
         await front.hears("ready")
@@ -155,9 +128,9 @@ async def test_copying_works_in_the_frame(browser: Browser, pay: TestServer, sho
         await expect(front.checkout.locator("#announcer")).to_have_text("Copied")
 
 
-async def test_the_dialog_by_keyboard(browser: Browser, pay: TestServer, shop: Shop) -> None:
+async def test_the_dialog_by_keyboard(browser: Browser, server: TestServer, shop: Shop) -> None:
     payment = await shop.create()
-    async with storefront(browser, pay, shop, payment) as front:
+    async with storefront(browser, server, shop, payment) as front:
         page = front.page
         focused = "document.activeElement.shadowRoot?.activeElement.tagName ?? document.activeElement.id"
         overflow = "document.documentElement.style.overflow"
@@ -189,14 +162,13 @@ async def test_the_dialog_by_keyboard(browser: Browser, pay: TestServer, shop: S
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 async def test_the_open_dialog_is_accessible_and_fills_a_phone(
-    browser: Browser, pay: TestServer, shop: Shop, size: ViewportSize
+    browser: Browser, server: TestServer, shop: Shop, size: ViewportSize
 ) -> None:
     payment = await shop.create()
-    async with storefront(browser, pay, shop, payment, size=size) as front:
+    async with storefront(browser, server, shop, payment, size=size) as front:
         await front.page.locator("#buy").click()
         await front.hears("resize")
-        results = await Axe().run(front.page, options=AXE_RULES)
-        assert results.response["violations"] == []
+        assert await violations(front.page) == []
         box = await front.page.get_by_role("dialog").bounding_box()
         assert box is not None
         if size is PHONE:
@@ -207,9 +179,9 @@ async def test_the_open_dialog_is_accessible_and_fills_a_phone(
         assert await front.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
-async def test_messages_of_others_are_not_believed(browser: Browser, pay: TestServer, shop: Shop) -> None:
+async def test_messages_of_others_are_not_believed(browser: Browser, server: TestServer, shop: Shop) -> None:
     payment, other = await shop.create(), await shop.create()
-    async with storefront(browser, pay, shop, payment) as front:
+    async with storefront(browser, server, shop, payment) as front:
         await front.page.locator("#buy").click()
         await front.hears("status")
         forged = """payment => {
@@ -227,7 +199,7 @@ async def test_messages_of_others_are_not_believed(browser: Browser, pay: TestSe
               frame.src = url;
               document.getElementById("place").append(frame);
             })""",
-            f"{origin(pay)}/checkout/{other.id}?embed={front.origin}",
+            f"{origin(server)}/checkout/{other.id}?embed={front.origin}",
         )
         second = next(frame for frame in front.page.frames if other.id in frame.url)
         await second.evaluate(forged, payment.id)
@@ -246,7 +218,7 @@ async def test_messages_of_others_are_not_believed(browser: Browser, pay: TestSe
         ]
         # The right window, after it has gone to another site, which even says what the checkout says.
         await front.page.evaluate("window.raw = []; addEventListener('message', (event) => raw.push(event.origin))")
-        elsewhere = another_origin(pay)
+        elsewhere = another_origin(server)
         url = f"{elsewhere}/checkout/{payment.id}?embed={front.origin}"
         await own.evaluate("url => { location.href = url }", url)
         await front.page.wait_for_function("origin => raw.filter((each) => each === origin).length > 1", arg=elsewhere)
@@ -258,7 +230,7 @@ async def test_messages_of_others_are_not_believed(browser: Browser, pay: TestSe
         await expect(front.page.get_by_role("dialog")).to_be_visible()
 
 
-async def test_the_frame_speaks_to_the_allowed_origin_alone(browser: Browser, pay: TestServer, shop: Shop) -> None:
+async def test_the_frame_speaks_to_the_allowed_origin_alone(browser: Browser, server: TestServer, shop: Shop) -> None:
     """Even where something on the way has taken the policy off the page, and a stranger frames it."""
     payment = await shop.create()
     allowed = "https://shop.example"
@@ -268,7 +240,7 @@ async def test_the_frame_speaks_to_the_allowed_origin_alone(browser: Browser, pa
         headers = {name: value for name, value in answer.headers.items() if name != "content-security-policy"}
         await route.fulfill(response=answer, headers=headers)
 
-    async with storefront(browser, pay, shop, payment, allowed=[allowed]) as front:
+    async with storefront(browser, server, shop, payment, allowed=[allowed]) as front:
         await front.page.route(re.compile(r"/checkout/pay_\w+\?embed="), without_policy)
         await front.page.evaluate(
             """url => new Promise((loaded) => {
@@ -279,7 +251,7 @@ async def test_the_frame_speaks_to_the_allowed_origin_alone(browser: Browser, pa
               frame.src = url;
               document.getElementById("place").append(frame);
             })""",
-            f"{origin(pay)}/checkout/{payment.id}?embed={allowed}",
+            f"{origin(server)}/checkout/{payment.id}?embed={allowed}",
         )
         await expect(front.checkout.locator("#state-heading")).to_have_text("Waiting for your payment")
         await shop.pay(payment, WHOLE)
@@ -289,11 +261,11 @@ async def test_the_frame_speaks_to_the_allowed_origin_alone(browser: Browser, pa
 
 
 async def test_only_payment_pages_of_the_scripts_own_site_are_opened(
-    browser: Browser, pay: TestServer, shop: Shop
+    browser: Browser, server: TestServer, shop: Shop
 ) -> None:
     payment = await shop.create()
-    async with storefront(browser, pay, shop, payment) as front:
-        here = origin(pay)
+    async with storefront(browser, server, shop, payment) as front:
+        here = origin(server)
         hostile = [
             "javascript:window.hacked=1",
             "data:text/html,<script>parent.hacked=1</script>",
@@ -320,9 +292,11 @@ async def test_only_payment_pages_of_the_scripts_own_site_are_opened(
         assert front.page.url == f"{front.origin}/"
 
 
-async def test_canceling_in_the_frame_tells_the_shop_and_stays(browser: Browser, pay: TestServer, shop: Shop) -> None:
+async def test_canceling_in_the_frame_tells_the_shop_and_stays(
+    browser: Browser, server: TestServer, shop: Shop
+) -> None:
     payment = await shop.create(**ORDER)
-    async with storefront(browser, pay, shop, payment) as front:
+    async with storefront(browser, server, shop, payment) as front:
         await front.page.locator("#buy").click()
         await front.checkout.get_by_text("Cancel this payment").click()
         await front.checkout.get_by_role("button", name="Cancel and return").click()
@@ -335,10 +309,10 @@ async def test_canceling_in_the_frame_tells_the_shop_and_stays(browser: Browser,
 
 
 async def test_opened_by_itself_the_address_of_a_frame_is_a_page_like_any_other(
-    browser: Browser, pay: TestServer, shop: Shop
+    browser: Browser, server: TestServer, shop: Shop
 ) -> None:
     payment = await shop.scene(Part.PAID, **ORDER)
-    async with storefront(browser, pay, shop, payment) as front:
-        await front.page.goto(f"{origin(pay)}/checkout/{payment.id}?embed={front.origin}")
+    async with storefront(browser, server, shop, payment) as front:
+        await front.page.goto(f"{origin(server)}/checkout/{payment.id}?embed={front.origin}")
         await expect(front.page.locator("html:not([data-framed])")).to_have_count(1)
         await expect(front.page.locator("[data-onward-line]")).to_be_visible()

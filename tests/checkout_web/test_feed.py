@@ -6,40 +6,21 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
-import pytest_asyncio
-from aiohttp.test_utils import TestServer
-from playwright.async_api import Browser, BrowserContext, Page, Route, expect
+from playwright.async_api import Page, Route, expect
 
 from openpay.domain.payment import Payment
-from openpay.store import Store
+from tests.checkout_web.checkout_visits import Street, Visit
 from tests.checkout_web.scenes import START, Shop
-from tests.support.browser import open_browser
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OFFLINE = "If you have sent the payment, it still counts"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as started:
-        yield started
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def shop(sqlite_url: str) -> AsyncIterator[Shop]:
-    store = Store.open(sqlite_url)
-    yield await Shop.opened(store)
-    await store.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def server(shop: Shop) -> AsyncIterator[TestServer]:
-    started = TestServer(shop.application(tick_s=0.05))
-    async with started:
-        yield started
+@pytest.fixture
+def page_settings() -> dict[str, Any]:
+    return {"tick_s": 0.05}
 
 
 class Asked:
@@ -54,19 +35,15 @@ class Asked:
 
 
 @asynccontextmanager
-async def visiting(browser: Browser) -> AsyncIterator[tuple[BrowserContext, Page]]:
+async def visiting(street: Street) -> AsyncIterator[Visit]:
     """A visitor whose clock stands until it is moved."""
-    context = await browser.new_context(timezone_id="UTC", locale="en-GB")
-    try:
-        page = await context.new_page()
-        await page.clock.install(time=START)
-        yield context, page
-    finally:
-        await context.close()
+    async with street.visitor() as visit:
+        await visit.page.clock.install(time=START)
+        yield visit
 
 
-def url(server: TestServer, payment: Payment) -> str:
-    return str(server.make_url(f"/checkout/{payment.id}"))
+async def gone(route: Route) -> None:
+    await route.abort()
 
 
 def part(page: Page, name: str) -> str:
@@ -80,21 +57,19 @@ async def passing(page: Page, seconds: int) -> None:
         await page.wait_for_timeout(30)
 
 
-async def connected(page: Page, server: TestServer, payment: Payment) -> None:
+async def connected(visit: Visit, payment: Payment) -> Page:
     """Open the page and wait for its stream."""
-    async with page.expect_response(re.compile(r"/events\?")):
-        await page.goto(url(server, payment))
+    async with visit.page.expect_response(re.compile(r"/events\?")):
+        return await visit.open(payment)
 
 
-async def test_two_minutes_without_a_connection_are_said_once_and_made_up_for(
-    browser: Browser, server: TestServer, shop: Shop
-) -> None:
+async def test_two_minutes_without_a_connection_are_said_once_and_made_up_for(street: Street, shop: Shop) -> None:
     payment = await shop.create()
-    async with visiting(browser) as (context, page):
-        await connected(page, server, payment)
+    async with visiting(street) as visit:
+        page = await connected(visit, payment)
         note = page.get_by_text(OFFLINE).first
         await expect(note).to_be_hidden()
-        await context.set_offline(True)
+        await page.context.set_offline(True)
         await expect(note).to_be_visible()
         await expect(page.locator("#announcer")).to_contain_text(OFFLINE)
         await page.evaluate("document.getElementById('announcer').textContent = ''")
@@ -102,23 +77,19 @@ async def test_two_minutes_without_a_connection_are_said_once_and_made_up_for(
         # Chromium leaves a stream that is open alone: what comes by it is shown, and the line stays as it was said.
         await page.clock.run_for(120_000)
         await expect(page.locator("#announcer")).not_to_contain_text(OFFLINE)  # said once
-        await context.set_offline(False)
+        await page.context.set_offline(False)
         await page.clock.run_for(2_000)
         await expect(page.locator(part(page, "confirming"))).to_be_visible()
         await expect(page.locator("[data-offline]")).to_be_hidden()
 
 
-async def test_questions_without_an_answer_are_as_good_as_no_connection(
-    browser: Browser, server: TestServer, shop: Shop
-) -> None:
+async def test_questions_without_an_answer_are_as_good_as_no_connection(street: Street, shop: Shop) -> None:
     payment = await shop.create()
-    async with visiting(browser) as (_, page):
-
-        async def gone(route: Route) -> None:
-            await route.abort()
+    async with visiting(street) as visit:
+        page = visit.page
 
         await page.route(re.compile(r"/(events|state)\?"), gone)
-        await page.goto(url(server, payment))
+        await visit.open(payment)
         await page.clock.run_for(2_000)
         await expect(page.locator("[data-offline]")).to_be_hidden()  # the stream alone may be what is refused
         await passing(page, 30)
@@ -128,22 +99,18 @@ async def test_questions_without_an_answer_are_as_good_as_no_connection(
         await expect(page.locator("[data-offline]")).to_be_hidden()
 
 
-async def test_pages_do_not_come_back_to_a_restarted_server_all_at_once(
-    browser: Browser, server: TestServer, shop: Shop
-) -> None:
+async def test_pages_do_not_come_back_to_a_restarted_server_all_at_once(street: Street, shop: Shop) -> None:
     payment = await shop.create()
     waits: list[float] = []
-    async with visiting(browser) as (_, page):
-
-        async def gone(route: Route) -> None:
-            await route.abort()
+    async with visiting(street) as visit:
+        page = visit.page
 
         await page.add_init_script(
             "window.waits = []; const real = setTimeout; "
             "window.setTimeout = (work, ms, ...rest) => { waits.push(ms); return real(work, ms, ...rest); };"
         )
         await page.route(re.compile(r"/events\?"), gone)
-        await page.goto(url(server, payment))
+        await visit.open(payment)
         for _ in range(7):
             async with page.expect_event("requestfailed"):
                 await page.clock.run_for(100_000)
@@ -152,12 +119,10 @@ async def test_pages_do_not_come_back_to_a_restarted_server_all_at_once(
     assert max(waits) > 25_000, "and they grow"
 
 
-async def test_hidden_page_gives_up_its_stream_and_takes_it_up_when_seen(
-    browser: Browser, server: TestServer, shop: Shop
-) -> None:
+async def test_hidden_page_gives_up_its_stream_and_takes_it_up_when_seen(street: Street, shop: Shop) -> None:
     payment = await shop.create()
-    async with visiting(browser) as (_, page):
-        await connected(page, server, payment)
+    async with visiting(street) as visit:
+        page = await connected(visit, payment)
         asked = Asked(page)
         await page.evaluate(
             "Object.defineProperty(document, 'visibilityState', {get: () => window.seen ?? 'hidden'});"
@@ -176,12 +141,10 @@ async def test_hidden_page_gives_up_its_stream_and_takes_it_up_when_seen(
         assert asked.count("events") == 1
 
 
-async def test_page_from_the_back_button_is_brought_up_to_date(
-    browser: Browser, server: TestServer, shop: Shop
-) -> None:
+async def test_page_from_the_back_button_is_brought_up_to_date(street: Street, shop: Shop) -> None:
     payment = await shop.create()
-    async with visiting(browser) as (_, page):
-        await connected(page, server, payment)
+    async with visiting(street) as visit:
+        page = await connected(visit, payment)
         await page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
         await shop.pay(payment)
         await page.clock.run_for(60_000)
@@ -191,14 +154,13 @@ async def test_page_from_the_back_button_is_brought_up_to_date(
 
 
 @pytest.mark.parametrize("wrong_s", [-3_600, 3_600])
-async def test_countdown_goes_by_the_servers_clock(
-    browser: Browser, server: TestServer, shop: Shop, wrong_s: int
-) -> None:
+async def test_countdown_goes_by_the_servers_clock(street: Street, shop: Shop, wrong_s: int) -> None:
     payment = await shop.create()
     left_s = payment.deadline - START
-    async with visiting(browser) as (_, page):
+    async with visiting(street) as visit:
+        page = visit.page
         await page.clock.install(time=START + wrong_s)
-        await connected(page, server, payment)
+        await connected(visit, payment)
         await page.clock.pause_at(START + wrong_s + 30)
         async with page.expect_response(re.compile(r"/state\?")):
             await page.clock.set_system_time(START + wrong_s + 7_200)
@@ -210,11 +172,10 @@ async def test_countdown_goes_by_the_servers_clock(
         assert left_s - 60 <= seen_s <= left_s
 
 
-async def test_an_answer_that_was_overtaken_by_the_stream_is_not_shown(
-    browser: Browser, server: TestServer, shop: Shop
-) -> None:
+async def test_an_answer_that_was_overtaken_by_the_stream_is_not_shown(street: Street, shop: Shop) -> None:
     payment = await shop.create()
-    async with visiting(browser) as (_, page):
+    async with visiting(street) as visit:
+        page = visit.page
         overtaken, delivered = asyncio.Event(), asyncio.Event()
 
         async def slow(route: Route) -> None:
@@ -223,7 +184,7 @@ async def test_an_answer_that_was_overtaken_by_the_stream_is_not_shown(
             await delivered.wait()
             await route.fulfill(response=answer)
 
-        await connected(page, server, payment)
+        await connected(visit, payment)
         await page.route(re.compile(r"/state\?"), slow)
         async with page.expect_response(re.compile(r"/state\?")):
             await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")

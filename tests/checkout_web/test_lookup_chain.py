@@ -15,9 +15,10 @@ from openpay.chain.looking import NodeTransactions
 from openpay.chain.pool import Pool, connect
 from openpay.domain.payment import Payment, Status
 from openpay.http import HttpSettings, new_application
-from tests.checkout_web.test_lookup import SCRIPT, kind, text
+from tests.checkout_web.lookups import SCRIPT, kind, text
 from tests.support.anvil import Anvil
-from tests.watcher.scene import CHAIN_ID, UNIT, Scene, Unsigned, hex_address, open_scene, transfer_data
+from tests.watcher.beginning import OpenScene
+from tests.watcher.scene import CHAIN_ID, UNIT, Scene, Unsigned, hex_address, transfer_data
 
 Client = TestClient[web.Request, web.Application]
 Connect = Callable[[web.Application], Awaitable[Client]]
@@ -33,9 +34,8 @@ FORWARDER_CODE = "0x" + "600060006000600034600035" + "5af100"
 
 
 @pytest.fixture
-async def scene(anvil: Anvil, sqlite_url: str) -> AsyncIterator[Scene]:
-    async with open_scene(anvil, sqlite_url) as opened:
-        await opened.watch()
+async def scene(scene_on: OpenScene, sqlite_url: str) -> AsyncIterator[Scene]:
+    async with scene_on(sqlite_url) as opened:
         yield opened
 
 

@@ -10,26 +10,20 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
-from axe_playwright_python.async_playwright import Axe
 from markupsafe import escape
-from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from checkout_web.view import Part
 from openpay.app.refund_requests import RefundService
-from openpay.chain.account import Account
 from openpay.chain.messages import message_hash
 from openpay.domain.payment import Payment
 from openpay.domain.refunds import NamedBy, Refund, RefundPolicy, RefundStatus
 from openpay.store import Store
+from tests.checkout_web.refund_scenes import MISTYPED, SENDER, STRANGER, THERE, claimable, refund_of
 from tests.checkout_web.scenes import WHOLE, Shop
 
 Client = TestClient[web.Request, web.Application]
 
 OWN_FORM = {"Accept": "text/html", "User-Agent": "Mozilla/5.0", "Sec-Fetch-Site": "same-origin"}
-SENDER = Account.from_key(b"\x01" * 32)
-STRANGER = Account.from_key(b"\x02" * 32)
-AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-THERE = "0x52908400098527886E0F7030069857D2E4169EE7"
 
 
 @pytest.fixture
@@ -37,26 +31,10 @@ async def client(shop: Shop, aiohttp_client: Callable[[web.Application], Awaitab
     return await aiohttp_client(shop.application(public_url="https://pay.example"))
 
 
-async def claimable(shop: Shop, units: int = 10 * WHOLE) -> Payment:
-    """An expired payment with money from a wallet that does not look like a person's."""
-    payment = await shop.create()
-    sender = bytes.fromhex(SENDER.address[2:])
-    deposit = replace(shop.deposit(payment, units), sender=sender, payer=sender, sender_nonce=9_000)
-    await shop.mine(deposits=[deposit])
-    await shop.expire(payment)
-    return await shop.get(payment)
-
-
 def field_of(html: str) -> str:
     """The field for the address, as it is written."""
     (field,) = re.findall(r'<input [^>]*name="destination"[^>]*>', html)
     return str(field)
-
-
-async def refund_of(shop: Shop, payment: Payment) -> Refund:
-    async with shop.store.read() as uow:
-        (refund,) = (await uow.refunds.of([payment.id]))[payment.id]
-    return refund
 
 
 def signature(shop: Shop, payment: Payment, refund: Refund, destination: str, *, account: Any = SENDER) -> str:
@@ -154,10 +132,6 @@ async def test_anything_else_changes_nothing(shop: Shop, client: Client, fields:
 
     assert answer.status == status
     assert await refund_of(shop, payment) == refund
-
-
-MISTYPED = THERE[:-1] + "e"
-"""The capitals of an address are its checksum (ERC-55)."""
 
 
 async def test_refused_address_stands_in_its_field_again_with_what_is_wrong_beside_it(
@@ -314,138 +288,6 @@ async def test_open_page_is_told_when_a_refund_changes(shop: Shop, client: Clien
 
     assert before["tag"] != after["tag"]
     assert "has to approve it" in after["html"]
-
-
-# --- in a browser ----------------------------------------------------------------------------------------------------
-
-WALLET = """
-window.signed = [];
-window.ethereum = {
-  request: async ({ method, params }) => {
-    if (method === "eth_requestAccounts") return ["%s"];
-    window.signed.push(params);
-    return window.signText(params[0]);
-  },
-};
-"""
-
-
-@pytest.fixture
-def with_wallet(browser: Browser) -> Callable[..., Awaitable[Page]]:
-    async def open_page(account: Any) -> Page:
-        page = await browser.new_page()
-        await page.expose_function("signText", lambda data: _signed(account, data))
-        await page.add_init_script(WALLET % account.address)
-        return page
-
-    return open_page
-
-
-def _signed(account: Any, data: str) -> str:
-    text = bytes.fromhex(data[2:]).decode()
-    return "0x" + bytes(account.unsafe_sign_hash(message_hash(text)).signature).hex()
-
-
-async def test_wallet_in_the_browser_signs_the_claim(
-    shop: Shop, client: Client, with_wallet: Callable[..., Awaitable[Page]]
-) -> None:
-    payment = await claimable(shop)
-    page = await with_wallet(SENDER)
-    await page.goto(str(client.make_url(f"/checkout/{payment.id}")))
-    await page.get_by_label("Your address").fill(THERE)
-
-    async with page.expect_navigation():
-        await page.get_by_role("button", name="Sign with the wallet").click()
-
-    assert "It goes back by itself" in await page.inner_text("#live")
-    assert (await refund_of(shop, payment)).status is RefundStatus.SCHEDULED
-
-
-async def test_wallet_of_somebody_else_is_told_which_account_paid(
-    shop: Shop, client: Client, with_wallet: Callable[..., Awaitable[Page]]
-) -> None:
-    payment = await claimable(shop)
-    page = await with_wallet(STRANGER)
-    await page.goto(str(client.make_url(f"/checkout/{payment.id}")))
-    await page.get_by_label("Your address").fill(THERE)
-    await page.get_by_role("button", name="Sign with the wallet").click()
-
-    await page.get_by_text(SENDER.address).wait_for()
-    assert (await refund_of(shop, payment)).status is RefundStatus.AWAITING_CLAIM
-
-
-async def test_enter_key_without_a_wallet_asks_the_merchant(shop: Shop, client: Client, browser: Browser) -> None:
-    payment = await claimable(shop)
-    page = await browser.new_page()
-    await page.goto(str(client.make_url(f"/checkout/{payment.id}")))
-    await page.get_by_label("Your address").fill(THERE)
-
-    async with page.expect_navigation():
-        await page.get_by_label("Your address").press("Enter")
-
-    assert (await refund_of(shop, payment)).status is RefundStatus.REQUESTED
-
-
-@pytest.mark.parametrize("scripts", [True, False])
-async def test_refused_address_has_the_focus_and_is_put_right_there(
-    shop: Shop, client: Client, browser: Browser, scripts: bool
-) -> None:
-    payment = await claimable(shop)
-    context = await browser.new_context(java_script_enabled=scripts, viewport=ViewportSize(width=390, height=500))
-    page = await context.new_page()
-    await page.goto(str(client.make_url(f"/checkout/{payment.id}")))
-    field = page.get_by_label("Your address")
-    await field.fill(f" {MISTYPED} ")  # as it is often copied
-    await field.press("Enter")
-
-    await expect(field).to_be_focused()
-    await expect(field).to_have_value(MISTYPED)
-    await expect(field).to_have_accessible_description(re.compile("not an address.*Check the address"))
-    await expect(field).to_be_in_viewport()
-    await expect(page.get_by_text("This is not an address")).to_be_in_viewport()
-    if scripts:
-        results = await Axe().run(page, options=AXE_RULES)
-        assert results.violations_count == 0, results.response["violations"]
-    await field.fill(THERE)
-    await field.press("Enter")
-
-    await expect(page.get_by_text("has to approve it before")).to_be_visible()
-    assert (await refund_of(shop, payment)).destination == bytes.fromhex(THERE[2:])
-    await context.close()
-
-
-async def test_what_is_being_typed_survives_news(shop: Shop, client: Client, browser: Browser) -> None:
-    payment = await claimable(shop)
-    page = await browser.new_page()
-    await page.goto(str(client.make_url(f"/checkout/{payment.id}")))
-    await page.get_by_label("Your address").fill(THERE[:10])
-    tag = await page.get_attribute("#live", "data-tag")
-
-    await shop.mine(deposits=[replace(shop.deposit(payment, 5 * WHOLE), position=7)])
-
-    await page.wait_for_function("tag => document.getElementById('live').dataset.tag !== tag", arg=tag)
-    assert await page.get_by_label("Your address").input_value() == THERE[:10]
-
-
-async def test_claim_form_is_accessible_and_fits_a_small_phone(shop: Shop, client: Client, browser: Browser) -> None:
-    payment = await claimable(shop)
-    refund = await refund_of(shop, payment)
-    async with shop.store.write() as uow:
-        stuck = replace(
-            refund, status=RefundStatus.FAILED, destination=bytes.fromhex(THERE[2:]), failure="transfer_reverted"
-        )
-        await uow.refunds.put([stuck])
-    page = await browser.new_page(viewport=ViewportSize(width=320, height=640))
-    await page.goto(str(client.make_url(f"/checkout/{payment.id}")))
-    await page.get_by_text("Say where it should go").click()
-
-    for scheme in ("light", "dark"):
-        await page.emulate_media(color_scheme=scheme)
-        results = await Axe().run(page, options=AXE_RULES)
-        assert results.violations_count == 0, results.response["violations"]
-    assert await page.evaluate("document.documentElement.scrollWidth") <= 320
-    # One run of text: the parts of a flex container would stand beside each other as columns.
-    assert await page.locator("button[value=ask]").evaluate("button => button.childNodes.length") == 1
 
 
 async def test_refund_id_that_no_database_can_hold_is_just_unknown(

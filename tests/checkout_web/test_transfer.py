@@ -9,45 +9,25 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
-import pytest_asyncio
-from aiohttp.test_utils import TestServer
-from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, expect
+from playwright.async_api import Page, expect
 
 from checkout_web.view import Part
 from openpay.app.merchants import change_page
 from openpay.app.order import RequestedLine
 from openpay.domain.branding import MAX_LOGO_BYTES
-from openpay.store import Store
+from tests.checkout_web.checkout_visits import Street, Visit
 from tests.checkout_web.scenes import ORDER, Shop
-from tests.support.browser import open_browser
+from tests.support.browser import PHONE
 from tests.support.pictures import picture
 
 BUDGET_BYTES = 60_000
 """Headers included."""
-PHONE = ViewportSize(width=390, height=844)
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as started:
-        yield started
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def shop(sqlite_url: str) -> AsyncIterator[Shop]:
-    store = Store.open(sqlite_url)
-    yield await Shop.opened(store)
-    await store.close()
 
 
 @asynccontextmanager
-async def phone(browser: Browser, **options: Any) -> AsyncIterator[BrowserContext]:
-    context = await browser.new_context(viewport=PHONE, is_mobile=True, has_touch=True, locale="en-GB", **options)
-    yield context
-    await context.close()
+async def phone(street: Street, **options: Any) -> AsyncIterator[Visit]:
+    async with street.visitor(PHONE, is_mobile=True, has_touch=True, **options) as visit:
+        yield visit
 
 
 @dataclass
@@ -92,21 +72,21 @@ class Meter:
 
 
 async def test_first_view_costs_at_most_60_kb_with_the_heaviest_logo_and_asks_nobody_else(
-    browser: Browser, shop: Shop
+    street: Street, shop: Shop
 ) -> None:
     logo = picture("PNG")
     async with shop.store.write() as uow:
         heavy = logo + bytes(MAX_LOGO_BYTES - len(logo))
         await change_page(uow, shop.merchant.id, accent="#d9480f", logo=heavy)
     payment = await shop.create(**ORDER)
-    async with TestServer(shop.application()) as server, phone(browser) as context:
-        page = await context.new_page()
+    async with phone(street) as visit:
+        page = visit.page
         meter = await Meter.of(page)
-        await page.goto(str(server.make_url(f"/checkout/{payment.id}")), wait_until="load")
+        await visit.open(payment)
         await expect(page.locator("[data-countdown]")).to_be_visible()
         # What the page itself can see of it agrees, for what has a length.
         seen = await page.evaluate("performance.getEntriesByType('resource').map(entry => entry.transferSize)")
-        assert {urlsplit(url).netloc for url in meter.urls.values()} == {f"{server.host}:{server.port}"}
+        assert {urlsplit(url).netloc for url in meter.urls.values()} == {f"{street.server.host}:{street.server.port}"}
         assert any("/logo/" in url for url in meter.urls.values())
         assert MAX_LOGO_BYTES < meter.total <= BUDGET_BYTES, meter.bill()
         assert sum(seen) <= BUDGET_BYTES
@@ -115,26 +95,26 @@ async def test_first_view_costs_at_most_60_kb_with_the_heaviest_logo_and_asks_no
         assert accent != "rgb(36, 64, 142)"  # the page's own
 
 
-async def test_reload_asks_again_for_the_document_alone(browser: Browser, shop: Shop) -> None:
+async def test_reload_asks_again_for_the_document_alone(street: Street, shop: Shop) -> None:
     payment = await shop.create(**ORDER)
-    async with TestServer(shop.application()) as server, phone(browser) as context:
-        page = await context.new_page()
-        url = str(server.make_url(f"/checkout/{payment.id}"))
-        await page.goto(url, wait_until="load")
+    async with phone(street) as visit:
+        page = visit.page
+        url = street.url(payment)
+        await page.goto(url)
         await page.goto("about:blank")
         meter = await Meter.of(page)
-        await page.goto(url, wait_until="load")
+        await page.goto(url)
         loaded = {address: size for address, size in meter.bytes_by_url.items() if "/static/" in address}
         assert sum(loaded.values()) == 0, loaded
         assert meter.bytes_by_url[url] > 0
 
 
-async def test_page_is_of_use_before_any_script_arrives(browser: Browser, shop: Shop) -> None:
+async def test_page_is_of_use_before_any_script_arrives(street: Street, shop: Shop) -> None:
     payment = await shop.create(**ORDER)
-    async with TestServer(shop.application()) as server, phone(browser) as context:
-        page = await context.new_page()
+    async with phone(street) as visit:
+        page = visit.page
         await page.route("**/*.js", lambda route: route.abort())
-        await page.goto(str(server.make_url(f"/checkout/{payment.id}")), wait_until="load")
+        await visit.open(payment)
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Blue Door Coffee")
         await expect(page.locator(".ask")).to_have_text("25.00 USDT")
         await expect(page.get_by_role("img", name="QR code for 25.00 USDT")).to_be_visible()
@@ -142,12 +122,12 @@ async def test_page_is_of_use_before_any_script_arrives(browser: Browser, shop: 
             assert not await button.is_visible() or await button.get_attribute("type") == "submit"
 
 
-async def test_receipt_prints_alone_and_printing_stops_the_way_on(browser: Browser, shop: Shop) -> None:
+async def test_receipt_prints_alone_and_printing_stops_the_way_on(street: Street, shop: Shop) -> None:
     payment = await shop.scene(Part.PAID, **ORDER)
-    async with TestServer(shop.application()) as server, phone(browser) as context:
-        page = await context.new_page()
+    async with phone(street) as visit:
+        page = visit.page
         await page.add_init_script("window.print = () => { window.printed = true; };")
-        await page.goto(str(server.make_url(f"/checkout/{payment.id}")))
+        await visit.open(payment)
         receipt = page.get_by_role("region", name="Receipt")
         for words in ("Blue Door Coffee", ORDER["description"], "25.00 USD", "25.00 USDT", payment.id, "2026"):
             await expect(receipt).to_contain_text(str(words))
@@ -167,11 +147,11 @@ async def test_receipt_prints_alone_and_printing_stops_the_way_on(browser: Brows
         assert await receipt.evaluate("e => getComputedStyle(e).color") == "rgb(22, 26, 35)"
 
 
-async def test_folded_order_lines_are_unfolded_on_paper(browser: Browser, shop: Shop) -> None:
+async def test_folded_order_lines_are_unfolded_on_paper(street: Street, shop: Shop) -> None:
     payment = await shop.scene(Part.PAID, line_items=(RequestedLine(name="Tea", quantity=1, amount="5.00"),) * 5)
-    async with TestServer(shop.application()) as server, phone(browser) as context:
-        page = await context.new_page()
-        await page.goto(str(server.make_url(f"/checkout/{payment.id}")))
+    async with phone(street) as visit:
+        page = visit.page
+        await visit.open(payment)
         lines = page.locator("details.lines")
         await expect(page.get_by_role("button", name="Print")).to_be_visible()
         assert await lines.get_attribute("open") is None
@@ -181,12 +161,10 @@ async def test_folded_order_lines_are_unfolded_on_paper(browser: Browser, shop: 
         assert await lines.get_attribute("open") is None
 
 
-async def test_motion_is_left_out_where_it_is_not_wanted(browser: Browser, shop: Shop) -> None:
+async def test_motion_is_left_out_where_it_is_not_wanted(street: Street, shop: Shop) -> None:
     payment = await shop.scene(Part.CONFIRMING)
     running = "document.getAnimations().filter(a => a.playState === 'running').length"
-    async with TestServer(shop.application()) as server:
-        for wish, expected in (("no-preference", 1), ("reduce", 0)):
-            async with phone(browser, reduced_motion=wish) as context:
-                page = await context.new_page()
-                await page.goto(str(server.make_url(f"/checkout/{payment.id}")))
-                assert await page.evaluate(running) == expected
+    for wish, expected in (("no-preference", 1), ("reduce", 0)):
+        async with phone(street, reduced_motion=wish) as visit:
+            page = await visit.open(payment)
+            assert await page.evaluate(running) == expected

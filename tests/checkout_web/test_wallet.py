@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
-import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Browser, expect
+from playwright.async_api import expect
 
 from checkout_web.view import Part
 from openpay.app.merchants import change_page
 from openpay.domain.address import to_checksum
 from openpay.domain.payment import Payment
-from openpay.store import Store
-from tests.checkout_web.checkout_visits import Street
+from tests.checkout_web.checkout_visits import Street, Visit
 from tests.checkout_web.scenes import USDT, WHOLE, Shop
 from tests.checkout_web.watching import violations
-from tests.support.browser import open_browser
 from tests.support.provider import NEVER, PageWallet, emit
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as started:
-        yield started
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def street(sqlite_url: str, browser: Browser) -> AsyncIterator[Street]:
-    store = Store.open(sqlite_url)
-    shop = await Shop.opened(store)
-    async with TestServer(shop.application()) as server:
-        yield Street(shop=shop, server=server, browser=browser)
-    await store.close()
 
 
 def transfer_of(payment: Payment, units: int) -> str:
@@ -84,10 +65,9 @@ async def test_one_press_connects_checks_the_balance_and_sends_exactly_what_is_a
         await visit.says("Sent. 25 USDT from Test Wallet.")
         await expect(visit.section.get_by_role("button", name="Test Wallet")).to_have_count(0)
         await street.shop.pay(payment)
-        await expect(visit.page.get_by_role("heading", level=2)).to_have_text("Payment found")
+        await visit.reads("Payment found")
         await expect(visit.section).to_have_count(0)
-        assert visit.complaints == []
-        assert visit.hosts == {f"{street.server.host}:{street.server.port}"}
+        assert visit.nothing_was_wrong()
     assert await reported(street.shop, payment) == 1
 
 
@@ -162,12 +142,19 @@ async def test_after_a_partial_payment_only_the_rest_is_sent(street: Street) -> 
     assert wallet.sent[0]["data"] == transfer_of(payment, 15 * WHOLE)
 
 
+@asynccontextmanager
+async def without_news(street: Street, payment: Payment, wallet: PageWallet) -> AsyncIterator[Visit]:
+    """A page that hears of nothing by itself."""
+    async with street.visitor(wallets=[wallet]) as visit:
+        await visit.page.route("**/events?*", lambda route: route.abort())
+        await visit.open(payment)
+        yield visit
+
+
 async def test_a_page_that_missed_a_partial_payment_asks_again_before_it_sends(street: Street) -> None:
     payment = await street.shop.create()
     wallet = PageWallet()
-    async with street.visit(payment, wallet) as visit:
-        await visit.page.route("**/events?*", lambda route: route.abort())
-        await visit.page.reload()  # now without news
+    async with without_news(street, payment, wallet) as visit:
         await street.shop.pay(payment, 10 * WHOLE)
         await visit.press("Test Wallet")
         await visit.says("The amount has changed meanwhile: now 15 USDT remain. Nothing was sent.")
@@ -180,12 +167,10 @@ async def test_a_page_that_missed_a_partial_payment_asks_again_before_it_sends(s
 async def test_a_page_that_missed_the_payment_sends_nothing(street: Street) -> None:
     payment = await street.shop.create()
     wallet = PageWallet()
-    async with street.visit(payment, wallet) as visit:
-        await visit.page.route("**/events?*", lambda route: route.abort())
-        await visit.page.reload()
+    async with without_news(street, payment, wallet) as visit:
         await street.shop.pay(payment)
         await visit.press("Test Wallet")
-        await expect(visit.page.get_by_role("heading", level=2)).to_have_text("Payment found")
+        await visit.reads("Payment found")
     assert wallet.sent == []
 
 
@@ -211,7 +196,7 @@ async def test_money_that_arrives_while_the_balance_is_read_leaves_nothing_or_th
         await asyncio.wait_for(looked.wait(), 20)
         await street.shop.pay(payment, arrives * WHOLE)
         heading = "Payment found" if arrives == 25 else "Part of it has arrived"
-        await expect(visit.page.get_by_role("heading", level=2)).to_have_text(heading)
+        await visit.reads(heading)
         arrived.set()
         if arrives == 25:
             await visit.page.wait_for_timeout(500)  # for what must not happen
@@ -293,13 +278,20 @@ async def test_an_answer_that_comes_after_giving_up_still_counts_as_sent(street:
 # --- the number that the wallet named --------------------------------------------------------------------------------
 
 
-async def test_nothing_arrives_for_minutes(street: Street) -> None:
-    payment = await street.shop.create()
-    async with street.visit(payment, PageWallet()) as visit:
+@asynccontextmanager
+async def sent_by(street: Street, payment: Payment, wallet: PageWallet) -> AsyncIterator[Visit]:
+    """A page with a clock of ours, whose wallet has just sent."""
+    async with street.visitor(wallets=[wallet]) as visit:
         await visit.page.clock.install()
-        await visit.page.reload()
+        await visit.open(payment)
         await visit.press("Test Wallet")
         await visit.says("Sent.")
+        yield visit
+
+
+async def test_nothing_arrives_for_minutes(street: Street) -> None:
+    payment = await street.shop.create()
+    async with sent_by(street, payment, PageWallet()) as visit:
         await expect(visit.section).not_to_contain_text("Nothing has arrived")
         await visit.page.clock.fast_forward("05:20")
         await visit.says("Nothing has arrived after 5 minutes. Look into your wallet")
@@ -308,11 +300,7 @@ async def test_nothing_arrives_for_minutes(street: Street) -> None:
 async def test_a_number_that_vanishes_was_replaced_and_the_page_does_not_depend_on_it(street: Street) -> None:
     payment = await street.shop.create()
     wallet = PageWallet(answers={"eth_getTransactionByHash": {"nonce": "0x1"}})
-    async with street.visit(payment, wallet) as visit:
-        await visit.page.clock.install()
-        await visit.page.reload()
-        await visit.press("Test Wallet")
-        await visit.says("Sent.")
+    async with sent_by(street, payment, wallet) as visit:
         async with asyncio.timeout(20):
             while "eth_getTransactionByHash" not in wallet.methods():
                 await visit.page.clock.fast_forward(16_000)
@@ -322,18 +310,14 @@ async def test_a_number_that_vanishes_was_replaced_and_the_page_does_not_depend_
                 await visit.page.clock.fast_forward(16_000)
         # Its replacement pays, under a number that nobody reported.
         await street.shop.pay(payment)
-        await expect(visit.page.get_by_role("heading", level=2)).to_have_text("Payment found")
+        await visit.reads("Payment found")
 
 
 async def test_a_number_that_was_never_known_is_not_called_wrong(street: Street) -> None:
     """A smart account answers with the number of its own operation, which no node knows as a transaction's."""
     payment = await street.shop.create()
     wallet = PageWallet()
-    async with street.visit(payment, wallet) as visit:
-        await visit.page.clock.install()
-        await visit.page.reload()
-        await visit.press("Test Wallet")
-        await visit.says("Sent.")
+    async with sent_by(street, payment, wallet) as visit:
         for _ in range(4):
             await visit.page.clock.fast_forward(16_000)
         async with asyncio.timeout(20):
@@ -419,7 +403,7 @@ async def test_focus_stays_in_the_section_while_news_arrive(street: Street) -> N
         button = visit.section.get_by_role("button", name="Test Wallet")
         await button.focus()
         await street.shop.pay(payment, 10 * WHOLE)
-        await expect(visit.page.get_by_role("heading", level=2)).to_have_text("Part of it has arrived")
+        await visit.reads("Part of it has arrived")
         await expect(button).to_be_focused()
 
 

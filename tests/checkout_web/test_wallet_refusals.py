@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,37 +11,29 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestServer
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from checkout_web.wallet_words import WALLET_WORDS
 from openpay.domain.chains import Chain
 from openpay.domain.payment import Payment
-from openpay.store import Store, migrate
 from tests.checkout_web.checkout_visits import Street, Visit
-from tests.checkout_web.scenes import CHAIN, Shop
-from tests.support.browser import open_browser
+from tests.checkout_web.scenes import CHAIN, open_shop
 from tests.support.provider import NEVER, PageWallet, Refused, emit, error
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STATIC = Path(__file__).parents[2] / "checkout_web" / "static"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def street(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Street]:
-    url = f"sqlite:///{tmp_path_factory.mktemp('wallets')}/openpay.db"
-    await asyncio.to_thread(migrate.upgrade, url)
-    store = Store.open(url)
-    shop = await Shop.opened(store)
-    async with TestServer(shop.application()) as server, open_browser() as browser:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def street(browser: Browser, module_sqlite_url: str) -> AsyncIterator[Street]:
+    """One shop for all tests here."""
+    async with open_shop(module_sqlite_url) as shop, TestServer(shop.application()) as server:
         yield Street(shop=shop, server=server, browser=browser)
-    await store.close()
 
 
 WALLET = PageWallet()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def open_visit(street: Street) -> AsyncIterator[tuple[Visit, Payment]]:
     payment = await street.shop.create()
     async with street.visit(payment, WALLET) as visit:
@@ -52,7 +43,7 @@ async def open_visit(street: Street) -> AsyncIterator[tuple[Visit, Payment]]:
         yield visit, payment
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(street: Street, open_visit: tuple[Visit, Payment]) -> Visit:
     """One page for all, reloaded: the wallet as at first."""
     visit, payment = open_visit

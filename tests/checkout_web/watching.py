@@ -1,10 +1,8 @@
-"""The gallery's pages in one browser: one server, and a page for each way of looking at them."""
+"""Looking at pages: the gallery's, each way in which somebody might, and what axe finds wrong with them."""
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,13 +11,10 @@ from aiohttp.test_utils import TestServer
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Browser, Page, ViewportSize
 
-from openpay.store import Store, migrate
 from tests.checkout_web.gallery import Exhibit, every_state
-from tests.checkout_web.scenes import Shop
-from tests.support.browser import open_browser
+from tests.checkout_web.scenes import Shop, open_shop
+from tests.support.browser import DESKTOP
 
-PHONE = ViewportSize(width=390, height=844)
-DESKTOP = ViewportSize(width=1280, height=900)
 REFLOW = ViewportSize(width=320, height=256)
 """What is left of 1280 × 1024 pixels at 400 % zoom (WCAG 1.4.10)."""
 
@@ -68,17 +63,12 @@ class Gallery:
 
 
 @asynccontextmanager
-async def open_gallery(**fields: Any) -> AsyncIterator[Gallery]:
-    """Every state, its payments made with `fields`, on a database of its own."""
-    with tempfile.TemporaryDirectory() as directory:
-        url = f"sqlite:///{directory}/openpay.db"
-        await asyncio.to_thread(migrate.upgrade, url)
-        store = Store.open(url)
-        shop = await Shop.opened(store)
-        exhibits = await every_state(shop, **fields)
-        async with TestServer(shop.application()) as server, open_browser() as browser:
+async def open_gallery(browser: Browser, url: str, names: Sequence[str] = (), **fields: Any) -> AsyncIterator[Gallery]:
+    """The states named (or all), their payments made with `fields`, on the database at `url`."""
+    async with open_shop(url) as shop:
+        exhibits = await every_state(shop, names, **fields)
+        async with TestServer(shop.application()) as server:
             yield Gallery(shop=shop, exhibits=exhibits, server=server, browser=browser)
-        await store.close()
 
 
 async def violations(page: Page) -> list[str]:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import zxingcpp
 from PIL import Image
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
 from tests.support.process import find_executable
+
+PHONE = ViewportSize(width=390, height=844)
+DESKTOP = ViewportSize(width=1280, height=900)
 
 # --no-sandbox: Chromium refuses to run as root with it. The others keep it from calling home.
 _FLAGS = (
