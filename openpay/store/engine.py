@@ -17,6 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 from sqlalchemy.util import await_only
 
 from openpay.errors import ConfigurationError
@@ -28,6 +29,7 @@ POSTGRES_POOL_SIZE = 10
 POSTGRES_STATEMENT_S = 30.0
 """No statement of ours takes nearly so long: a server that says nothing for so long is away, whatever TCP believes."""
 
+_TAKE_THE_LOCK = "BEGIN IMMEDIATE"
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 
@@ -67,8 +69,21 @@ def create_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
         target, pool_size=1, max_overflow=0, pool_timeout=60, connect_args=_connecting(writes=True)
     )
     _configure_sqlite(reader, begin="BEGIN")
-    _configure_sqlite(writer, begin="BEGIN IMMEDIATE")
+    _configure_sqlite(writer, begin=_TAKE_THE_LOCK)
     return reader, writer
+
+
+def create_migrator(url: str) -> AsyncEngine:
+    """The engine for migrations, whose transaction is all or nothing and keeps every other writer out. Raises
+    `ConfigurationError` for a URL that is no usable database's.
+
+    Keys are not checked meanwhile: SQLite alters a table by copying it, and rows of others refer to the copied one.
+    """
+    target = async_url(url)
+    engine = create_async_engine(target, poolclass=NullPool)
+    if target.get_backend_name() == "sqlite":
+        _configure_sqlite(engine, begin=_TAKE_THE_LOCK, checks_keys=False)
+    return engine
 
 
 def _connecting(*, writes: bool) -> dict[str, Any]:
@@ -92,7 +107,7 @@ def _use_wal(cursor: Any) -> None:
         await_only(asyncio.sleep(WAL_RETRY_S))
 
 
-def _configure_sqlite(engine: AsyncEngine, *, begin: str) -> None:
+def _configure_sqlite(engine: AsyncEngine, *, begin: str, checks_keys: bool = True) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, _record: object) -> None:
         # The driver's own transaction handling would begin too late, and deferred; ours begins below.
@@ -101,7 +116,7 @@ def _configure_sqlite(engine: AsyncEngine, *, begin: str) -> None:
         cursor.execute(f"PRAGMA busy_timeout = {SQLITE_LOCK_WAIT_S * 1000}")
         _use_wal(cursor)
         cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA foreign_keys = {'ON' if checks_keys else 'OFF'}")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")

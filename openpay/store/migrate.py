@@ -15,7 +15,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def upgrade(url: str) -> None:
-    """Apply every migration that is missing; safe to repeat.
+    """Apply every migration that is missing, all of them or none; safe to repeat, and to ask for twice at once.
 
     Blocks and runs an event loop of its own: inside a running loop call it in a thread. Raises `ConfigurationError`
     for a URL that is no usable database's.
@@ -35,5 +35,5 @@ def _config(url: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     # Not as an option: Alembic interpolates percent signs in those, which passwords in URLs may hold.
-    config.attributes["url"] = async_url(url)
+    config.attributes["url"] = url
     return config

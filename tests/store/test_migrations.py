@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from openpay.errors import ConfigurationError
@@ -64,6 +66,33 @@ async def test_upgrade_may_be_repeated_and_keeps_what_is_there(empty_database_ur
     for _ in range(2):
         await asyncio.to_thread(migrate.upgrade, empty_database_url)
         await schema.check(empty_database_url)
+
+
+async def test_migration_that_fails_half_way_leaves_nothing(empty_database_url: str) -> None:
+    def in_the_way(statement: str) -> Any:
+        return lambda connection: (connection.execute(text(statement)), connection.commit())
+
+    last = metadata.sorted_tables[-1].name
+    await on(empty_database_url, in_the_way(f"CREATE TABLE {last} (id INTEGER)"))
+    with pytest.raises(ConfigurationError, match=f"{last}.* already exists"):
+        await asyncio.to_thread(migrate.upgrade, empty_database_url)
+    assert await on(empty_database_url, lambda connection: inspect(connection).get_table_names()) == [last]
+    await on(empty_database_url, in_the_way(f"DROP TABLE {last}"))
+    await asyncio.to_thread(migrate.upgrade, empty_database_url)
+    await schema.check(empty_database_url)
+
+
+async def test_two_processes_may_migrate_at_once(empty_database_url: str) -> None:
+    code = "import sys; from openpay.store import migrate; input(); migrate.upgrade(sys.argv[1])"
+    both = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, empty_database_url, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    ends = await asyncio.gather(*(each.communicate(b"\n") for each in both))
+    assert [each.returncode for each in both] == [0, 0], ends
+    await schema.check(empty_database_url)
 
 
 def test_schema_that_is_asked_for_is_the_newest_migrations() -> None:
