@@ -156,7 +156,7 @@ async def _read_pasted(request: web.Request) -> Pasted:
     try:
         form = await read_form(request)
     except Malformed:
-        return NoHash(form=Form.UNKNOWN)
+        return NoHash(form=Form.OTHER)
     except web.HTTPRequestEntityTooLarge:
         return NoHash(form=Form.TOO_LONG)
     return read_pasted(form.get("transaction", ""))

@@ -36,7 +36,7 @@ class Form(StrEnum):
     TON = "ton"
     LINK = "link"
     """A link that holds no hash."""
-    UNKNOWN = "unknown"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ def _instead(words: str, compact: str, network: str | None) -> NoHash:
     for pattern, form in _FORMS:
         if pattern.fullmatch(compact):
             return NoHash(form=form)
-    return NoHash(form=Form.LINK if _LINK.search(words) else Form.UNKNOWN)
+    return NoHash(form=Form.LINK if _LINK.search(words) else Form.OTHER)
 
 
 def _host_of(words: str) -> str | None:

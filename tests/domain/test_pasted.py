@@ -105,9 +105,9 @@ def test_digits_of_full_width_are_digits() -> None:
         ("https://tronscan.org/#/address/whatever", Form.TRON),
         ("https://example.com/", Form.LINK),
         ("https://[bad/", Form.LINK),
-        ("I paid you yesterday!", Form.UNKNOWN),
-        ("<script>alert(1)</script>", Form.UNKNOWN),
-        ("'; DROP TABLE payments; --\0", Form.UNKNOWN),
+        ("I paid you yesterday!", Form.OTHER),
+        ("<script>alert(1)</script>", Form.OTHER),
+        ("'; DROP TABLE payments; --\0", Form.OTHER),
     ],
 )
 def test_what_is_no_hash_is_told_by_its_form(text: str, form: Form) -> None:

@@ -117,7 +117,8 @@ function showWebhook({ event, headers, body }) {
   const raw = document.createElement("pre");
   raw.textContent = [...Object.entries(headers).map(([name, value]) => `${name}: ${value}`), "", body].join("\n");
   details.append(summary, raw);
-  note(document.getElementById("webhooks"), event, details);
+  const { payment_id: payment } = JSON.parse(body);
+  note(document.getElementById("webhooks"), payment ? `${event} – ${payment}` : event, details);
 }
 
 look();
