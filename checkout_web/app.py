@@ -103,7 +103,8 @@ def _friendly_errors(site: Site) -> Middleware:
             status = status_of(error) if isinstance(error, OpenPayError) else 500
             title, text = _WORDS[500]
         language, _ = language_of(request)
-        html = site.pages.message(title, text, static=site.static_base(request), language=language)
+        at = site.page_address(request).partition("?")[0] if "payment_id" in request.match_info else request.path
+        html = site.pages.message(title, text, at=at, static=site.static_base(request), language=language)
         response = html_response(html, language=language, status=status)
         response.headers.update(retry_after)
         return response

@@ -19,8 +19,8 @@ class Embedding:
 
     def __init__(self, site: Site) -> None:
         asset = site.assets.files[SCRIPT]
-        self._body, self._type = asset.body, asset.content_type
-        self._etag = f'"{hashlib.sha256(asset.body).hexdigest()[:16]}"'
+        self._body, self._type = site.pages.with_embed_words(asset.body), asset.content_type
+        self._etag = f'"{hashlib.sha256(self._body).hexdigest()[:16]}"'
 
     async def script(self, request: web.Request) -> web.Response:
         """The script, or 304 where the browser has today's."""

@@ -18,10 +18,11 @@ from checkout_web.figures import spaced, told
 from checkout_web.language import LANGUAGES, QUERY, Language
 from checkout_web.qr import qr_svg
 from checkout_web.refunds import ClaimRefused
-from checkout_web.script_words import SCRIPT_WORDS
+from checkout_web.script_words import EMBED_WORDS, SCRIPT_WORDS
 from checkout_web.view import Checkout, QrKind, Selection, is_ended
 from checkout_web.wording import Wording
 from openpay.domain.time import format_time
+from openpay.errors import InvariantViolated
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -92,7 +93,12 @@ class Pages:
         words = vars(template.make_module(_state_context(checkout, selection, links)))
         heading = str(words["heading"])
         html = environment.get_template("state.html").render(
-            checkout=checkout, heading=heading, body=words["body"](), links=links, claim_refused=claim_refused
+            checkout=checkout,
+            heading=heading,
+            body=words["body"](),
+            farewell=words["farewell"]() if "farewell" in words else "",
+            links=links,
+            claim_refused=claim_refused,
         )
         return StatePart(html=html, title=heading, tag=self.tag(checkout, selection, links))
 
@@ -129,10 +135,7 @@ class Pages:
             .render(
                 checkout=checkout,
                 state=self.state(checkout, selection, links, claim_refused=claim_refused),
-                languages=tuple(
-                    (language, f"{links.page}?{_query(replace(selection, lang=language.code))}")
-                    for language in LANGUAGES.values()
-                ),
+                languages=_languages(links.page, selection),
                 framed_by=selection.embed,
                 links=links,
                 loads=loads,
@@ -151,11 +154,23 @@ class Pages:
         module = self._environments[language.code].get_template("lookup.html").make_module()
         return str(vars(module)["found"](checkout, answer))
 
-    def message(self, title: str, text: str, *, static: str, language: Language) -> str:
-        """A page that only says something: unknown payment, or an error. Both are texts marked for translation."""
+    def message(self, title: str, text: str, *, at: str, static: str, language: Language) -> str:
+        """A page that only says something: unknown payment, or an error. Both are texts marked for translation; `at` is
+        the address to ask for it in another language."""
         say = self._wordings[language.code].gettext
         template = self._environments[language.code].get_template("message.html")
-        return template.render(title=say(title), text=say(text), links={"static": static})
+        languages = _languages(at, Selection(language=language))
+        return template.render(title=say(title), text=say(text), languages=languages, links={"static": static})
+
+    def with_embed_words(self, script: bytes) -> bytes:
+        """The script that shops embed, speaking every language instead of English alone."""
+        words = {code: [wording.gettext(text) for text in EMBED_WORDS] for code, wording in self._wordings.items()}
+        english, every = (
+            f"const WORDS = {json.dumps(each, ensure_ascii=False)};".encode() for each in ({"en": EMBED_WORDS}, words)
+        )
+        if script.count(english) != 1:
+            raise InvariantViolated(f"the embedded script does not hold {english!r} once")
+        return script.replace(english, every)
 
 
 def _environment(loader: FileSystemLoader, wording: Wording) -> Environment:
@@ -175,6 +190,7 @@ def _environment(loader: FileSystemLoader, wording: Wording) -> Environment:
         "count": wording.count,
         "figure": wording.figure,
         "iso": format_time,
+        "isolated": wording.isolated,
         "joined": wording.joined,
         "money": wording.money,
         "roughly": wording.roughly,
@@ -205,6 +221,13 @@ def _state_context(checkout: Checkout, selection: Selection, links: Links) -> di
         return f"{links.page}?{_query(chosen)}"
 
     return {"checkout": checkout, "choice": choice, "qr": selection.qr, "links": links, "href": href}
+
+
+def _languages(page: str, selection: Selection) -> tuple[tuple[Language, str], ...]:
+    """Every language with the address of the page, as selected, in it."""
+    return tuple(
+        (language, f"{page}?{_query(replace(selection, lang=language.code))}") for language in LANGUAGES.values()
+    )
 
 
 def _query(selection: Selection, **more: str) -> str:

@@ -28,3 +28,6 @@ SCRIPT_WORDS: Mapping[str, str | Counted] = {
 }
 """Texts by key, in English. Values are filled in where the text says `%(name)s`; in a counted one `%(n)s` chooses the
 form. Group them by the script that says them."""
+
+EMBED_WORDS = (N_("Checkout"), N_("Close"))
+"""What static/openpay.js says by itself on a shop's page: the name of its dialog, and of the button that closes it."""

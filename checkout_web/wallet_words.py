@@ -38,6 +38,10 @@ _STEPS: Mapping[str, str | Counted] = {
         "This payment was made from elsewhere meanwhile. Refuse the request that is still open in %(wallet)s: "
         "approved, it would pay a second time."
     ),
+    "wallet_over_meanwhile": N_(
+        "This payment takes no more money. Refuse the request that is still open in %(wallet)s: what is sent now would "
+        "only have to be sent back."
+    ),
     "wallet_maybe_open": N_(
         "A request may still be open in your wallet. Refuse it there first, so that you do not pay twice."
     ),
@@ -107,6 +111,7 @@ _REFUSALS: Mapping[str, str | Counted] = {
 }
 
 _SENT: Mapping[str, str | Counted] = {
+    "wallet_sent_heading": N_("Your payment is on its way"),
     "wallet_sent": N_("Sent."),
     "wallet_sent_from": N_("%(amount)s from %(wallet)s."),
     "wallet_sent_amount": N_("%(amount)s."),

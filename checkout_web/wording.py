@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from gettext import NullTranslations
@@ -84,6 +85,13 @@ class Wording:
             return self.counted(_MINUTES, -(-seconds // 60))
         hours = -(-seconds // 3_600)
         return self.counted(_HOURS, hours) if hours <= 48 else self.counted(_DAYS, -(-hours // 24))
+
+    def isolated(self, text: str) -> str:
+        """Another's text, such as a merchant's name, where no markup can set it apart: between the marks that do
+        (Unicode 9, FSI and PDI) where it may read in the other direction than this language does."""
+        reads = {unicodedata.bidirectional(character) for character in text}
+        other = {"L"} if self.language.direction == "rtl" else {"R", "AL"}
+        return f"\u2068{text}\u2069" if reads & other else text
 
     def joined(self, items: Iterable[str]) -> Markup:
         """`USDT, USDC and BNB`. What is not markup yet is escaped."""

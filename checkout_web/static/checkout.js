@@ -1,7 +1,6 @@
 // The page works without any of this; each module makes one part of it livelier.
 
 import { announce } from "./announce.js";
-import { showSigning, startClaiming } from "./claim.js";
 import { startCopying } from "./copy.js";
 import { Countdown } from "./countdown.js";
 import { Feed } from "./feed.js";
@@ -11,14 +10,14 @@ import { showLost } from "./offline.js";
 import { Onward } from "./onward.js";
 import { showPrinting, startPrinting } from "./print.js";
 import { showState } from "./state.js";
-import { WalletPart } from "./wallet.js";
+import { WalletLate } from "./wallet_late.js";
 
 function start(live) {
   const lookup = document.querySelector("[data-lookup]");
   const countdown = new Countdown(live);
   const onward = new Onward(live);
   const report = new FrameReport(live);
-  const wallet = new WalletPart(live, () => feed.ask());
+  const wallet = new WalletLate(live, () => feed.ask());
   const feed = new Feed({
     eventsUrl: live.dataset.events,
     stateUrl: live.dataset.state,
@@ -40,7 +39,6 @@ function start(live) {
     countdown.attach(() => feed.ask());
     onward.attach();
     report.attach();
-    showSigning(live);
     wallet.attach();
     showLookup(lookup, live);
     showPrinting(live);
@@ -57,7 +55,6 @@ function start(live) {
   });
 
   startCopying(document);
-  startClaiming(live);
   startLookingUp(lookup);
   startPrinting(document);
   countdown.setNow(Number(live.dataset.now));

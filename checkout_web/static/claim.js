@@ -1,16 +1,15 @@
-// The sender's wallet signs where a refund goes. Without a wallet the form asks the merchant, as it does without this.
+// The sender's wallet signs where a refund goes. Without a wallet, or this, the form asks the merchant.
 
 import { Wallet } from "./wallet_asking.js";
 import { Refusal, refusalOf } from "./wallet_refusals.js";
 import { nameOf } from "./wallet_view.js";
-import { findWallets, onWallets } from "./wallets.js";
+import { findWallets } from "./wallets.js";
 import { say, withLanguage } from "./words.js";
 
 export function startClaiming(root) {
   root.addEventListener("submit", async (event) => {
     const form = event.target.closest("form[data-claim]");
-    // The Enter key presses the first button, hidden or not: without a wallet it asks the merchant.
-    if (!form || event.submitter?.dataset.sign === undefined || findWallets().length === 0) return;
+    if (!form || event.submitter?.dataset.sign === undefined) return;
     event.preventDefault();
     const words = form.querySelector("[data-claim-words]");
     let wallet = null;
@@ -24,12 +23,11 @@ export function startClaiming(root) {
       words.textContent = wordsFor(refusalOf(error), wallet);
     }
   });
-  onWallets(() => showSigning(root));
 }
 
-// Shown only where there is a wallet to sign with.
+// The buttons are hidden until there is a wallet to sign with, which is when this module is loaded.
 export function showSigning(root) {
-  for (const button of root.querySelectorAll("[data-sign]")) button.hidden = findWallets().length === 0;
+  for (const button of root.querySelectorAll("[data-sign]")) button.hidden = false;
 }
 
 // In the page's own words. What a wallet says of itself is in no particular language, and not always meant for people.

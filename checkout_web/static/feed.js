@@ -17,19 +17,19 @@ export class Feed {
   #tries = 0; // to connect, in a row
   #asks = 0; // questions so far
   #newest = 0; // the question whose answer is shown; older ones are overtaken
-  #isLost = false;
+  #missing = null; // "network" or "server"
 
   constructor({ eventsUrl, stateUrl, tag, onState, onNow, onLost = () => {} }) {
     Object.assign(this, { eventsUrl, stateUrl, tag, onState, onNow, onLost });
     addEventListener("pagehide", () => this.#rest());
     addEventListener("pageshow", (event) => event.persisted && this.#wake());
-    addEventListener("offline", () => this.#lost(true));
+    addEventListener("offline", () => this.#lost("network"));
     addEventListener("online", () => this.#after("wake", spread(1_000), () => this.#wake()));
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") this.#wake();
       else this.#after("hide", HIDDEN_MS, () => this.#doze());
     });
-    if (navigator.onLine === false) this.#lost(true);
+    if (navigator.onLine === false) this.#lost("network");
   }
 
   // Follow the part as this selection shows it.
@@ -51,8 +51,10 @@ export class Feed {
         headers: { "If-None-Match": `"${this.tag}"` },
         cache: "no-store",
       });
-      this.#failures = answer.ok || answer.status === 304 ? 0 : this.#failures + 1;
-      this.#lost(false);
+      this.#failures = answer.ok || answer.status === 304 ? 0 : this.#failures;
+      // In the server's place, while it is away, answers what stands before it.
+      if (answer.status >= 500) throw new Error(`answered ${answer.status}`);
+      this.#lost(null);
       if (answer.headers.has("Openpay-Now")) this.onNow(Number(answer.headers.get("Openpay-Now")));
       const message = answer.status === 200 ? await answer.json() : null;
       // Held up on its way it may be older than what is shown: a payment that was found would be asked for again.
@@ -62,7 +64,7 @@ export class Feed {
     } catch {
       // No network, or the server is restarting.
       this.#failures += 1;
-      if (this.#failures >= LOST_AFTER) this.#lost(true);
+      if (this.#failures >= LOST_AFTER) this.#lost(navigator.onLine === false ? "network" : "server");
     }
   }
 
@@ -101,7 +103,7 @@ export class Feed {
 
   #heard() {
     this.#tries = this.#failures = 0;
-    this.#lost(false);
+    this.#lost(null);
     this.#after("poll", 0, null);
     this.#after("silence", SILENCE_MS, () => this.#poll());
   }
@@ -142,10 +144,10 @@ export class Feed {
     this.#connect();
   }
 
-  #lost(isLost) {
-    if (isLost === this.#isLost) return;
-    this.#isLost = isLost;
-    this.onLost(isLost);
+  #lost(what) {
+    if (what === this.#missing) return;
+    this.#missing = what;
+    this.onLost(what);
   }
 
   // One timer for each purpose; `work` null only stops it.

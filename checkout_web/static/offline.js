@@ -2,9 +2,12 @@
 
 import { announce } from "./announce.js";
 
-export function showLost(isLost) {
-  const part = document.querySelector("[data-offline]");
-  if (!part || part.hidden === !isLost) return;
-  part.hidden = !isLost;
-  if (isLost) announce(part.textContent.trim());
+// `lost`: what is missing, "network" or "server", or null.
+export function showLost(lost) {
+  const note = document.querySelector("[data-offline]");
+  note.hidden = lost === null;
+  for (const text of note.querySelectorAll("[data-lost]")) {
+    text.hidden = text.dataset.lost !== lost;
+    if (!text.hidden) announce(text.textContent);
+  }
 }

@@ -7,6 +7,8 @@
  *   OpenPay.mount(element, checkoutUrl, handlers)  in `element`, as high as its content; returns { close }
  *   OpenPay.close()                                closes the dialog
  *
+ * In the language of the checkout URL (`?lang=`), else of `handlers.lang` or `data-openpay-lang`, else of this page.
+ *
  * `handlers`: functions named ready, resize, status, completed, canceled, closed; each is given
  * { payment, status, height }. The same are sent as bubbling events `openpay:completed` and so on, from the link or
  * the element. They are for the customer's eyes: that an order is paid, only the signed webhook says.
@@ -30,17 +32,8 @@
     "allow-scripts allow-same-origin allow-forms allow-modals allow-popups allow-popups-to-escape-sandbox " +
     "allow-top-navigation-by-user-activation";
 
-  // Name of the dialog, name of its button.
-  const WORDS = {
-    ar: ["الدفع", "إغلاق"],
-    en: ["Checkout", "Close"],
-    es: ["Pago", "Cerrar"],
-    id: ["Pembayaran", "Tutup"],
-    pt: ["Pagamento", "Fechar"],
-    tr: ["Ödeme", "Kapat"],
-    vi: ["Thanh toán", "Đóng"],
-    zh: ["付款", "关闭"],
-  };
+  // Name of the dialog, name of its button, by language. The server puts those of its catalogues in this line's place.
+  const WORDS = {"en": ["Checkout", "Close"]};
 
   const STYLE = `
     dialog { box-sizing: border-box; width: min(44rem, calc(100vw - 2rem)); max-width: none; max-height: none;
@@ -61,7 +54,7 @@
   let opened = null;
 
   // The payment's page on this script's own site; anything else is refused, whoever put it into the document.
-  function paymentUrl(text) {
+  function paymentUrl(text, lang) {
     let url;
     try {
       url = new URL(text);
@@ -74,7 +67,22 @@
     }
     url.hash = "";
     url.searchParams.delete("embed");
+    const language = [url.searchParams.get("lang"), lang, document.documentElement.lang].map(primary).find(isSpoken);
+    if (language) url.searchParams.set("lang", language);
     return url;
+  }
+
+  function primary(tag) {
+    return String(tag ?? "").toLowerCase().split("-")[0];
+  }
+
+  function isSpoken(language) {
+    return Object.hasOwn(WORDS, language);
+  }
+
+  // Around a page that has no language to go by, the browser's, which is what that page chooses by itself.
+  function wordsAround(url) {
+    return WORDS[[url.searchParams.get("lang"), ...navigator.languages].map(primary).find(isSpoken) ?? "en"];
   }
 
   function named(text) {
@@ -148,10 +156,6 @@
     }
   }
 
-  function words() {
-    return WORDS[document.documentElement.lang.toLowerCase().split("-")[0]] ?? WORDS.en;
-  }
-
   // Styled by CSSOM in a tree of its own: no policy of the site forbids it, and no style of the site changes it.
   function newDialog(title, closeLabel) {
     const host = document.createElement("div");
@@ -172,12 +176,12 @@
   }
 
   function open(text, handlers, target = document) {
-    const url = paymentUrl(text);
+    const url = paymentUrl(text, handlers?.lang);
     close();
     const before = document.activeElement;
     const page = document.documentElement;
     const overflow = page.style.overflow;
-    const [title, closeLabel] = words();
+    const [title, closeLabel] = wordsAround(url);
     const { host, dialog, button } = newDialog(title, closeLabel);
     const end = () => {
       if (opened !== end) return;
@@ -212,8 +216,8 @@
 
   // A place in the page is given a link when the frame is refused: nobody has clicked yet, so nobody is taken away.
   function mount(element, text, handlers) {
-    const url = paymentUrl(text);
-    const [title] = words();
+    const url = paymentUrl(text, handlers?.lang);
+    const [title] = wordsAround(url);
     const link = document.createElement("a");
     const onRefused = () => {
       frame.end();
@@ -235,8 +239,9 @@
     if (!trigger || event.defaultPrevented || event.button !== 0) return;
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    if (trigger.dataset.openpayMode === "page") location.assign(paymentUrl(trigger.dataset.openpay));
-    else open(trigger.dataset.openpay, {}, trigger);
+    const { openpay, openpayMode, openpayLang: lang } = trigger.dataset;
+    if (openpayMode === "page") location.assign(paymentUrl(openpay, lang));
+    else open(openpay, { lang }, trigger);
   });
 
   window.OpenPay = Object.freeze({ open: (url, handlers) => open(url, handlers), mount, close });

@@ -2,18 +2,19 @@
 // around it is replaced.
 
 import { announce } from "./announce.js";
-import { isFramed } from "./frame.js";
 import { pay } from "./wallet_paying.js";
 import { Refusal, refusalOf } from "./wallet_refusals.js";
 import { Sent, hashIn, report } from "./wallet_sent.js";
 import { amount, readAsked } from "./wallet_transfer.js";
 import { button, chooser, make, nameOf, shortened } from "./wallet_view.js";
 import { sentCard } from "./wallet_sent_view.js";
+import { Way } from "./wallet_way.js";
 import { findWallets, onWallets } from "./wallets.js";
 import { say, withLanguage } from "./words.js";
 
 const SLOW_MS = 45_000;
 const OPEN_PARTS = ["waiting", "underpaid", "closing", "confirming", "confirming_reverted"];
+const PAID_PARTS = ["confirming", "paid", "overpaid"];
 // After these something may have been sent all the same.
 const UNCERTAIN = ["unknown", "unknown_silent", "disconnected", "chain_disconnected", "node_refused", "pending_before", "nonsense"];
 const OVERRULED = { no_fee: "feeAccepted", other_tab: "besideOthers" };
@@ -21,6 +22,7 @@ const OVERRULED = { no_fee: "feeAccepted", other_tab: "besideOthers" };
 export class WalletPart {
   #live;
   #refresh;
+  #way;
   #root = make("div", { class: "wallet-body" });
   #asked = null;
   #sent = null;
@@ -34,6 +36,7 @@ export class WalletPart {
   constructor(live, refresh) {
     this.#live = live;
     this.#refresh = refresh;
+    this.#way = new Way(live);
     onWallets(() => this.#view.kind === "choose" && this.#render());
   }
 
@@ -66,8 +69,9 @@ export class WalletPart {
     const part = this.#live.querySelector("[data-part]")?.dataset.part;
     if (!OPEN_PARTS.includes(part)) this.#sent?.write(null);
     if (this.#run?.step !== "send") return;
-    // Paid from elsewhere while a wallet still shows its request: approved now, it would be paid twice.
-    const warning = make("p", { class: "note", role: "alert" }, say("wallet_paid_meanwhile", { wallet: nameOf(this.#run.wallet) }));
+    // Paid from elsewhere, or over, while a wallet still shows its request: approved now, it would be sent for nothing.
+    const words = PAID_PARTS.includes(part) ? "wallet_paid_meanwhile" : "wallet_over_meanwhile";
+    const warning = make("p", { class: "note", role: "alert" }, say(words, { wallet: nameOf(this.#run.wallet) }));
     this.#live.querySelector(".headline")?.after(warning);
   }
 
@@ -187,14 +191,14 @@ export class WalletPart {
     if (!place) return;
     const wallets = findWallets();
     const sent = this.#run || this.#again ? null : this.#sent.read();
-    // Wallets stay out of frames, and a page around this one could hide what is being agreed to.
-    place.querySelector("[data-wallet-elsewhere]").hidden = !isFramed;
-    place.hidden = !isFramed && wallets.length === 0 && !sent && this.#view.kind === "choose";
+    place.hidden = wallets.length === 0 && !sent && this.#view.kind === "choose";
     const hadFocus = this.#root.contains(document.activeElement);
-    const sentIsShown = sent && this.#view.kind === "choose";
+    const sentIsShown = sent !== null && this.#view.kind === "choose";
+    place.querySelector("#wallet-heading").hidden = sentIsShown;
+    place.setAttribute("aria-labelledby", sentIsShown ? "wallet-sent" : "wallet-heading");
+    this.#way.show(place, sentIsShown);
     const key = this.#keyOf(wallets);
-    if (isFramed) this.#root.replaceChildren();
-    else if (sentIsShown) this.#renderSent(sent, wallets);
+    if (sentIsShown) this.#renderSent(sent, wallets);
     else if (this.#shownKey !== key) this.#root.replaceChildren(...this.#content(wallets));
     this.#shownKey = sentIsShown ? null : key;
     if (hadFocus && !this.#root.contains(document.activeElement)) {

@@ -2,7 +2,7 @@
 
 import { Wallet } from "./wallet_asking.js";
 import { Refusal } from "./wallet_refusals.js";
-import { amount, chainFacts, hex, holdings, judge, transaction } from "./wallet_transfer.js";
+import { amount, briefly, chainFacts, hex, holdings, judge, transaction } from "./wallet_transfer.js";
 
 const SETTLE_TRIES = 8;
 const SETTLE_MS = 250;
@@ -34,7 +34,7 @@ export async function pay({ provider, asked, signal, current, step, onAnswer, fe
   if ((await wallet.account()) !== account || changed) throw new Refusal("account_changed");
   if ((await wallet.chainId()) !== asked.chainId) throw new Refusal("wrong_chain", { network: asked.network });
 
-  step("send", { asked: amount(asked.units, asked), account, held: held.token === null ? null : amount(held.token, asked) });
+  step("send", { asked: amount(asked.units, asked), account, held: held.token === null ? null : briefly(held.token, asked) });
   wallet.listen((event, value) => {
     if (event === "chainChanged" && Number(value) !== asked.chainId) step("send_moved");
     if (event === "accountsChanged" && !isFirst(value, account)) step("send_moved");

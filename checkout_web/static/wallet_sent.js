@@ -65,9 +65,9 @@ export async function report(url, hash) {
         body: JSON.stringify({ tx_hash: hash }),
         keepalive: true,
       });
-      if (answer.status < 500) return true;
+      if (answer.status < 500 && answer.status !== 429) return true;
     } catch {
-      // Offline: once more later.
+      // Offline: once more later, as after an answer that only says "not now".
     }
   }
   return false;

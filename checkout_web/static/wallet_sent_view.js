@@ -26,7 +26,7 @@ export function sentCard(root, { sent, asked, wallet, onAgain, onSeen }) {
 function lines(sent, asked) {
   const words = sent.wallet ? say("wallet_sent_from", { amount: sent.amount, wallet: sent.wallet }) : say("wallet_sent_amount", { amount: sent.amount });
   const parts = [
-    make("p", { tabindex: "-1", "data-wallet-status": true }, make("strong", {}, say("wallet_sent")), " ", words),
+    make("h3", { id: "wallet-sent", tabindex: "-1", "data-wallet-status": true }, say("wallet_sent"), " ", words),
     make("p", { class: "quiet small" }, say("wallet_sent_wait")),
   ];
   if (sent.hash === null) return [...parts, make("p", { class: "quiet small" }, say("wallet_sent_nameless"))];

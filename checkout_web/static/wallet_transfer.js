@@ -6,6 +6,7 @@ const TRANSFER = "a9059cbb"; // transfer(address,uint256)
 const BALANCE_OF = "70a08231"; // balanceOf(address)
 const TRANSFER_GAS = 65_000n;
 const PLAIN_GAS = 21_000n;
+const TOLD_PLACES = 6;
 
 // The section's facts, or null where the page asks for no money. Amounts are BigInt base units.
 export function readAsked(root) {
@@ -64,16 +65,21 @@ export async function holdings(wallet, asked, account) {
 // wallets let others pay fees).
 export function judge({ coin, token, fee }, asked, { feeAccepted }) {
   if (token !== null && token < asked.units) {
-    throw new Refusal("too_little", { held: amount(token, asked), asked: amount(asked.units, asked) });
+    throw new Refusal("too_little", { held: briefly(token, asked), asked: amount(asked.units, asked) });
   }
   const left = coin === null ? null : coin - (asked.contract ? 0n : asked.units);
   if (!feeAccepted && left !== null && (left <= 0n || (fee !== null && left < fee))) {
-    throw new Refusal("no_fee", { held: written(coin, 18, 6), coin: asked.coin });
+    throw new Refusal("no_fee", { held: written(coin, 18, TOLD_PLACES), coin: asked.coin });
   }
 }
 
 export function amount(units, asked) {
   return `${written(units, asked.decimals)} ${asked.token}`;
+}
+
+// What is held and not sent: never more than there is, and its last digits tell nobody anything.
+export function briefly(units, asked) {
+  return `${written(units, asked.decimals, TOLD_PLACES)} ${asked.token}`;
 }
 
 // Base units as a decimal number in the page's language, cut to `places`; never rounded up, and without grouping.

@@ -4,6 +4,7 @@
 const block = document.getElementById("words");
 const words = block ? JSON.parse(block.textContent) : {};
 const language = document.documentElement.lang || "en";
+const otherWay = document.documentElement.dir === "rtl" ? /\p{Script=Latin}/u : /[\p{Script=Arabic}\p{Script=Hebrew}]/u;
 const rules = new Intl.PluralRules(language);
 
 // The text for `key`, with its `%(name)s` filled in. A counted text is chosen by `values.n`.
@@ -11,7 +12,13 @@ export function say(key, values = {}) {
   const entry = words[key];
   if (entry === undefined) return key;
   const text = typeof entry === "string" ? entry : (entry[rules.select(values.n)] ?? entry.other);
-  return text.replace(/%\((\w+)\)s/g, (whole, name) => (name in values ? String(values[name]) : whole));
+  return text.replace(/%\((\w+)\)s/g, (whole, name) => (name in values ? isolated(String(values[name])) : whole));
+}
+
+// A sum or a wallet's name in a sentence that may read in the other direction: between the marks that set it apart
+// (FSI and PDI), where it could turn the words around it, or be turned by them.
+function isolated(text) {
+  return otherWay.test(text) ? `\u2068${text}\u2069` : text;
 }
 
 // The language that the address asks for, to be sent along with every question to the server.
