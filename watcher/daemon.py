@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from typing import Any
 
 import structlog
 
 from openpay.app.ports import Clock, Database
 from openpay.app.signals import Signals
+from openpay.app.stopping import pause
 from openpay.chain.escrow import EscrowClient
 from openpay.chain.heads import HeadHints
 from openpay.chain.pool import Pool
@@ -95,7 +94,7 @@ class Watcher:
             except RetryableError as error:
                 self._metrics.step_failed()
                 _log.warning("step failed, will be taken again", chain_id=self._chain_id, reason=str(error))
-                await _sleep(stop, pause_s)
+                await pause(stop, pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
                 continue
             pause_s = FIRST_PAUSE_S
@@ -113,18 +112,7 @@ class Watcher:
         """
         poll_s = self._poll_s
         if in_vain:
-            await _sleep(stop, SHORTEST_POLL_S)
+            await pause(stop, SHORTEST_POLL_S)
         elif hints.are_coming:
             poll_s *= SLOW_POLLS
-        return await _sleep(stop, poll_s, unless=hints.wait())
-
-
-async def _sleep(stop: asyncio.Event, seconds: float, *, unless: Coroutine[Any, Any, None] | None = None) -> bool:
-    """Sleep until `stop` is set or `unless` is over, at most so long; whether it was for `unless`."""
-    waits = [asyncio.ensure_future(each) for each in (stop.wait(), unless) if each is not None]
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return unless is not None and waits[-1].done()
-    finally:
-        for wait in waits:
-            wait.cancel()
+        return await pause(stop, poll_s, unless=hints.wait())

@@ -19,7 +19,7 @@ from openpay.app.sealing import Sealer
 from openpay.app.signals import Signals
 from openpay.chain.escrow import EscrowClient
 from openpay.chain.keystore import keystore_address, read_keystore
-from openpay.chain.pool import Pool, connect
+from openpay.chain.pool import Pool, connect_to
 from openpay.chain.quotes import QuoteCache, Source
 from openpay.chain.signing import Signer
 from openpay.chain.spec import load_chain
@@ -258,15 +258,7 @@ async def open_pools(
                 f"live and test mode describe chain {chain.chain_id} differently: use one chain file for both"
             )
     return {
-        chain_id: await stack.enter_async_context(
-            connect(
-                list(dict.fromkeys(nodes[chain_id])),
-                chain_id=chain_id,
-                has_finalized_tag=chain.has_finalized_tag,
-                stalled_finality_confirmations=chain.stalled_finality_confirmations,
-                alarm=alarm,
-            )
-        )
+        chain_id: await stack.enter_async_context(connect_to(chain, list(dict.fromkeys(nodes[chain_id])), alarm=alarm))
         for chain_id, chain in facts.items()
     }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from openpay.chain.standing import Place
 from openpay.chain.transport import DEFAULT_TIMEOUT_S, TransportKind
 from openpay.chain.words import NEEDED, SILENCE, Agreement, HostWord, Testimony
 from openpay.domain.alerts import Alarm, AlertKind, Silent
+from openpay.domain.chains import Chain
 
 T = TypeVar("T")
 
@@ -355,6 +356,20 @@ async def connect(
         stack.push_async_callback(pool.close)
         stack.push_async_callback(_cancel, [_in_background(keep_probing(pool.members))])
         yield pool
+
+
+def connect_to(
+    chain: Chain, urls: Sequence[str], *, timeout_s: float = DEFAULT_TIMEOUT_S, alarm: Alarm | None = None
+) -> AbstractAsyncContextManager[Pool]:
+    """Like `connect`, with what `chain` says of itself: its id, and how it tells what is final."""
+    return connect(
+        urls,
+        chain_id=chain.chain_id,
+        has_finalized_tag=chain.has_finalized_tag,
+        stalled_finality_confirmations=chain.stalled_finality_confirmations,
+        timeout_s=timeout_s,
+        alarm=alarm,
+    )
 
 
 def _host_of(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> str:

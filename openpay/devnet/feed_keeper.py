@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 import structlog
 
+from openpay.app.stopping import pause
 from openpay.chain.pool import Pool
 from openpay.devnet.deployment import FEED_NAME, Deployment, add_round_when_older
 from openpay.devnet.wallet import Wallet
@@ -34,5 +34,4 @@ class FeedKeeper:
                 await add_round_when_older(self._pool, self._owner, self._feed, age_s=REFRESH_AGE_S)
             except ChainUnavailable as error:
                 _log.warning("price feed not refreshed", reason=str(error))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
+            await pause(stop, LOOK_EVERY_S)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -12,6 +11,7 @@ import structlog
 from openpay.app.ports import Clock, Database
 from openpay.app.records import Cursor
 from openpay.app.signals import Signals
+from openpay.app.stopping import pause
 from openpay.chain.errors import JsonRpcError
 from openpay.chain.escrow_abi import error_name
 from openpay.chain.pool import Pool
@@ -102,7 +102,8 @@ class Settler:
             except RetryableError as error:
                 _log.warning("settler tries again", chain_id=self._chain.chain_id, reason=str(error))
             # While one is under way the next block matters; otherwise only news do.
-            await self._wait(stop, min(self._chain.block_interval_s, POLL_S) if under_way else POLL_S)
+            poll_s = min(self._chain.block_interval_s, POLL_S) if under_way else POLL_S
+            await pause(stop, poll_s, unless=self._signals.wait("operations", timeout_s=poll_s))
 
     async def step(self) -> bool:
         """One round: follow what was signed, then start what is due; whether anything waits for a block.
@@ -338,15 +339,6 @@ class Settler:
         length_s = self._pauses.pause(subject, self._wall.now())
         level = _log.info if reason in _ORDINARY else _log.error
         level("cannot be done now", subject=subject, reason=reason, again_in_s=length_s)
-
-    async def _wait(self, stop: asyncio.Event, timeout_s: float) -> None:
-        hint = asyncio.ensure_future(self._signals.wait("operations", timeout_s=timeout_s))
-        stopped = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({hint, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (hint, stopped):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
 
 def _reason(refusal: JsonRpcError) -> str:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from openpay.app.stopping import pause
 from openpay.store.engine import async_url
 
 RETRY_S = 1.0
@@ -165,19 +166,14 @@ async def _wait_for(lock: _Lock, role: str, stop: asyncio.Event) -> None:
         if not told:
             _log.info("another process leads; waiting", role=role)
             told = True
-        await _sleep(stop, RETRY_S)
+        await pause(stop, RETRY_S)
 
 
 async def _end_term(lock: _Lock, role: str, stop: asyncio.Event, over: asyncio.Event) -> None:
     """Set `over` when `stop` is set or the lock is lost."""
     while not stop.is_set():
-        await _sleep(stop, CHECK_S)
+        await pause(stop, CHECK_S)
         if not stop.is_set() and not await lock.is_held():
             _log.error("the leader's lock is lost; standing for election again", role=role)
             break
     over.set()
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

@@ -151,7 +151,7 @@ async def test_looks_are_rarer_while_hints_come_and_as_often_as_ever_when_they_s
 
     hints = HeadHints(block_interval_s=0.45, clock=lambda: now)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("watcher.daemon._sleep", note)
+        patch.setattr("watcher.daemon.pause", note)
         await watcher._wait(asyncio.Event(), hints, in_vain=False)
         hints.give()
         await watcher._wait(asyncio.Event(), hints, in_vain=False)
