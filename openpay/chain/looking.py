@@ -5,16 +5,16 @@ Nothing here is proven, as a block is that the watcher records: it is fit for wo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from openpay.chain import reads
 from openpay.chain.bep20 import TRANSFER_SELECTOR, TRANSFER_TOPIC
 from openpay.chain.blocks import read_bytes, read_quantity
-from openpay.chain.errors import BadAnswer, NoEndpointAnswered
+from openpay.chain.errors import BadAnswer
 from openpay.chain.member import Question
 from openpay.chain.pool import Pool
-from openpay.chain.rpc import Endpoint
+from openpay.chain.rpc import Call, Endpoint
 from openpay.domain.finding import SeenTransaction, TransactionState, Transfer
 
 T = TypeVar("T")
@@ -31,13 +31,14 @@ class NodeTransactions:
     async def seen(self, chain_id: int, tx_hash: bytes) -> SeenTransaction | None:
         """The transaction with this hash, None when no node knows it. Raises `ChainUnavailable`."""
         pool = self._pools[chain_id]
-        sent = await _find(pool, _sent(tx_hash))
+        sent = await pool.look(_about(tx_hash, reads.sent_transaction(tx_hash), lambda said: said.hash))
         if sent is None:
             return None
         asked_for, calls_contract = tuple(_asked_for(sent)), _calls_contract(sent)
         receipt = None
         if sent.block_hash is not None:
-            receipt = await _find(pool, _receipt(tx_hash))
+            asking = _about(tx_hash, reads.receipt_with_logs(tx_hash), lambda said: said.transaction_hash)
+            receipt = await pool.look(asking)
         if receipt is None:
             return SeenTransaction(state=TransactionState.PENDING, transfers=asked_for, calls_contract=calls_contract)
         header = await pool.find(reads.header_by_hash(read_bytes(receipt.block_hash)))
@@ -51,37 +52,16 @@ class NodeTransactions:
         )
 
 
-async def _find(pool: Pool, question: Question[T]) -> T | None:
-    """The answer, None where nodes do answer and none of them knows."""
-    try:
-        return await pool.ask(question)
-    except NoEndpointAnswered as error:
-        if error.is_missing:
-            return None
-        raise
+def _about(tx_hash: bytes, call: Call[T], named: Callable[[T], str]) -> Question[T]:
+    """`call` as a question whose answer has to name this very transaction."""
 
-
-def _sent(tx_hash: bytes) -> Question[reads.SentTransaction]:
-    async def ask(endpoint: Endpoint) -> reads.SentTransaction:
-        sent = await endpoint.call(reads.sent_transaction(tx_hash))
-        _check_hash(endpoint, sent.hash, tx_hash)
-        return sent
+    async def ask(endpoint: Endpoint) -> T:
+        said = await endpoint.call(call)
+        if read_bytes(named(said)) != tx_hash:
+            raise BadAnswer(endpoint.name, f"asked for transaction {tx_hash.hex()}, answered with {named(said)}")
+        return said
 
     return ask
-
-
-def _receipt(tx_hash: bytes) -> Question[reads.ReceiptWithLogs]:
-    async def ask(endpoint: Endpoint) -> reads.ReceiptWithLogs:
-        receipt = await endpoint.call(reads.receipt_with_logs(tx_hash))
-        _check_hash(endpoint, receipt.transaction_hash, tx_hash)
-        return receipt
-
-    return ask
-
-
-def _check_hash(endpoint: Endpoint, said: str, tx_hash: bytes) -> None:
-    if read_bytes(said) != tx_hash:
-        raise BadAnswer(endpoint.name, f"asked for transaction {tx_hash.hex()}, answered with {said}")
 
 
 def _asked_for(sent: reads.SentTransaction) -> Iterator[Transfer]:

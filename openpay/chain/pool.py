@@ -147,8 +147,12 @@ class Pool:
 
     async def find(self, call: Call[T]) -> T | None:
         """Like `call`, with None when an endpoint answered `null` and none had more to say."""
+        return await self.look(lambda endpoint: endpoint.call(call))
+
+    async def look(self, question: Question[T]) -> T | None:
+        """Like `ask`, with None when an endpoint answered `null` and none had more to say."""
         try:
-            return await self.call(call)
+            return await self.ask(question)
         except NoEndpointAnswered as error:
             if error.is_missing:
                 return None

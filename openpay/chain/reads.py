@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from openpay.chain.blocks import Block, Header, HexAddress, HexBytes, HexCount, HexQuantity, HexWord, Receipt
 from openpay.chain.rpc import Call
@@ -37,7 +37,7 @@ class KnownTransaction(Struct, frozen=True, gc=False, rename="camel"):
     block_number: HexCount | None = None
 
 
-class SentTransaction(Struct, frozen=True, gc=False):
+class SentTransaction(Struct, frozen=True, gc=False, rename="camel"):
     """What a node says that a transaction asks for; `block_hash` as in `KnownTransaction`, `to` None when it creates a
     contract."""
 
@@ -45,7 +45,7 @@ class SentTransaction(Struct, frozen=True, gc=False):
     value: HexQuantity
     input: HexBytes
     to: HexAddress | None = None
-    block_hash: HexWord | None = field(name="blockHash", default=None)
+    block_hash: HexWord | None = None
 
 
 class ReceiptLog(Struct, frozen=True, gc=False):

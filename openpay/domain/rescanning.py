@@ -10,7 +10,7 @@ Invariant: of every payment and token the sum on record is what reached the vaul
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from openpay.domain.deposit import Deposit, Source
 
@@ -29,28 +29,17 @@ def correct(recorded: Sequence[Deposit], found: Sequence[Deposit]) -> Correction
 
     Applying it and asking again changes nothing.
     """
-    known = {_place(deposit) for deposit in recorded}
-    new = [deposit for deposit in found if _place(deposit) not in known]
+    known = {deposit.key for deposit in recorded}
+    new = [deposit for deposit in found if deposit.key not in known]
     internal = sorted((each for each in recorded if each.source is Source.INTERNAL), key=lambda each: each.order)
-    left = {_place(each): each.units for each in internal}
+    left = {each.key: each.units for each in internal}
     for deposit in sorted(new, key=lambda each: each.order):
         to_explain = deposit.units if deposit.source is Source.TRANSACTION else 0
         for each in internal:
             if each.token != deposit.token or each.block_number < deposit.block_number:
                 continue  # a balance read before the transfer did not hold it
-            explained = min(to_explain, left[_place(each)])
-            left[_place(each)] -= explained
+            explained = min(to_explain, left[each.key])
+            left[each.key] -= explained
             to_explain -= explained
-    reduced = [(each, left[_place(each)]) for each in internal if left[_place(each)] != each.units]
+    reduced = [(each, left[each.key]) for each in internal if left[each.key] != each.units]
     return Correction(new=tuple(new), reduced=tuple(reduced))
-
-
-def corrected(recorded: Sequence[Deposit], correction: Correction) -> list[Deposit]:
-    """The record after a correction."""
-    units = {_place(deposit): left for deposit, left in correction.reduced}
-    kept = [replace(each, units=units.get(_place(each), each.units)) for each in recorded]
-    return [each for each in kept if each.units] + list(correction.new)
-
-
-def _place(deposit: Deposit) -> tuple[str, bytes, Source, int]:
-    return (deposit.payment_id, deposit.block_hash, deposit.source, deposit.position)

@@ -57,7 +57,6 @@ PAYING = CONFIRMATIONS - 1
 """Blocks of a round that bring a payment each; as many more follow, each the 12th confirmation of one of them."""
 IDLE = 4
 """Blocks of a round with nothing in them, after those."""
-ROUND = 2 * PAYING + IDLE
 ROUNDS = 12
 """One to warm up, the others measured: 121 payments."""
 ANSWER_S, BLOCK_S = 0.001, 0.005
@@ -136,7 +135,7 @@ class Waits:
 async def _measure(url: str, rounds: int) -> Waits:
     await asyncio.to_thread(upgrade, url)
     waits = Waits()
-    async with _shop(url, count=rounds * PAYING) as shop:
+    async with _shop(url, payments=rounds * PAYING) as shop:
         for round_ in range(rounds):
             payments = shop.payments[round_ * PAYING :][:PAYING]
             for payment in payments:
@@ -261,7 +260,7 @@ async def open_follower(store: Store, node: Node, *, signals: Signals | None = N
 
 
 @asynccontextmanager
-async def _shop(url: str, *, count: int) -> AsyncIterator[_Shop]:
+async def _shop(url: str, *, payments: int) -> AsyncIterator[_Shop]:
     store, node, stopwatch = Store.open(url), Node(answer_after_s=ANSWER_S, block_after_s=BLOCK_S), Stopwatch()
     sealer = Sealer("a benchmark's passphrase")
     heard: asyncio.Queue[float] = asyncio.Queue()
@@ -281,7 +280,6 @@ async def _shop(url: str, *, count: int) -> AsyncIterator[_Shop]:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         webhook_url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
         follower = await stack.enter_async_context(open_follower(store, node, signals=stopwatch))
-        payments = await _prepare(store, sealer, webhook_url, count)  # the first connection sets the file up, alone
         stop = asyncio.Event()
         dispatcher = Dispatcher(store, sealer=sealer, signals=stopwatch, allow_insecure=True)
         delivering = asyncio.create_task(dispatcher.run(stop))
@@ -289,7 +287,7 @@ async def _shop(url: str, *, count: int) -> AsyncIterator[_Shop]:
             node=node,
             stopwatch=stopwatch,
             follower=follower,
-            payments=payments,
+            payments=await _prepare(store, sealer, webhook_url, payments),
             heard=heard,
             chain=GrowingChain(),
         )

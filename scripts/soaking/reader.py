@@ -15,10 +15,10 @@ import structlog
 from openpay.app.clock import SystemClock
 from openpay.app.signals import Signals
 from openpay.chain.escrow import EscrowClient
+from openpay.chain.pool import connect_to
 from openpay.domain.chains import Chain
 from openpay.store import Store
 from tests.faults.shop import OPERATOR
-from tests.faults.watching import connect_to
 from watcher.daemon import Watcher
 
 TIMEOUT_S = 1.0

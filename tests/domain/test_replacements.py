@@ -12,9 +12,10 @@ from openpay.domain.deposit import Deposit, Source
 from openpay.domain.keccak import keccak
 from openpay.domain.refunding import Outflow
 from openpay.domain.refunds import UNSENT, NamedBy, Refund, RefundStatus, approved, sent, without_effect
-from openpay.domain.rescanning import correct, corrected
+from openpay.domain.rescanning import correct
 from tests.domain.builders import make_deposit
 from tests.domain.refunding import AFTER, ELSEWHERE, SENDER, assess, expired, outflow, the
+from tests.domain.rescanning import corrected
 
 OTHER = bytes([6]) * 20
 

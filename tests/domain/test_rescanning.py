@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openpay.domain.deposit import Deposit, Source
-from openpay.domain.rescanning import Correction, correct, corrected
+from openpay.domain.rescanning import Correction, correct
 from tests.domain.builders import make_deposit
+from tests.domain.rescanning import corrected
 
 
 def internal(units: int, *, block: int) -> Deposit:
