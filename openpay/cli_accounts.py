@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -11,7 +11,10 @@ from openpay.console import read_settings, readable_errors, run_with_settings
 from openpay.domain.refunds import RefundPolicy
 
 if TYPE_CHECKING:
+    from openpay.app.merchants import Keep
     from openpay.app.records import Merchant
+
+T = TypeVar("T")
 
 keys_app = typer.Typer(help="API keys: sk_live_… and sk_test_….", no_args_is_help=True)
 merchants_app = typer.Typer(help="Who is paid.", no_args_is_help=True)
@@ -55,6 +58,15 @@ def merchants_list() -> None:
         )
         if page := _page_words(merchant):
             typer.echo(f"    {page}")
+
+
+def _chosen(option: str, given: T | None, is_taken_back: bool) -> T | Keep | None:
+    """What an option and its `--no-` form ask for together."""
+    from openpay.app.merchants import Keep
+
+    if given is not None and is_taken_back:
+        raise typer.BadParameter(f"--{option} and its --no- form exclude each other")
+    return Keep.KEEP if given is None and not is_taken_back else given
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -111,20 +123,15 @@ def merchants_set(
     ] = None,
     no_embed_origins: Annotated[bool, typer.Option("--no-embed-origins", help="No site may embed it.")] = False,
 ) -> None:
-    """Change a merchant's name, tolerances, refunds, checkout page or withdrawals. Its address stays: payments commit
-    to it."""
+    """Change a merchant's name, tolerances, refunds, checkout page or withdrawals: all that is given, or nothing. Its
+    address stays: payments commit to it."""
     from openpay.app.merchants import Keep
     from openpay.bootstrap import administration
 
-    for given, taken_back, option in (
-        (accent, no_accent, "accent"),
-        (logo, no_logo, "logo"),
-        (embed_origin, no_embed_origins, "embed-origin"),
-    ):
-        if given and taken_back:
-            raise typer.BadParameter(f"--{option} and its --no- form exclude each other")
-
-    merchant = run_with_settings(
+    new_accent = _chosen("accent", accent, no_accent)
+    new_logo = _chosen("logo", None if logo is None else _first_bytes(logo), no_logo)
+    new_origins = _chosen("embed-origin", embed_origin or None, no_embed_origins)
+    changed = run_with_settings(
         lambda settings: administration.change_merchant(
             settings,
             merchant_id,
@@ -133,33 +140,23 @@ def merchants_set(
             underpayment_bps=underpayment_bps,
             refund_policy=refund_policy,
             refund_window_s=refund_window_s,
+            accent=new_accent,
+            logo=new_logo,
+            embed_origins=new_origins or (),
+            livemode=not test,
+            withdraw_above=withdraw_above or (),
+            withdraw_daily=withdraw_daily,
         )
     )
+    merchant = changed.merchant
     typer.echo(
         f"{merchant.id}  slippage {merchant.slippage_bps} bps  underpayment {merchant.underpayment_bps} bps  "
         f"refunds {merchant.refund_policy} after {merchant.refund_window_s} s  {merchant.name}"
     )
-    if accent or logo or embed_origin or no_accent or no_logo or no_embed_origins:
-        picture = None if logo is None else _first_bytes(logo)
-        merchant = run_with_settings(
-            lambda settings: administration.change_page(
-                settings,
-                merchant_id,
-                accent=accent if accent or no_accent else Keep.KEEP,
-                logo=picture if logo or no_logo else Keep.KEEP,
-                embed_origins=embed_origin or () if embed_origin or no_embed_origins else Keep.KEEP,
-            )
-        )
+    if any(each is not Keep.KEEP for each in (new_accent, new_logo, new_origins)):
         typer.echo(f"checkout page: {_page_words(merchant) or 'as it comes'}")
-    if withdraw_above or withdraw_daily is not None:
-        above = withdraw_above or []
-        typer.echo(
-            run_with_settings(
-                lambda settings: administration.change_schedule(
-                    settings, merchant_id, livemode=not test, above=above, daily=withdraw_daily
-                )
-            )
-        )
+    if changed.withdrawals is not None:
+        typer.echo(changed.withdrawals)
 
 
 @keys_app.command("create")

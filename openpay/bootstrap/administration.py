@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from openpay.app import merchants, schedules
 from openpay.app.clock import SystemClock
@@ -17,6 +18,7 @@ from openpay.app.sealing import Sealer
 from openpay.app.webhooks import ensure_signing_key
 from openpay.config import Settings
 from openpay.domain.address import parse_address
+from openpay.domain.chains import Chain
 from openpay.domain.refunds import RefundPolicy
 from openpay.errors import ConcurrentChange, ConfigurationError, NotFound
 from openpay.store import Store, schema
@@ -47,6 +49,14 @@ async def all_merchants(settings: Settings) -> list[Merchant]:
         return await uow.merchants.all()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """A merchant as it is after a change; in words, when money is now withdrawn by itself, where that was changed."""
+
+    merchant: Merchant
+    withdrawals: str | None
+
+
 async def change_merchant(
     settings: Settings,
     merchant_id: str,
@@ -56,10 +66,20 @@ async def change_merchant(
     underpayment_bps: int | None,
     refund_policy: RefundPolicy | None,
     refund_window_s: int | None,
-) -> Merchant:
-    """The merchant as it is afterwards; None leaves a value as it was."""
+    accent: str | Keep | None,
+    logo: bytes | Keep | None,
+    embed_origins: Sequence[str] | Keep,
+    livemode: bool,
+    withdraw_above: Sequence[str],
+    withdraw_daily: str | None,
+) -> Changed:
+    """Change all that is given, or nothing. None leaves a value as it was, but where `Keep` does.
+
+    Withdrawals are those of `livemode`: `USDT=100` and `03:00` change them, `USDT=off` and `off` end them.
+    """
+    chain = _chain_of(settings, livemode) if withdraw_above or withdraw_daily is not None else None
     async with _transaction(settings) as uow:
-        return await merchants.change_merchant(
+        await merchants.change_merchant(
             uow,
             merchant_id,
             name=name,
@@ -68,46 +88,35 @@ async def change_merchant(
             refund_policy=refund_policy,
             refund_window_s=refund_window_s,
         )
+        merchant = await merchants.change_page(uow, merchant_id, accent=accent, logo=logo, embed_origins=embed_origins)
+        withdrawals = None
+        if chain is not None:
+            withdrawals = await _change_schedule(uow, chain, merchant_id, livemode, withdraw_above, withdraw_daily)
+        return Changed(merchant=merchant, withdrawals=withdrawals)
 
 
-async def change_page(
-    settings: Settings,
-    merchant_id: str,
-    *,
-    accent: str | Keep | None,
-    logo: bytes | Keep | None,
-    embed_origins: Sequence[str] | Keep,
-) -> Merchant:
-    """The merchant as it is afterwards."""
-    async with _transaction(settings) as uow:
-        return await merchants.change_page(uow, merchant_id, accent=accent, logo=logo, embed_origins=embed_origins)
-
-
-async def change_schedule(
-    settings: Settings, merchant_id: str, *, livemode: bool, above: Sequence[str], daily: str | None
-) -> str:
-    """In words, when the merchant's money is now withdrawn by itself.
-
-    `above` as `USDT=100` and `daily` as `03:00` change that, `USDT=off` and `off` end it, None leaves it.
-    """
+def _chain_of(settings: Settings, livemode: bool) -> Chain:
     from openpay.bootstrap.installation import configured_chains
 
     chain = configured_chains(settings).get(livemode)
     if chain is None:
         raise ConfigurationError(f"no chain is configured for {'live' if livemode else 'test'} mode")
-    thresholds = [schedules.parse_threshold(text, chain) for text in above]
-    async with _transaction(settings) as uow:
-        await _require_merchant(uow, merchant_id)
-        schedule = await uow.operations.schedule(merchant_id, livemode) or WithdrawalSchedule(
-            merchant_id=merchant_id, livemode=livemode
-        )
-        for token, units in thresholds:
-            schedule = schedules.with_threshold(schedule, token, units)
-        if daily is not None:
-            schedule = schedules.with_daily(schedule, schedules.parse_daily(daily), now=SystemClock().now())
-        if not await uow.operations.save_schedule(schedule):
-            raise ConcurrentChange("a scheduled withdrawal was just recorded: set it again")
-        return schedules.describe(schedule, chain)
+    return chain
+
+
+async def _change_schedule(
+    uow: UnitOfWork, chain: Chain, merchant_id: str, livemode: bool, above: Sequence[str], daily: str | None
+) -> str:
+    schedule = await uow.operations.schedule(merchant_id, livemode) or WithdrawalSchedule(
+        merchant_id=merchant_id, livemode=livemode
+    )
+    for token, units in [schedules.parse_threshold(text, chain) for text in above]:
+        schedule = schedules.with_threshold(schedule, token, units)
+    if daily is not None:
+        schedule = schedules.with_daily(schedule, schedules.parse_daily(daily), now=SystemClock().now())
+    if not await uow.operations.save_schedule(schedule):
+        raise ConcurrentChange("a scheduled withdrawal was just recorded: set it again")
+    return schedules.describe(schedule, chain)
 
 
 async def add_key(settings: Settings, merchant_id: str, *, livemode: bool) -> str:

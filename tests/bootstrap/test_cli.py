@@ -116,6 +116,18 @@ def test_checkout_pages_look_and_embedding_sites_are_set_shown_and_taken_back(op
     assert len(openpay("merchants", "list").stdout.splitlines()) == 1
 
 
+def test_merchants_change_is_made_as_a_whole_or_not_at_all(openpay: Command, tmp_path: Path) -> None:
+    id_ = merchant(openpay)
+    before = openpay("merchants", "list").stdout
+    svg = tmp_path / "logo.png"
+    svg.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    for wrong in (("--logo", str(svg)), ("--withdraw-daily", "03:00")):  # the latter needs a chain to withdraw on
+        changed = openpay("merchants", "set", id_, "--name", "New", "--accent", "#0a7cff", *wrong)
+        assert changed.exit_code != 0
+        assert changed.stdout == ""
+        assert openpay("merchants", "list").stdout == before
+
+
 def test_checkout_page_options_that_cannot_be_are_refused_with_the_reason(openpay: Command, tmp_path: Path) -> None:
     id_ = merchant(openpay)
     svg, big = tmp_path / "logo.png", tmp_path / "big.png"
