@@ -33,6 +33,8 @@ MOST_LOOKS = 100
 addresses make any number, each drawn anew with every change."""
 SLICE = 200
 """Streams written to before others have their turn."""
+NOTED_AT_ONCE = 1_000
+"""Payments compared before others have their turn: some milliseconds."""
 
 _log = structlog.get_logger(__name__)
 
@@ -50,23 +52,34 @@ class Look(Protocol):
 
 
 class _Watched:
-    """A payment somebody is looking at: packed, since it is needed again only when what it looks like changes."""
+    """A payment somebody is looking at: packed, since it is needed again only when what it looks like changes. The
+    cursor is not: every block changes it, for all payments of its chain at once."""
 
-    __slots__ = ("_packed", "basis", "pulse", "shown")
+    __slots__ = ("_cursor", "_packed", "_pulse", "basis", "shown")
 
-    def __init__(self, loaded: Loaded, pulse: Pulse) -> None:
+    def __init__(self, loaded: Loaded, network: Network, *, now: int) -> None:
         self.shown: dict[Look, _Shown] = {}
-        self.take(loaded, pulse)
+        self._pulse: Pulse | None = None
+        self.take(loaded)
+        self.look_at(network, now=now)
 
-    def take(self, loaded: Loaded, pulse: Pulse) -> None:
-        self.basis, self.pulse = Basis.of(loaded.view.payment), pulse
-        self._packed = zlib.compress(pickle.dumps(loaded), level=1)
+    def take(self, loaded: Loaded) -> None:
+        """Show this from now on."""
+        self.basis = Basis.of(loaded.view.payment)
+        packed = replace(loaded, view=replace(loaded.view, cursor=None))
+        self._packed = zlib.compress(pickle.dumps(packed), level=1)
+
+    def look_at(self, network: Network, *, now: int) -> bool:
+        """Take over how far the network was read; whether that, or the time, changes what is shown."""
+        before, self._pulse = self._pulse, pulse(self.basis, network, now=now)
+        self._cursor = network.cursor
+        return self._pulse != before
 
     @property
     def loaded(self) -> Loaded:
-        """As it was packed, by this process."""
+        """As it was packed, by this process, and the network as it is now."""
         loaded: Loaded = pickle.loads(zlib.decompress(self._packed))  # noqa: S301
-        return loaded
+        return replace(loaded, view=replace(loaded.view, cursor=self._cursor))
 
 
 class _Shown:
@@ -137,7 +150,7 @@ class LiveHub:
         watched = self._watched.get(payment.id)
         if watched is None:
             network = Network.now(self._deps.payments, livemode=payment.livemode, cursor=loaded.view.cursor)
-            watched = self._watched[payment.id] = _Watched(loaded, self._pulse(Basis.of(payment), network))
+            watched = self._watched[payment.id] = _Watched(loaded, network, now=self._deps.payments.clock.now())
         shown = watched.shown.get(look)
         if shown is None:
             if len(watched.shown) >= MOST_LOOKS:
@@ -232,27 +245,22 @@ class LiveHub:
                 if versions.get(payment_id) != watched.basis.version
             }
         networks: dict[tuple[int, bool], Network] = {}
-        for payment_id, watched in watching.items():
-            basis = watched.basis
+        for count, (payment_id, watched) in enumerate(watching.items(), start=1):
+            basis, newer = watched.basis, changed.get(payment_id)
             place = basis.chain_id, basis.livemode
             network = networks.get(place)
             if network is None:
                 cursor = cursors[basis.chain_id]
                 network = networks[place] = Network.now(self._deps.payments, livemode=basis.livemode, cursor=cursor)
-            self._note(payment_id, watched, changed.get(payment_id), network)
+            if newer is not None:
+                watched.take(newer)
+            # Cheap, since it is done for every page with every block.
+            if watched.look_at(network, now=self._deps.payments.clock.now()) or newer is not None:
+                self._unshown[payment_id] = None
+            if count % NOTED_AT_ONCE == 0:
+                await asyncio.sleep(0)
         for payment_id in changed:
             await self._show(payment_id)
-
-    def _note(self, payment_id: str, watched: _Watched, newer: Loaded | None, network: Network) -> None:
-        """Take over what was read. Cheap, since it is done for every page with every block."""
-        now = self._pulse(watched.basis if newer is None else Basis.of(newer.view.payment), network)
-        if newer is not None or now != watched.pulse:
-            loaded = newer or watched.loaded
-            watched.take(replace(loaded, view=replace(loaded.view, cursor=network.cursor)), now)
-            self._unshown[payment_id] = None
-
-    def _pulse(self, basis: Basis, network: Network) -> Pulse:
-        return pulse(basis, network, now=self._deps.payments.clock.now())
 
     async def _show(self, payment_id: str) -> None:
         """Present a payment as it is now, and send the new content to all who do not have it."""

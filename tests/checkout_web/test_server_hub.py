@@ -1,0 +1,134 @@
+"""Many different pages: what changes all of them is noted at once, and drawn while others have their turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from checkout_web.deps import Deps
+from checkout_web.live import NOTED_AT_ONCE, LiveHub, Viewer
+from checkout_web.pages import StatePart
+from checkout_web.reader import load
+from checkout_web.view import Checkout
+from openpay.app.ports import UnitOfWork
+from openpay.domain.payment import Payment
+from openpay.store import Store
+from tests.checkout_web.scenes import Shop, open_shop
+from tests.checkout_web.test_live import Line
+
+PAGES = 30
+PATIENCE_S = 60
+NEVER_S = 3_600.0
+
+
+@dataclass
+class Counting:
+    """A database that counts its reading transactions."""
+
+    store: Store
+    reads: int = 0
+
+    def write(self) -> object:
+        return self.store.write()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[UnitOfWork]:
+        self.reads += 1
+        async with self.store.read() as uow:
+            yield uow
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A look that notes what is drawn, and when: in which turn of the loop."""
+
+    clock: Turns = field(compare=False)
+    drawn: list[tuple[str, str, int]] = field(default_factory=list, compare=False)
+
+    def tag(self, checkout: Checkout) -> str:
+        return f"{checkout.part}-{checkout.behind_s}"
+
+    def draw(self, checkout: Checkout) -> StatePart:
+        self.drawn.append((checkout.payment_id, str(checkout.part), self.clock.count))
+        return StatePart(html=checkout.part, title="", tag=self.tag(checkout))
+
+
+class Turns:
+    """Counts how often others have their turn."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def run(self) -> None:
+        while True:
+            self.count += 1
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def anywhere(database_url: str) -> AsyncIterator[Shop]:
+    async with open_shop(database_url) as shop:
+        yield shop
+
+
+async def watched(hub: LiveHub, deps: Deps, payment: Payment, look: Noted) -> tuple[Viewer, Line]:
+    """A page that shows what its payment is, and hears of what follows."""
+    async with deps.db.read() as uow:
+        loaded = await load(deps, uow, payment.id)
+    assert loaded is not None
+    viewer, line = hub.watch(loaded, look), Line()
+    viewer.open(make_mocked_request("GET", "/", transport=line), seen=viewer.shown.tag)
+    return viewer, line
+
+
+async def test_all_pages_hear_that_the_network_is_behind_after_one_read(anywhere: Shop) -> None:
+    shop, counting, turns = anywhere, Counting(anywhere.store), Turns()
+    deps = Deps(db=counting, payments=shop.service, signals=shop.signals, tick_s=NEVER_S)  # type: ignore[arg-type]
+    hub, look = LiveHub(deps), Noted(turns)
+    payments = [await shop.create() for _ in range(PAGES)]
+    pages = [await watched(hub, deps, payment, look) for payment in payments]
+    tasks = [asyncio.create_task(hub.run()), asyncio.create_task(turns.run())]
+    try:
+        while turns.count < 10:  # the hub is listening
+            await asyncio.sleep(0)
+        counting.reads = 0
+        async with shop.store.write() as uow:
+            await shop.service.cancel(uow, payments[-1].id)
+        shop.clock.seconds += 60  # since the newest block
+        shop.signals.notify("payments")
+        async with asyncio.timeout(PATIENCE_S):
+            while not all(line.written for _, line in pages):
+                await asyncio.sleep(0)
+    finally:
+        for task in tasks:
+            task.cancel()
+    assert counting.reads == 1, "whatever the number of pages"
+    order = [payment_id for payment_id, _, _ in look.drawn]
+    assert len(order) == len(set(order)) == PAGES, "each is drawn once"
+    assert order[0] == payments[-1].id, "what happened to a payment does not wait for the others"
+    turns_of = [turn for _, _, turn in look.drawn]
+    assert len(set(turns_of)) == PAGES, "others have a turn between any two drawings"
+
+
+async def test_comparing_pages_lets_others_have_their_turn(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert NOTED_AT_ONCE <= 1_000
+    monkeypatch.setattr("checkout_web.live.NOTED_AT_ONCE", 1)
+    turns = Turns()
+    deps = Deps(db=shop.store, payments=shop.service, signals=shop.signals)
+    hub = LiveHub(deps)
+    for _ in range(5):
+        await watched(hub, deps, await shop.create(), Noted(turns))
+    closed, _ = await watched(hub, deps, await shop.create(), Noted(turns))
+    leaving = asyncio.create_task(turns.run())
+    leaving.add_done_callback(lambda _: closed.end())
+    shop.clock.seconds += 60
+    refreshing = asyncio.create_task(hub.refresh())
+    await asyncio.sleep(0)
+    leaving.cancel()  # a reader leaves while all pages are being compared
+    await refreshing
+    assert hub.viewers == 5
