@@ -40,6 +40,7 @@ class Inquiry:
 
     @property
     def said(self) -> dict[str, Testimony]:
+        """By host:port, of those that have answered or failed."""
         return {host: word if isinstance(word, Testimony) else SILENCE for host, word in self.poll.words.items()}
 
 

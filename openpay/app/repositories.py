@@ -1,4 +1,8 @@
-"""What a unit of work reads and writes, by subject. All rows come and go as the domain's frozen values."""
+"""What a unit of work reads and writes, by subject. All rows come and go as the domain's frozen values.
+
+None stands for a row that is not there, and a mapping leaves out what has no rows. Times are Unix seconds. Lists are in
+the order of making where nothing else is said; pages have the newest first.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +42,8 @@ from openpay.domain.sweeping import Excess
 
 
 class Payments(Protocol):
+    """Changed only while locked, and at the version that was read."""
+
     async def add(self, payment: Payment) -> None: ...
     async def get(self, payment_id: str) -> Payment | None: ...
 
@@ -55,8 +61,12 @@ class Payments(Protocol):
     async def latest_retry(self, payment_id: str) -> Payment | None:
         """The newest payment made by trying this one again."""
 
-    async def versions(self, payment_ids: Collection[str]) -> Mapping[str, int]: ...
-    async def ids_by_terms(self, chain_id: int, terms_ids: Collection[bytes]) -> Mapping[bytes, str]: ...
+    async def versions(self, payment_ids: Collection[str]) -> Mapping[str, int]:
+        """By id; each change of a payment, or of what is shown of it, counts one up."""
+
+    async def ids_by_terms(self, chain_id: int, terms_ids: Collection[bytes]) -> Mapping[bytes, str]:
+        """The payments that the escrow knows by these ids, by that."""
+
     async def ids_by_address(self, chain_id: int, addresses: Collection[bytes]) -> Mapping[bytes, str]:
         """The payments of a chain that any of these are the deposit addresses of, by address."""
 
@@ -75,8 +85,11 @@ class Payments(Protocol):
     async def awaiting_settlement(self, chain_id: int, limit: int) -> list[Payment]:
         """Paid payments without a final `Settled` log and without a transaction on its way, oldest first."""
 
-    async def of_merchant_unsettled(self, merchant_id: str, livemode: bool) -> list[Payment]: ...
-    async def of_merchant_confirming(self, merchant_id: str, livemode: bool) -> list[Payment]: ...
+    async def of_merchant_unsettled(self, merchant_id: str, livemode: bool) -> list[Payment]:
+        """Paid ones whose money is not in the treasury for certain, in any order."""
+
+    async def of_merchant_confirming(self, merchant_id: str, livemode: bool) -> list[Payment]:
+        """In any order."""
 
     async def watched(self, chain_id: int, *, after: int, also: Collection[int]) -> list[Watched]:
         """Payments with sequence numbers above `after`, or among `also` (gaps left by open transactions), in order."""
@@ -101,13 +114,16 @@ class Payments(Protocol):
 
 
 class Deposits(Protocol):
+    """Those of the canonical chain as it was read so far."""
+
     async def add(self, deposits: Sequence[Deposit]) -> None:
         """Store deposits; one that is stored already (same identity) is left as it is."""
 
     async def reduce(self, deposit: Deposit, units: int) -> None:
         """Make a stored deposit one of `units`; with none left it goes."""
 
-    async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[Deposit]]: ...
+    async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[Deposit]]:
+        """By payment, block by block."""
 
     async def remove_block(self, block_hash: bytes) -> list[str]:
         """Take back the deposits of an undone block; returns the ids of their payments."""
@@ -212,6 +228,8 @@ class ChainRecord(Protocol):
 
 
 class Events(Protocol):
+    """What merchants were told, for ever as it was told."""
+
     async def add(self, event: Event) -> bool:
         """Store an event and a delivery for each endpoint that wants it. False when its subject was told before."""
 
@@ -224,6 +242,8 @@ class Events(Protocol):
 
 
 class Webhooks(Protocol):
+    """Where merchants are told, and how far the telling is."""
+
     async def endpoints(self, merchant_id: str, livemode: bool) -> list[WebhookEndpoint]: ...
     async def endpoint(self, endpoint_id: str) -> WebhookEndpoint | None: ...
     async def add_endpoint(self, endpoint: WebhookEndpoint) -> bool:
@@ -241,8 +261,12 @@ class Webhooks(Protocol):
         """Store an attempt and what it made of the delivery; the claim ends. False, and nothing stored, when an attempt
         of this number is recorded: the claim had lapsed and another process was first."""
 
-    async def deliver_again(self, delivery_id: str, *, now: int) -> None: ...
-    async def add_delivery(self, event: Event, endpoint_id: str, *, now: int) -> Delivery: ...
+    async def deliver_again(self, delivery_id: str, *, now: int) -> None:
+        """Make it due at once, however it ended, with all its time before it."""
+
+    async def add_delivery(self, event: Event, endpoint_id: str, *, now: int) -> Delivery:
+        """Have one endpoint told of an event, due at once, whether it was told before or not."""
+
     async def delivery(self, delivery_id: str) -> Delivery | None: ...
     async def attempts(self, delivery_ids: Collection[str]) -> Mapping[str, list[DeliveryAttempt]]: ...
 
@@ -250,10 +274,13 @@ class Webhooks(Protocol):
         self, merchant_id: str, livemode: bool, *, limit: int, starting_after: str | None
     ) -> Page[Delivery]: ...
 
-    async def next_due_at(self) -> int | None: ...
+    async def next_due_at(self) -> int | None:
+        """When the next delivery falls due, or its claim lapses; None with an empty queue."""
 
 
 class Merchants(Protocol):
+    """Who is paid, with the keys that speak for them and those that sign to them."""
+
     async def add(self, merchant: Merchant) -> None: ...
     async def get(self, merchant_id: str) -> Merchant | None: ...
     async def all(self) -> list[Merchant]: ...
@@ -263,11 +290,17 @@ class Merchants(Protocol):
     async def logo(self, logo_hash: str) -> Logo | None:
         """A picture that some merchant's page shows now."""
 
-    async def set_logo(self, merchant_id: str, logo: Logo | None) -> None: ...
+    async def set_logo(self, merchant_id: str, logo: Logo | None) -> None:
+        """None takes it away."""
+
     async def add_key(self, key: ApiKey) -> None: ...
-    async def key_by_hash(self, key_hash: bytes) -> tuple[ApiKey, Merchant] | None: ...
+    async def key_by_hash(self, key_hash: bytes) -> tuple[ApiKey, Merchant] | None:
+        """A key, revoked or not, and whose it is."""
+
     async def keys(self, merchant_id: str) -> list[ApiKey]: ...
-    async def revoke_key(self, merchant_id: str, key_id: str, *, now: int) -> ApiKey | None: ...
+    async def revoke_key(self, merchant_id: str, key_id: str, *, now: int) -> ApiKey | None:
+        """The key, revoked now or before; None where the merchant has no such key."""
+
     async def add_signing_key(self, key: SigningKey) -> None: ...
 
     async def retire_signing_key(self, key_id: str, *, now: int) -> None:
@@ -278,6 +311,8 @@ class Merchants(Protocol):
 
 
 class Idempotency(Protocol):
+    """What was answered to requests that may come again."""
+
     async def claim(self, key_hash: bytes, *, fingerprint: bytes, now: int) -> IdempotentAnswer | None:
         """Take the key in this transaction, or return what was answered to it.
 
@@ -285,8 +320,11 @@ class Idempotency(Protocol):
         (`idempotency_in_progress`).
         """
 
-    async def store(self, key_hash: bytes, answer: IdempotentAnswer) -> None: ...
-    async def forget_before(self, created_at: int) -> int: ...
+    async def store(self, key_hash: bytes, answer: IdempotentAnswer) -> None:
+        """The answer to a key that this transaction holds."""
+
+    async def forget_before(self, created_at: int) -> int:
+        """Forget keys that were claimed earlier; how many."""
 
 
 class Operations(Protocol):
@@ -295,7 +333,9 @@ class Operations(Protocol):
     async def add_withdrawal(self, withdrawal: Withdrawal) -> None: ...
     async def withdrawal(self, withdrawal_id: str) -> Withdrawal | None: ...
     async def save_withdrawal(self, withdrawal: Withdrawal) -> None: ...
-    async def open_withdrawals(self, chain_id: int, limit: int) -> list[Withdrawal]: ...
+    async def open_withdrawals(self, chain_id: int, limit: int) -> list[Withdrawal]:
+        """The oldest of those that have not ended."""
+
     async def tokens_being_withdrawn(self, chain_id: int, merchant_id: str) -> frozenset[str]:
         """Tokens of a merchant's withdrawals that are not ended, in whichever mode."""
 
@@ -356,7 +396,9 @@ class Alerts(Protocol):
     async def untold(self) -> list[Alert]:
         """Open ones that no notice was ever written of."""
 
-    async def forget_cleared_before(self, at: int) -> None: ...
+    async def forget_cleared_before(self, at: int) -> None:
+        """Forget alerts that ended before `at`, and what was to be told of them."""
+
     async def add_notice(self, notice: Notice) -> None:
         """Store a notice, due at once; one of the same id is left as it is."""
 

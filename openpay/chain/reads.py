@@ -178,6 +178,7 @@ def sent_transaction(transaction_hash: bytes) -> Call[SentTransaction]:
 
 
 def receipt_with_logs(transaction_hash: bytes) -> Call[ReceiptWithLogs]:
+    """Once it is mined; `null` before."""
     return Call(ReceiptWithLogs, "eth_getTransactionReceipt", (hex_text(transaction_hash),))
 
 

@@ -53,6 +53,7 @@ class Agreement:
 
     @classmethod
     def of(cls, said: Mapping[str, Testimony]) -> Agreement:
+        """What all statements, by host:port, make together."""
         return cls(
             words={host: each.word for host, each in said.items()},
             finalized={host: each.finalized for host, each in said.items() if each.finalized is not None},

@@ -27,6 +27,7 @@ class Pauses:
         return len(self._pauses)
 
     def holds(self, subject: str, now: int) -> bool:
+        """Whether a subject is to be left alone now."""
         pause = self._pauses.get(subject)
         return pause is not None and pause.until > now
 
@@ -38,6 +39,7 @@ class Pauses:
         return length_s
 
     def end(self, subject: str) -> None:
+        """It went well: the next pause is a short one again."""
         self._pauses.pop(subject, None)
 
     def keep(self, subjects: Set[str]) -> None:

@@ -25,6 +25,7 @@ class Round:
 
     @property
     def nonce(self) -> int:
+        """What the next transaction is to use."""
         return next_nonce(
             latest=self.account.latest_nonce,
             pending=self.account.pending_nonce,
@@ -34,6 +35,7 @@ class Round:
 
     @property
     def has_gap(self) -> bool:
+        """Whether open transactions of ours wait for that very nonce."""
         return is_gap(self.nonce, self.taken)
 
     def spend(self, nonce: int, wei: int) -> None:

@@ -49,7 +49,6 @@ class SqlAlerts(Repository):
         return [_alert(row) for row in await self._connection.execute(query.order_by(alerts.c.seq))]
 
     async def forget_cleared_before(self, at: int) -> None:
-        """Forget alerts that ended before `at`, and what was to be told of them."""
         old = select(alerts.c.id).where(alerts.c.cleared_at < at)
         await self._connection.execute(delete(alert_notices).where(alert_notices.c.alert_id.in_(old)))
         await self._connection.execute(delete(alerts).where(alerts.c.cleared_at < at))

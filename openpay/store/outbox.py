@@ -167,7 +167,6 @@ class SqlWebhooks(Repository):
         return Page(items=tuple(_delivery(row) for row in rows), has_more=has_more)
 
     async def next_due_at(self) -> int | None:
-        """When the next delivery falls due, whether already claimed or not; None with an empty queue."""
         query = select(func.min(func.coalesce(deliveries.c.claimed_until, deliveries.c.next_attempt_at))).where(
             deliveries.c.state == DeliveryState.PENDING.value
         )
