@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -20,6 +21,7 @@ from tests.support.browser import open_browser
 from tests.support.databases import PostgresDatabases, SqliteDatabases
 from tests.support.pager import Pager, open_pager
 from tests.support.postgres import PostgresCluster
+from tests.support.workers import arrange, scheduler
 from tests.watcher.beginning import Beginning, OpenScene
 
 # No deadline: a slow machine is not a failing test.
@@ -146,8 +148,14 @@ async def postgres_world(postgres_url: str) -> AsyncIterator[World]:
     await opened.close()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return scheduler(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a browser (`scripts/test -m browser`), and run it in the event loop that the browser is in."""
+    arrange(items)
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")

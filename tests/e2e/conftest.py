@@ -1,17 +1,14 @@
-"""Fixtures of the end-to-end tests."""
+"""Fixtures of the end-to-end tests: programs that run for a whole session, since to start one takes seconds."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser
 
 from tests.e2e.dev import Dev, running
 from tests.e2e.market import Market, open_market
 from tests.e2e.shop import Shop, open_shop
-from tests.support.browser import open_browser
 
 
 @pytest.fixture
@@ -21,22 +18,31 @@ def shop() -> Iterator[Shop]:
         yield opened
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
-    """One `openpay dev` for all tests of a module: they leave each other's payments alone."""
+    """One `openpay dev` as it starts: its settings, its chain and its clock are left alone."""
     with running(tmp_path_factory.mktemp("dev") / "state") as started:
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def busy_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    """One whose webhooks, chain and clock are the tests' own. They leave each other's payments alone."""
+    with running(tmp_path_factory.mktemp("busy-dev") / "state") as started:
+        yield started
+
+
+@pytest.fixture
+def listening(busy_dev: Dev, shop: Shop) -> Iterator[Shop]:
+    """The merchant's server, configured as an endpoint and knowing the key."""
+    shop.public_key = busy_dev.api.webhooks.public_key()["public_key"]
+    busy_dev.api.webhooks.configure(shop.url + "/a")
+    yield shop
+    assert shop.refused == []
+
+
+@pytest.fixture(scope="session")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
-    """One program and one chain whose blocks can be held, for all tests of a module."""
+    """One program and one chain whose blocks can be held."""
     with open_market(tmp_path_factory.mktemp("market")) as opened:
         yield opened
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    """One Chromium for all tests of a module, each of which opens contexts of its own."""
-    async with open_browser() as started:
-        yield started

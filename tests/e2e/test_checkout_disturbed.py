@@ -16,8 +16,6 @@ from tests.e2e.installation import UNIT
 from tests.e2e.line import line_to
 from tests.e2e.market import Market
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
 
 async def test_reorg_takes_two_open_tabs_back_to_waiting_and_another_transfer_pays(
     market: Market, browser: Browser

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-import pytest
 from playwright.async_api import Browser
 
 from openpay.client import Payment
@@ -14,8 +13,6 @@ from openpay.domain.keccak import keccak
 from tests.e2e.customer import PATIENCE_MS, SHOP, Visit, Wallet, eventually, understood, visiting
 from tests.e2e.installation import UNIT
 from tests.e2e.market import Market
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FEED_ROUNDS_SLOT = 2
 """Where the local price feed keeps `rounds`, after its description and its newest round's id."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
-import pytest
 from playwright.async_api import Browser, expect
 
 from tests.e2e.customer import PATIENCE_MS, SHOP, understood, visiting
 from tests.e2e.market import Market
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_both_qr_codes_and_copying_pay_and_the_pages_follow_to_the_shop(market: Market, browser: Browser) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
 from playwright.async_api import Browser, expect
 
 from openpay.chain.signing import Signer, read_call
@@ -13,8 +12,6 @@ from openpay.client import Payment
 from tests.e2e.customer import PATIENCE_MS, Visit
 from tests.e2e.market import Market
 from tests.support.provider import NEVER, SigningWallet, give_wallets
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def wallet_of(market: Market) -> SigningWallet:
@@ -43,7 +40,7 @@ async def test_wallets_pay_in_a_token_and_in_the_networks_coin(market: Market, b
         async with visiting(browser, payment, wallet, query) as visit:
             with market.blocks.held():
                 await visit.button("Test Wallet").click()
-                await visit.reads("Waiting for your payment", "Sent.")
+                await visit.reads("Your payment is on its way", "Sent.")
                 (sent,) = wallet.sent
                 assert sent["to"] == (contract or payment["deposit"]["address"])
                 (added,) = [params[0] for method, params in wallet.asked if method == "wallet_addEthereumChain"]
@@ -51,7 +48,7 @@ async def test_wallets_pay_in_a_token_and_in_the_networks_coin(market: Market, b
                 assert wallet.chain_id == market.dev.facts["chain_id"]
                 # Said before any block, and over a reload.
                 await visit.page.reload()
-                await visit.reads("Waiting for your payment", "Sent.")
+                await visit.reads("Your payment is on its way", "Sent.")
                 market.chain.mine()
                 await visit.reads("Payment found", "1 of 12")
             await visit.reads("Paid. Thank you!")
@@ -63,7 +60,7 @@ async def test_a_transfer_replaced_by_one_with_a_higher_fee_pays(market: Market,
     async with visiting(browser, payment, wallet) as visit:
         with market.blocks.held():
             await visit.button("Test Wallet").click()
-            await visit.reads("Waiting for your payment", "Sent.")
+            await visit.reads("Your payment is on its way", "Sent.")
             first = await visit.page.locator("[data-wallet] [data-copy]").get_attribute("data-copy")
             assert first is not None
             raw = market.chain.rpc("eth_getRawTransactionByHash", first)
@@ -97,7 +94,7 @@ async def test_two_wallets_at_one_payment_the_second_is_warned_and_what_it_sends
         await late.reads("Waiting for your payment", "Approve the transfer")
         with market.blocks.held():
             await early.button("Test Wallet").click()
-            await early.reads("Waiting for your payment", "Sent.")
+            await early.reads("Your payment is on its way", "Sent.")
             market.chain.mine()
             await late.reads("Payment found")
             await expect(late.page.get_by_role("alert")).to_contain_text(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from openpay.chain.signing import Signer
@@ -17,12 +15,8 @@ THERE = "0x52908400098527886E0F7030069857D2E4169EE7"
 
 
 @pytest.fixture
-def listening(dev: Dev, shop: Shop) -> Iterator[Shop]:
-    """The merchant's server, configured as an endpoint and knowing the key."""
-    shop.public_key = dev.api.webhooks.public_key()["public_key"]
-    dev.api.webhooks.configure(shop.url + "/a")
-    yield shop
-    assert shop.refused == []
+def dev(busy_dev: Dev) -> Dev:
+    return busy_dev
 
 
 def until_refund(dev: Dev, payment_id: str, status: str) -> Refund:

@@ -7,14 +7,12 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
 from tests.e2e.dev import Dev
 from tests.e2e.installation import PATIENCE_S
 
-in_one_loop = pytest.mark.asyncio(loop_scope="module")
 PATIENCE_MS = PATIENCE_S * 1000
 
 
@@ -27,7 +25,6 @@ async def opened(browser: Browser, dev: Dev) -> tuple[Page, list[str]]:
     return page, complaints
 
 
-@in_one_loop
 async def test_one_click_goes_from_the_order_to_the_verified_webhook(browser: Browser, dev: Dev) -> None:
     page, complaints = await opened(browser, dev)
     await page.get_by_role("button", name="Pay in a dialog").click()
@@ -58,7 +55,6 @@ async def test_one_click_goes_from_the_order_to_the_verified_webhook(browser: Br
     await page.context.close()
 
 
-@in_one_loop
 async def test_a_place_in_the_page_and_the_checkouts_own_page(browser: Browser, dev: Dev) -> None:
     page, complaints = await opened(browser, dev)
     await page.get_by_label("Pay it for me").uncheck()

@@ -1,0 +1,58 @@
+"""What `scripts/test` hands out to its workers: together what belongs together, and first what takes longest.
+
+A worker takes one group after the other (`--dist loadgroup`). Groups are told by the names of tests, which is all that
+the process knows which hands them out.
+"""
+
+from __future__ import annotations
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling, Scheduling
+
+SHARED = {
+    "e2e/test_checkout_endings.py": "market",
+    "e2e/test_checkout_lookup.py": "market",
+    "e2e/test_checkout_paying.py": "market",
+    "e2e/test_checkout_wallet.py": "market",
+    "e2e/test_checkout_disturbed.py": "disturbed market",
+    "e2e/test_demo.py": "dev",
+    "e2e/test_dev.py": "dev",
+    "e2e/test_shop_page.py": "dev",
+    "e2e/test_payments.py": "busy dev",
+    "e2e/test_refunds.py": "busy dev",
+}
+"""Tests of one started program, which takes seconds to start. The pages of the market are split, or would come last."""
+ALONE = ("e2e", "faults", "test_latency_benchmarks.py", "test_benchmarks.py", "settlement", "watcher", "bootstrap")
+"""Places whose tests are handed out one by one; those of others by module, which many of them share something of."""
+FIRST = ("e2e", "checkout_web", *ALONE)
+"""Places whose tests take long. Those that take little come last, so that no worker waits for another's."""
+
+
+class Groups(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = _file(nodeid)
+        return SHARED.get(file) or (nodeid if _place(nodeid) in ALONE else file)
+
+
+def scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """For xdist's hook: None leaves the choice to xdist."""
+    if config.getoption("dist") != "loadgroup":
+        return None
+    config.option.loadscopereorder = False
+    return Groups(config, log)
+
+
+def arrange(items: list[pytest.Item]) -> None:
+    """Sort the tests, those of one place as they are."""
+    items.sort(key=lambda item: FIRST.index(place) if (place := _place(item.nodeid)) in FIRST else len(FIRST))
+
+
+def _file(nodeid: str) -> str:
+    """Path below tests."""
+    return nodeid.partition("::")[0].partition("/")[2]
+
+
+def _place(nodeid: str) -> str:
+    """The directory below tests, or the file right there."""
+    return _file(nodeid).partition("/")[0]
