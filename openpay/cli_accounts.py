@@ -191,6 +191,22 @@ def keys_revoke(key_id: Annotated[str, typer.Argument(help="key_…")], merchant
     typer.echo(f"revoked {key.prefix}…{key.last4}")
 
 
+@keys_app.command("rotate-signing")
+def keys_rotate_signing(
+    merchant: MerchantId,
+    test: Annotated[bool, typer.Option("--test", help="The key of test mode, not live.")] = False,
+    leaked: Annotated[bool, typer.Option("--leaked", help="The new key takes over now, not in a week.")] = False,
+) -> None:
+    """Make a new key to sign a merchant's webhooks with. Until it takes over, both sign."""
+    from openpay.bootstrap import administration
+
+    key = run_with_settings(
+        lambda settings: administration.rotate_signing_key(settings, merchant, livemode=not test, leaked=leaked)
+    )
+    typer.echo(key.id)
+    typer.echo(f"Its public half is at /jwks/{merchant}.json from now on.", err=True)
+
+
 @operator_app.command("new-keystore")
 def operator_new_keystore(path: Annotated[Path, typer.Argument(help="A file that does not exist yet.")]) -> None:
     """Make a key for the operator in an encrypted file, and print its address. The key itself is never shown.

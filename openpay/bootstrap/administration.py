@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from openpay.app import merchants, schedules
+from openpay.app import merchants, schedules, webhooks
 from openpay.app.clock import SystemClock
 from openpay.app.merchants import Keep
 from openpay.app.ports import UnitOfWork
-from openpay.app.records import ApiKey, Merchant, WithdrawalSchedule
+from openpay.app.records import ApiKey, Merchant, SigningKey, WithdrawalSchedule
 from openpay.app.sealing import Sealer
-from openpay.app.webhooks import ensure_signing_key
+from openpay.app.webhooks import ROTATION_OVERLAP_S, ensure_signing_key
 from openpay.config import Settings
 from openpay.domain.address import parse_address
 from openpay.domain.chains import Chain
@@ -137,6 +137,17 @@ async def revoke_key(settings: Settings, merchant_id: str, key_id: str) -> ApiKe
     """The key, revoked now or before."""
     async with _transaction(settings) as uow:
         return await merchants.revoke_key(uow, merchant_id, key_id, now=SystemClock().now())
+
+
+async def rotate_signing_key(settings: Settings, merchant_id: str, *, livemode: bool, leaked: bool) -> SigningKey:
+    """A new key that signs the merchant's webhooks: it takes over in a week, or now where the present one `leaked`."""
+    overlap_s = 0 if leaked else ROTATION_OVERLAP_S
+    async with _transaction(settings) as uow:
+        await _require_merchant(uow, merchant_id)
+        sealer = Sealer(settings.require_secret())
+        return await webhooks.rotate_signing_key(
+            uow, merchant_id, livemode, sealer=sealer, now=SystemClock().now(), overlap_s=overlap_s
+        )
 
 
 @asynccontextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -11,11 +13,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from openpay import cli
+from openpay.app.records import SigningKey
+from openpay.app.webhooks import live_keys
 from openpay.chain.keystore import read_keystore
 from openpay.chain.signing import Signer
 from openpay.cli import app
 from openpay.config import Settings
 from openpay.domain.address import to_checksum
+from openpay.store import Store
 from tests.support.pictures import picture
 
 ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
@@ -146,6 +151,29 @@ def test_checkout_page_options_that_cannot_be_are_refused_with_the_reason(openpa
         assert reason in refused.stderr
     assert openpay("merchants", "set", id_, "--accent", "#000000", "--no-accent").exit_code == 2
     assert len(openpay("merchants", "list").stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("how", "signing"), [((), 2), (("--leaked",), 1)])
+def test_signing_key_is_rotated_with_a_week_to_notice_or_at_once(
+    openpay: Command, empty_database_url: str, how: tuple[str, ...], signing: int
+) -> None:
+    id_ = merchant(openpay)
+    made = openpay("keys", "rotate-signing", "--merchant", id_, "--test", *how)
+    assert made.exit_code == 0, made.output
+
+    async def keys() -> list[SigningKey]:
+        store = Store.open(empty_database_url)
+        async with store.read() as uow:
+            found = await uow.merchants.signing_keys(id_, livemode=False)
+        await store.close()
+        return found
+
+    now = int(time.time())
+    live = live_keys(asyncio.run(keys()), now=now)
+    assert made.stdout == f"{live[-1].id}\n"
+    assert len(live) == signing
+    assert [key.retired_at is None for key in live] == [False, True][-signing:]
+    assert openpay("keys", "rotate-signing", "--merchant", "mer_other").exit_code == 1
 
 
 def test_withdrawals_by_themselves_are_set_changed_and_ended(openpay: Command) -> None:
