@@ -75,6 +75,12 @@ HARMLESS = [slow(0.05), stale_head(LAG), finality_swinging(4), without("eth_getB
 """What delays at most."""
 
 
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for fewer requests gets so many a second at least: real nodes bear few, these would wait for nothing."""
+    monkeypatch.setattr("openpay.chain.pacing.LEAST_RATE", 100.0)
+
+
 @asynccontextmanager
 async def behind(scene: Scene, hosts: int) -> AsyncIterator[list[Proxy]]:
     """The scene's watcher as after a restart, behind that many hosts that serve its chain."""

@@ -169,14 +169,14 @@ def copied(template: Path) -> Iterator[str]:
 ALIKE = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=20, **ALIKE)  # type: ignore[arg-type]
+@settings(max_examples=10, **ALIKE)  # type: ignore[arg-type]
 @given(story=stories)
 def test_ledger_is_the_canonical_chains_after_any_story(sqlite_template: Path, story: Story) -> None:
     with copied(sqlite_template) as url:
         tell(story, url)
 
 
-@settings(max_examples=4, **ALIKE)  # type: ignore[arg-type]
+@settings(max_examples=3, **ALIKE)  # type: ignore[arg-type]
 @given(story=stories)
 def test_ledger_is_the_canonical_chains_after_any_story_on_postgresql(
     postgres_databases: PostgresDatabases, story: Story
