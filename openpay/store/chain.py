@@ -75,8 +75,6 @@ class _OfBlocks(Repository):
     """Rows that belong to a payment and stand or fall with their block."""
 
     async def _of(self, table: Table, payment_ids: Collection[str]) -> Sequence[Any]:
-        if not payment_ids:
-            return []
         return await _of_payments(table).run(self._connection, payment_ids)
 
     async def _remove(self, table: Table, block_hash: bytes) -> list[str]:
@@ -109,8 +107,6 @@ class SqlDeposits(_OfBlocks):
 
     async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[Deposit]]:
         found: dict[str, list[Deposit]] = defaultdict(list)
-        if not payment_ids:
-            return found
         for payment_id, source, *values in await _DEPOSITS_OF.run(self._connection, payment_ids):
             # Payments are judged again and again, some of them with hundreds of deposits: this is the part that counts.
             named = dict(zip(_DEPOSIT_VALUES, values, strict=True))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -39,11 +39,10 @@ from openpay.domain.payment import (
 )
 from openpay.domain.terms import Terms
 from openpay.errors import ConcurrentChange
+from openpay.store.parts import in_parts
 from openpay.store.prepared import Prepared, PreparedFor
 from openpay.store.sql import Repository
 from openpay.store.tables import payments
-
-T = TypeVar("T")
 
 _PLAIN_COLUMNS = (
     "id",
@@ -83,8 +82,6 @@ class SqlPayments(Repository):
         return None if row is None else _payment(row)
 
     async def lock(self, payment_ids: Collection[str]) -> list[Payment]:
-        if not payment_ids:
-            return []
         return [_payment(row) for row in await _LOCKED.run(self._connection, payment_ids)]
 
     async def save(self, payment: Payment) -> Payment:
@@ -124,7 +121,7 @@ class SqlPayments(Repository):
 
     async def versions(self, payment_ids: Collection[str]) -> Mapping[str, int]:
         found: dict[str, int] = {}
-        for some in _in_parts(payment_ids):
+        for some in in_parts(payment_ids):
             rows = await self._connection.execute(_VERSIONS, {"among": some})
             found |= {row.id: row.version for row in rows}
         return found
@@ -138,11 +135,8 @@ class SqlPayments(Repository):
         return {row.terms_id: row.id for row in await self._connection.execute(query)}
 
     async def ids_by_address(self, chain_id: int, addresses: Collection[bytes]) -> Mapping[bytes, str]:
-        found: dict[bytes, str] = {}
-        for some in _in_parts(addresses):
-            rows = await _IDS_BY_ADDRESS.run(self._connection, some, watching=chain_id)
-            found |= {row.address: row.id for row in rows}
-        return found
+        rows = await _IDS_BY_ADDRESS.run(self._connection, addresses, watching=chain_id)
+        return {row.address: row.id for row in rows}
 
     async def is_deposit_address(self, chain_id: int, address: bytes) -> bool:
         query = select(payments.c.id).where(payments.c.address == address, payments.c.chain_id == chain_id).limit(1)
@@ -183,7 +177,7 @@ class SqlPayments(Repository):
 
     async def watched(self, chain_id: int, *, after: int, also: Collection[int]) -> list[Watched]:
         rows = list(await self._connection.execute(_WATCHED_AFTER, {"watching": chain_id, "after": after}))
-        for some in _in_parts(also):
+        for some in in_parts(also):
             rows += await self._connection.execute(_WATCHED_AMONG, {"watching": chain_id, "among": some})
         return sorted((Watched(seq=row.seq, address=row.address) for row in rows), key=attrgetter("seq"))
 
@@ -256,9 +250,6 @@ class SqlPayments(Repository):
         return exists().where(entries.c.key == name, entries.c.value == value)
 
 
-_MOST_NAMED = 1_000
-"""Values named one by one in a query; PostgreSQL takes 32,767 in all."""
-
 _ADDRESSES_AT_ONCE = 20_000
 """Read together: about 1 MB of text."""
 _ADDRESS_BYTES = 20
@@ -305,11 +296,6 @@ _UNSETTLED = payments.c.settlement_status.in_([SettlementStatus.PENDING.value, S
 
 def _of_chain(chain_id: int) -> ColumnElement[bool]:
     return payments.c.chain_id == chain_id
-
-
-def _in_parts(values: Iterable[T]) -> Iterator[list[T]]:
-    every = list(values)
-    return (every[start : start + _MOST_NAMED] for start in range(0, len(every), _MOST_NAMED))
 
 
 def _fixed(payment: Payment) -> dict[str, Any]:

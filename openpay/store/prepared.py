@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
+from openpay.store.parts import in_parts
 from openpay.store.sqlite import SqliteConnection
 
 Statement = Select[Any] | Insert | Update
@@ -90,10 +91,12 @@ class PreparedFor:
         self._of_one = Prepared(statement.where(key == bindparam("wanted")), is_brief=is_brief)
 
     async def run(self, connection: AsyncConnection, wanted: Collection[Any], **values: object) -> Sequence[Any]:
-        """The rows that belong to `wanted`, at least one. `values`: the other ones that the statement names."""
+        """The rows that belong to `wanted`, of however many. `values`: the other ones that the statement names."""
         if len(wanted) == 1:
             return (await self._of_one.run(connection, {"wanted": next(iter(wanted)), **values})).rows
-        rows: Sequence[Any] = (await connection.execute(self.statement, {"wanted": list(wanted), **values})).all()
+        rows: list[Any] = []
+        for some in in_parts(wanted):
+            rows += await connection.execute(self.statement, {"wanted": some, **values})
         return rows
 
 

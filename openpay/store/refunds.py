@@ -36,9 +36,8 @@ class SqlRefunds(Repository):
 
     async def of(self, payment_ids: Collection[str]) -> Mapping[str, list[Refund]]:
         found: dict[str, list[Refund]] = defaultdict(list)
-        if payment_ids:
-            for row in await _OF_PAYMENTS.run(self._connection, payment_ids):
-                found[row.payment_id].append(_refund(row))
+        for row in await _OF_PAYMENTS.run(self._connection, payment_ids):
+            found[row.payment_id].append(_refund(row))
         return found
 
     async def due(self, chain_id: int, time: int, *, limit: int) -> list[Refund]:

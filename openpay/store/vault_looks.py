@@ -9,11 +9,9 @@ from operator import attrgetter
 from sqlalchemy import delete, select, update
 
 from openpay.app.records import BalanceRound, Vault
+from openpay.store.parts import in_parts
 from openpay.store.sql import Repository
 from openpay.store.tables import balance_rounds, doubted_balances, payments
-
-MOST_NAMED = 1_000
-"""Payments named in one query: after a rewind there may be more than PostgreSQL takes, which is 32,767."""
 
 
 class SqlVaultLooks(Repository):
@@ -35,9 +33,9 @@ class SqlVaultLooks(Repository):
         row = payments.c
         query = select(row.seq, row.id.label("payment_id"), row.address, row.ended_at, row.watched_until)
         found: list[Vault] = []
-        for start in range(0, len(ids), MOST_NAMED):
-            some = query.where(row.id.in_(ids[start : start + MOST_NAMED]), row.chain_id == chain_id)
-            found += [Vault(**each._mapping) for each in await self._connection.execute(some)]
+        for some in in_parts(ids):  # after a rewind they may be many
+            theirs = query.where(row.id.in_(some), row.chain_id == chain_id)
+            found += [Vault(**each._mapping) for each in await self._connection.execute(theirs)]
         return sorted(found, key=attrgetter("seq"))
 
     async def settle(self, payment_ids: Collection[str], *, at: int) -> None:

@@ -15,6 +15,7 @@ from openpay.app.records import Cursor
 from openpay.store.prepared import Prepared, PreparedFor, instant
 from openpay.store.tables import cursors, payments
 from tests.app.worlds import World
+from tests.domain.builders import make_deposit
 
 CURSOR = Cursor(
     chain_id=56,
@@ -109,3 +110,17 @@ async def test_brief_question_of_a_reader_sees_what_the_rest_of_its_transaction_
     async with world.store.read() as uow:
         assert await uow.payments.get("pay_2") is not None
         assert [row.id for row in await brief.run(uow.connection, ["pay_2"])] == ["pay_2"]
+
+
+async def test_of_more_payments_than_one_query_may_name_everything_comes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openpay.store.parts.MOST_NAMED", 2)
+    names = {f"pay_{number}" for number in range(5)}
+    for name in names:
+        await world.add(name)
+    async with world.store.write() as uow:
+        await uow.deposits.add([make_deposit(5, payment_id=name) for name in names])
+        assert {payment.id for payment in await uow.payments.lock(names)} == names
+        assert set(await uow.deposits.of(names)) == names
+        assert await uow.payments.lock([]) == []

@@ -10,7 +10,6 @@ import pytest
 from openpay.app.records import BalanceRound, Vault
 from openpay.domain.deposit import Source
 from openpay.domain.payment import LATE_WINDOW_S, Status
-from openpay.store import vault_looks
 from tests.app.worlds import World
 from tests.domain.builders import BNB, START, USDT, block_hash, make_deposit
 
@@ -125,7 +124,7 @@ async def test_vault_is_doubted_when_its_internal_deposit_is_taken_back_until_lo
 async def test_more_doubted_vaults_than_one_query_may_name_are_all_looked_at(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vault_looks, "MOST_NAMED", 2)
+    monkeypatch.setattr("openpay.store.parts.MOST_NAMED", 2)
     names = [f"pay_{number}" for number in range(5)]
     for name in names:
         await world.add(name)

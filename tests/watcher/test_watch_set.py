@@ -222,7 +222,7 @@ async def test_addresses_come_in_parts_and_all_of_them_come(
     store: Store, merchant_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("openpay.store.payments._ADDRESSES_AT_ONCE", 2)
-    monkeypatch.setattr("openpay.store.payments._MOST_NAMED", 2)
+    monkeypatch.setattr("openpay.store.parts.MOST_NAMED", 2)
     made = [make_payment(f"pay_{number}", merchant_id=merchant_id) for number in range(5)]
     await add(store, *made)
     async with store.read() as uow:
