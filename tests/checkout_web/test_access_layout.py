@@ -158,8 +158,11 @@ async def test_a_sent_hash_has_the_same_groups_as_the_pages_own(gallery: Gallery
         await gallery.show(page, gallery["confirming"])
         own = page.locator(".hex").first
         hash_ = (await own.inner_text()).replace(" ", "")
-        module = await page.locator("link[rel=modulepreload][href*='wallet_view']").get_attribute("href")
         built = await page.evaluate(
-            "async ([module, hash]) => (await import(module)).grouped(hash).innerHTML", [module, hash_]
+            """async (hash) => {
+              const { src } = document.querySelector("script[type=module][src]");
+              return (await import(new URL("wallet_view.js", src))).grouped(hash).innerHTML;
+            }""",
+            hash_,
         )
         assert built == await own.inner_html()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -230,7 +231,9 @@ async def test_a_wallet_that_waits_for_its_owner_may_take_long_and_is_looked_for
 async def test_a_wallet_that_does_not_answer_what_needs_nobody(visit: Visit) -> None:
     WALLET.answers["eth_chainId"] = NEVER
     await visit.press("Test Wallet")
-    await visit.says("allow this page")
+    async with asyncio.timeout(30):
+        while "eth_chainId" not in WALLET.methods():
+            await asyncio.sleep(0.02)
     await visit.page.clock.run_for(20_000)
     await visit.says("Test Wallet does not answer.")
 

@@ -71,18 +71,22 @@ async def open_gallery(browser: Browser, url: str, names: Sequence[str] = (), **
             yield Gallery(shop=shop, exhibits=exhibits, server=server, browser=browser)
 
 
-async def violations(page: Page) -> list[str]:
-    """What axe finds wrong with the page as it is, light and dark, each with where and why."""
+async def violations(page: Page, *sizes: ViewportSize) -> list[str]:
+    """What axe finds wrong with the page, at each size (or as it is), light and dark, each with where and why."""
     found = []
-    await page.evaluate(AXE_SCRIPT)
-    for scheme, rules in _SCHEMES:
-        await page.emulate_media(color_scheme=scheme)
-        response = await page.evaluate("rules => axe.run(document, rules)", rules)
-        found += [
-            f"{scheme}: {rule['id']}: {node['html'][:150]} {node['failureSummary']}"
-            for rule in response["violations"]
-            for node in rule["nodes"]
-        ]
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE_SCRIPT)
+    for size in sizes or (page.viewport_size,):
+        if size is not None:
+            await page.set_viewport_size(size)
+        for scheme, rules in _SCHEMES:
+            await page.emulate_media(color_scheme=scheme)
+            broken = await page.evaluate("async (rules) => (await axe.run(document, rules)).violations", rules)
+            found += [
+                f"{scheme} at {size}: {rule['id']}: {node['html'][:150]} {node['failureSummary']}"
+                for rule in broken
+                for node in rule["nodes"]
+            ]
     return found
 
 

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import zxingcpp
 from PIL import Image
-from playwright.async_api import Browser, Page, ViewportSize, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 
 from tests.support.process import find_executable
 
 PHONE = ViewportSize(width=390, height=844)
 DESKTOP = ViewportSize(width=1280, height=900)
+
+# Five seconds, Playwright's own measure, are little for a machine that runs other tests as well.
+expect.set_options(timeout=30_000)
 
 # --no-sandbox: Chromium refuses to run as root with it. The others keep it from calling home.
 _FLAGS = (

@@ -89,6 +89,8 @@ class PageWallet:
     coin_wei: int = 10**18
     answers: dict[str, Any] = field(default_factory=dict)
     asked: list[tuple[str, Any]] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
+    """The methods of questions whose answers are on their way to the page."""
     sent: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -187,6 +189,8 @@ async def give_wallets(context: BrowserContext, wallets: Sequence[PageWallet]) -
             answer = await asyncio.to_thread(_answer, wallet, method, params)
         except Refused as refused:
             return {"error": refused.thrown}
+        finally:
+            wallet.answered.append(method)
         return {"never": True} if answer is NEVER else {"result": answer}
 
     await context.expose_function("walletAsked", asked)
