@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from checkout_web.marking import N_
-from checkout_web.reader import Loaded, present_now
+from checkout_web.reader import Loaded
 from checkout_web.refunds import ClaimRefused
 from checkout_web.security import embedder_asked
 from checkout_web.site import Site
@@ -18,18 +18,14 @@ from openpay.domain.refunds import Refund
 from openpay.errors import CallerError, Conflict, Forbidden, Invalid, NotFound
 from openpay.http.bodies import read_form, read_json_object
 from openpay.http.problems import status_of
-from openpay.http.rates import RateLimit, RateLimiter
-
-REPORTS = RateLimit(requests=10, window_s=60)
-"""Transactions a page may report for one payment: a customer's few tries, not a stranger's flood."""
-
-CLAIMS = RateLimit(requests=10, window_s=60)
-"""Addresses that may be named for one payment's refunds: each writes to the database."""
 
 _CLAIM_FIELDS = ("refund", "destination", "signature")
+_LONGEST_FIELD = 200
+"""Characters of each that are looked at, more than any of them has: what was typed is shown again."""
 
 _TX_HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 
+_CANCEL_REFUSED = N_("This payment can no longer be canceled. This is where it stands.")
 _RETRY_REFUSED: Mapping[type[CallerError], tuple[int, str]] = {
     Conflict: (409, N_("This payment cannot be tried again. Start again in the shop.")),
     Invalid: (422, N_("There is no fresh price for this payment’s tokens at the moment. Try again in a minute.")),
@@ -53,46 +49,38 @@ class Acting:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._reports = RateLimiter("transactions", REPORTS)
-        self._claims = RateLimiter("claims", CLAIMS)
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Call the payment off, and go back to the shop. Shows why where that is no longer possible."""
-        self._site.refuse_strangers(request)
-        self._site.limits.act(request)
         payment_id = request.match_info["payment_id"]
         try:
             async with self._site.deps.db.write() as uow:
                 await self._site.deps.payments.cancel(uow, payment_id)
         except Conflict:
-            notice = N_("This payment can no longer be canceled. This is where it stands.")
-            return self._site.page_response(request, await self._site.load(request), status=409, notice=notice)
+            return await self._refused(request, 409, _CANCEL_REFUSED)
         self._site.deps.signals.notify("payments", "events")
-        checkout = present_now(self._site.deps, await self._site.load(request))
+        loaded = await self._site.load(request)
         # In a frame the shop's page around it is told, instead of getting a page of the shop in there.
-        stays = checkout.cancel_url is None or embedder_asked(request.query) is not None
-        location = self._site.page_address(request) if stays else str(checkout.cancel_url)
-        return web.Response(status=303, headers={hdrs.LOCATION: location})
+        leaving = loaded.view.payment.cancel_url is not None and embedder_asked(request.query) is None
+        return self._site.see(self._site.page_address(request, leaving=leaving))
 
     async def retry(self, request: web.Request) -> web.Response:
         """Start a new payment for the same order, and go to its page. Shows why where that is not possible."""
-        self._site.refuse_strangers(request)
-        self._site.limits.act(request)
         payment_id = request.match_info["payment_id"]
         try:
             async with self._site.deps.db.write() as uow:
                 retried = await self._site.deps.payments.retry(uow, payment_id)
         except (Conflict, Invalid) as refusal:
-            status, notice = _RETRY_REFUSED[type(refusal)]
-            return self._site.page_response(request, await self._site.load(request), status=status, notice=notice)
+            return await self._refused(request, *_RETRY_REFUSED[type(refusal)])
         self._site.deps.signals.notify("payments")
-        return web.Response(status=303, headers={hdrs.LOCATION: self._site.page_address(request, retried.id)})
+        return self._site.see(self._site.page_address(request, retried.id))
+
+    async def _refused(self, request: web.Request, status: int, notice: str) -> web.Response:
+        return self._site.page_response(request, await self._site.load(request), status=status, notice=notice)
 
     async def report_transaction(self, request: web.Request) -> web.Response:
         """The wallet on the page sent a transaction: look for it by its hash, even if it fails on the chain."""
-        self._site.refuse_strangers(request)
         loaded = await self._site.load(request)
-        self._reports.take(request, loaded.view.payment.id)
         body = await read_json_object(request, optional=False)
         tx_hash = body.get("tx_hash")
         if not isinstance(tx_hash, str) or not _TX_HASH.fullmatch(tx_hash) or len(body) != 1:
@@ -105,12 +93,10 @@ class Acting:
 
     async def claim(self, request: web.Request) -> web.Response:
         """An address for a refund: signed by the wallet that paid it goes out by itself, else the merchant decides."""
-        self._site.refuse_strangers(request)
         loaded = await self._site.load(request)
         payment = loaded.view.payment
-        self._claims.take(request, payment.id)
         form = await read_form(request)
-        refund_id, destination, signature = (form.get(name, "").strip() for name in _CLAIM_FIELDS)
+        refund_id, destination, signature = (form.get(name, "").strip()[:_LONGEST_FIELD] for name in _CLAIM_FIELDS)
         self._refund(loaded, refund_id)  # anything else, such as a NUL, is no question for the database
         try:
             signer = None
@@ -131,7 +117,7 @@ class Acting:
             loaded = await self._site.load(request)
             return self._site.page_response(request, loaded, status=status_of(refusal), claim_refused=refused)
         self._site.deps.signals.notify("payments", "operations")
-        return web.Response(status=303, headers={hdrs.LOCATION: self._site.page_address(request)})
+        return self._site.see(self._site.page_address(request))
 
     async def claim_message(self, request: web.Request) -> web.Response:
         """The text that the wallet signs, and whose signature counts."""

@@ -35,7 +35,7 @@ def build_app(deps: Deps) -> web.Application:
     site = Site(deps)
     viewing, acting, files = Viewing(site), Acting(site), Files(site)
     looking = Looking(site)
-    app = web.Application(middlewares=[compress_texts, _friendly_errors(site)])
+    app = web.Application(middlewares=[compress_texts, _friendly_errors(site), _gate(site)])
     app.add_routes(
         [
             web.get("/static/{version}/{name}", files.static, name="static"),
@@ -80,6 +80,18 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
         return
     # Over what the application above chose for its own answers.
     response.headers.update(BASE_HEADERS if response.get(FRAMED) else {**BASE_HEADERS, **NO_FRAMES})
+
+
+def _gate(site: Site) -> Middleware:
+    @web.middleware
+    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Before anything is read: forms of other sites are refused, and each client's requests counted."""
+        if request.method == hdrs.METH_POST and request.match_info.route.name is not None:
+            site.refuse_strangers(request)
+        site.limits.take(request)
+        return await handler(request)
+
+    return gate
 
 
 def _friendly_errors(site: Site) -> Middleware:

@@ -23,16 +23,7 @@ from openpay.domain.finding import (
 from openpay.domain.money import format_decimal
 from openpay.domain.pasted import Form, NoHash, Pasted, PastedHash, read_pasted
 from openpay.errors import ChainUnavailable, Conflict, Malformed, RateLimited
-from openpay.http.addresses import client_address
-from openpay.http.application import LIMITERS
 from openpay.http.bodies import read_form
-from openpay.http.rates import RateLimit, RateLimiter
-
-LOOKUPS = RateLimit(requests=10, window_s=60)
-"""Transactions that may be asked for on one payment's page."""
-
-LOOKUPS_BY_ADDRESS = RateLimit(requests=30, window_s=60)
-"""By one visitor, on whatever pages. Above the other: a whole office may share one address."""
 
 
 class Looking:
@@ -41,22 +32,18 @@ class Looking:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._sightings = Sightings(site.deps.transactions)
-        self._by_payment = RateLimiter("lookups", LOOKUPS)
-        self._by_address = RateLimiter("lookups_by_address", LOOKUPS_BY_ADDRESS)
 
     async def look_up(self, request: web.Request) -> web.Response:
         """Explain a transaction: as the page with the answer in it, or as that part alone for the page's script."""
-        self._site.refuse_strangers(request)
-        loaded = await self._site.load(request)
         status, headers = 200, {}
         try:
-            self._take(request, loaded.view.payment.id)
+            self._site.limits.look_up(request)
         except RateLimited as refusal:
             status, headers = 429, {hdrs.RETRY_AFTER: str(refusal.retry_after_s)}
             answer = Answer(kind=TOO_OFTEN)
         else:
-            answer = await self._explain(request, loaded, await _read_pasted(request))
-            loaded = await self._site.load(request)
+            answer = await self._explain(request, await self._site.load(request), await _read_pasted(request))
+        loaded = await self._site.load(request)
         if "application/json" in request.headers.get(hdrs.ACCEPT, ""):
             response: web.Response = self._site.answer_response(request, loaded, answer, status=status)
         else:
@@ -66,12 +53,7 @@ class Looking:
 
     async def back(self, request: web.Request) -> web.Response:
         """The answer's own address, opened or reloaded without the form: the page."""
-        return web.Response(status=303, headers={hdrs.LOCATION: self._site.page_address(request)})
-
-    def _take(self, request: web.Request, payment_id: str) -> None:
-        proxies = request.config_dict[LIMITERS].trusted_proxies
-        self._by_address.take(request, client_address(request, proxies))
-        self._by_payment.take(request, payment_id)
+        return self._site.see(self._site.page_address(request))
 
     async def _explain(self, request: web.Request, loaded: Loaded, pasted: Pasted) -> Answer:
         payment = loaded.view.payment

@@ -31,17 +31,14 @@ NO_FRAMES: Mapping[str, str] = {"X-Frame-Options": "DENY"}
 """Of every answer but a page in an allowed site's frame: this header knows no origins, only the policy does."""
 
 
-def content_security_policy(*, form_target: str | None = None, embedder: str | None = None) -> str:
-    """The policy of one page: own files only, nothing inline, and in nobody's frame but `embedder`'s.
-
-    `form_target` is where the page's form is redirected to after it was handled here (the merchant's cancel URL);
-    browsers apply `form-action` to that redirect too, so its origin is allowed as well. `embedder` is an origin as
+def content_security_policy(*, embedder: str | None = None) -> str:
+    """The policy of one page: own files only, nothing inline, and in nobody's frame but `embedder`'s, an origin as
     `allowed_embedder` answers it.
+
+    Browsers apply `form-action` to what a form is redirected to as well, and it cannot name every host that a shop may
+    have (with an underscore, or beyond ASCII): the page's forms are answered by redirects to the page itself.
     """
-    form_action, framed_by = "'self'", embedder or "'none'"
-    target = None if form_target is None else origin_of(form_target)
-    if target is not None:
-        form_action += f" {target}"
+    framed_by = embedder or "'none'"
     return "; ".join(
         (
             "default-src 'none'",
@@ -49,7 +46,7 @@ def content_security_policy(*, form_target: str | None = None, embedder: str | N
             "style-src 'self'",
             "img-src 'self' data:",
             "connect-src 'self'",
-            f"form-action {form_action}",
+            "form-action 'self'",
             "base-uri 'none'",
             f"frame-ancestors {framed_by}",
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from aiohttp import hdrs, web
 from yarl import URL
@@ -20,11 +21,15 @@ from checkout_web.pages import Links, Loads, Pages, StatePart
 from checkout_web.reader import Loaded, load, present_now
 from checkout_web.refunds import ClaimRefused
 from checkout_web.security import allowed_embedder, content_security_policy, embedder_asked, is_same_origin
-from checkout_web.view import Checkout, QrKind, Selection
+from checkout_web.view import Checkout, Part, QrKind, Selection
 from openpay.errors import Forbidden, NotFound
 
 FRAMED: web.ResponseKey[bool] = web.ResponseKey("openpay.framed", bool)
 """In an answer: a site's frame may show it, so that nothing else in its headers forbids that."""
+
+
+LEAVING = "leaving"
+"""In a page's address: its reader has just canceled, and wants to be back in the shop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +80,22 @@ class Site:
         }
         return Links(**urls, static=self.static_base(request))
 
-    def page_address(self, request: web.Request, payment_id: str | None = None) -> str:
-        """Where to send the customer after something was done: this payment's page or another's, in his language."""
-        return str(self._url(request, "page", payment_id, with_language=True))
+    def page_address(self, request: web.Request, payment_id: str | None = None, *, leaving: bool = False) -> str:
+        """Where to send the customer after something was done: this payment's page or another's, in his language.
+        `leaving`: once canceled, that page leads on to the shop, unless it is in the shop's frame."""
+        url = self._url(request, "page", payment_id, with_language=True)
+        return str(url.update_query({LEAVING: "1"}) if leaving else url)
 
     @staticmethod
     def _url(request: web.Request, name: str, payment_id: str | None = None, *, with_language: bool) -> URL:
         url = request.app.router[name].url_for(payment_id=payment_id or request.match_info["payment_id"])
         carried = {QUERY: language_of(request)[1], "embed": embedder_asked(request.query)} if with_language else {}
         return url.with_query({name: value for name, value in carried.items() if value is not None})
+
+    @staticmethod
+    def see(address: str) -> web.Response:
+        """Something was done: its page is to be looked at."""
+        return web.Response(status=303, headers={hdrs.LOCATION: address})
 
     def loads(self, request: web.Request, checkout: Checkout) -> Loads:
         """What this payment's document loads besides the files that every page has."""
@@ -114,7 +126,7 @@ class Site:
         """The whole document; `notice` is said above everything else, `answer` and `claim_refused` where something was
         asked for."""
         embedder = allowed_embedder(request.query.get("embed"), loaded.merchant.embed_origins)
-        checkout, selection = present_now(self.deps, loaded), replace(selection_of(request), embed=embedder)
+        checkout, selection = present_now(self.deps, loaded), replace(selection_of(request, loaded), embed=embedder)
         html = self.pages.page(
             checkout,
             selection,
@@ -126,17 +138,15 @@ class Site:
             answer=answer,
             claim_refused=claim_refused,
         )
-        return html_response(
-            html,
-            language=selection.language,
-            status=status,
-            form_target=checkout.cancel_url if checkout.can_cancel else None,
-            embedder=embedder,
-        )
+        response = html_response(html, language=selection.language, status=status, embedder=embedder)
+        if LEAVING in request.query and checkout.part is Part.CANCELED and checkout.cancel_url and embedder is None:
+            # Not by the form's own redirect, which its policy keeps here; at once, so that there is nothing to stop.
+            response.headers["Refresh"] = f"0;url={quote(checkout.cancel_url, safe=string.printable)}"
+        return response
 
-    def look(self, request: web.Request) -> PageLook:
+    def look(self, request: web.Request, loaded: Loaded) -> PageLook:
         """How the page of this request shows its payment: what the address selects."""
-        return PageLook(pages=self.pages, selection=selection_of(request), links=self.links(request))
+        return PageLook(pages=self.pages, selection=selection_of(request, loaded), links=self.links(request))
 
     def answer_response(self, request: web.Request, loaded: Loaded, answer: Answer, *, status: int) -> web.Response:
         """What was found of a transaction, for the page's script."""
@@ -151,12 +161,12 @@ class Site:
             raise Forbidden("This can only be done from the payment's own page.", code="cross_origin")
 
 
-def selection_of(request: web.Request) -> Selection:
-    """What the address and the browser choose; unknown values choose nothing."""
-    kind = request.query.get("qr", "")
+def selection_of(request: web.Request, loaded: Loaded) -> Selection:
+    """What the address and the browser choose. Unknown values choose nothing, and are not repeated by the page."""
+    kind, token = request.query.get("qr", ""), request.query.get("token")
     language, lang = language_of(request)
     return Selection(
-        token=request.query.get("token"),
+        token=token if any(offer.token == token for offer in loaded.view.payment.offers) else None,
         qr=QrKind(kind) if kind in set(QrKind) else QrKind.TRANSFER,
         language=language,
         lang=lang,
@@ -174,7 +184,6 @@ def html_response(
     *,
     language: Language,
     status: int = 200,
-    form_target: str | None = None,
     embedder: str | None = None,
 ) -> web.Response:
     """A document that may load and do only what its policy names, and is never kept.
@@ -186,7 +195,7 @@ def html_response(
         status=status,
         content_type="text/html",
         headers={
-            "Content-Security-Policy": content_security_policy(form_target=form_target, embedder=embedder),
+            "Content-Security-Policy": content_security_policy(embedder=embedder),
             hdrs.CACHE_CONTROL: "no-store",
             hdrs.CONTENT_LANGUAGE: language.tag,
             hdrs.VARY: hdrs.ACCEPT_LANGUAGE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
+from checkout_web.limits import client_of
 from checkout_web.opening import opened_by_a_person
 from checkout_web.reader import present_now
 from checkout_web.site import Site
@@ -21,7 +22,6 @@ class Viewing:
 
     async def page(self, request: web.Request) -> web.Response:
         """The whole document; opened by a person, it moves the payment from initiated to pending."""
-        self._site.limits.view(request)
         loaded = await self._site.load(request)
         if loaded.view.payment.status is Status.INITIATED and opened_by_a_person(request.method, request.headers):
             async with self._site.deps.db.write() as uow:
@@ -32,9 +32,8 @@ class Viewing:
 
     async def state(self, request: web.Request) -> web.Response:
         """The moving part as JSON, for pages that poll: 304 while nothing changed."""
-        self._site.limits.question(request)
-        checkout = present_now(self._site.deps, await self._site.load(request))
-        look = self._site.look(request)
+        loaded = await self._site.load(request)
+        checkout, look = present_now(self._site.deps, loaded), self._site.look(request, loaded)
         etag = f'"{look.tag(checkout)}"'
         now = self._site.deps.payments.clock.now()
         # Also beside 304, which carries nothing else: a page whose own clock jumped corrects its countdown by it.
@@ -55,14 +54,14 @@ class Viewing:
 
         A page that connects (again) names what it shows, by `Last-Event-ID` or `?tag=`, and is sent only what differs.
         """
-        client = self._site.limits.question(request)
+        client = client_of(request)
         self._site.hub.admit(client)
         # No longer than tags are: it is kept for as long as the page is open.
         seen = (request.headers.get("Last-Event-ID") or request.query.get("tag", ""))[:_TAG_LENGTH]
         response = web.StreamResponse(headers=STREAM_HEADERS)
         response.force_close()  # the connection is the stream's from now on
         loaded = await self._site.load(request)
-        with self._site.hub.watch(loaded, self._site.look(request), client=client) as viewer:
+        with self._site.hub.watch(loaded, self._site.look(request, loaded), client=client) as viewer:
             await response.prepare(request)
             viewer.open(request, seen=seen)
             self._site.hub.greet(viewer)

@@ -124,4 +124,6 @@ async def test_redirects_lead_only_where_the_payment_says(shop: Shop, aiohttp_cl
         allow_redirects=False,
     )
     assert "evil" not in answer.headers.get("Location", "")
-    assert answer.headers.get("Location") == ("https://shop.example/basket" if action == "cancel" else None)
+    assert answer.headers.get("Location") == (f"/checkout/{payment.id}?leaving=1" if action == "cancel" else None)
+    page = await client.get(f"/checkout/{payment.id}?leaving=1&cancel_url=https://evil.example")
+    assert page.headers.get("Refresh") == ("0;url=https://shop.example/basket" if action == "cancel" else None)

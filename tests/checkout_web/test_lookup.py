@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from checkout_web.looking import LOOKUPS, LOOKUPS_BY_ADDRESS
+from checkout_web.limits import LOOKUPS, LOOKUPS_BY_ADDRESS
 from checkout_web.view import Part
 from openpay.domain.address import to_checksum
 from openpay.domain.finding import TransactionState, Transfer
