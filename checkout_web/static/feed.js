@@ -51,9 +51,9 @@ export class Feed {
         headers: { "If-None-Match": `"${this.tag}"` },
         cache: "no-store",
       });
-      this.#failures = answer.ok || answer.status === 304 ? 0 : this.#failures;
       // In the server's place, while it is away, answers what stands before it.
       if (answer.status >= 500) throw new Error(`answered ${answer.status}`);
+      this.#failures = answer.ok || answer.status === 304 ? 0 : this.#failures + 1;
       this.#lost(null);
       if (answer.headers.has("Openpay-Now")) this.onNow(Number(answer.headers.get("Openpay-Now")));
       const message = answer.status === 200 ? await answer.json() : null;

@@ -67,8 +67,7 @@
     }
     url.hash = "";
     url.searchParams.delete("embed");
-    const language = [url.searchParams.get("lang"), lang, document.documentElement.lang].map(primary).find(isSpoken);
-    if (language) url.searchParams.set("lang", language);
+    if (isSpoken(primary(lang)) && !url.searchParams.has("lang")) url.searchParams.set("lang", primary(lang));
     return url;
   }
 
@@ -80,9 +79,19 @@
     return Object.hasOwn(WORDS, language);
   }
 
-  // Around a page that has no language to go by, the browser's, which is what that page chooses by itself.
+  // What is shown in this page speaks its language, unless another was asked for.
+  function framedUrl(url) {
+    const framed = new URL(url);
+    framed.searchParams.set("embed", location.origin);
+    const around = primary(document.documentElement.lang);
+    if (isSpoken(around) && !url.searchParams.has("lang")) framed.searchParams.set("lang", around);
+    return framed;
+  }
+
+  // The words around a frame, in its language; where none was asked for, it goes by the browser's.
   function wordsAround(url) {
-    return WORDS[[url.searchParams.get("lang"), ...navigator.languages].map(primary).find(isSpoken) ?? "en"];
+    const tags = [framedUrl(url).searchParams.get("lang"), ...navigator.languages];
+    return WORDS[tags.map(primary).find(isSpoken) ?? "en"];
   }
 
   function named(text) {
@@ -94,8 +103,6 @@
     constructor(url, { handlers, target, title, onRefused, onEscape }) {
       Object.assign(this, { handlers: handlers ?? {}, target, onRefused, onEscape });
       this.detail = { payment: url.pathname.slice(BASE.length + 1), status: null, height: null };
-      const framed = new URL(url);
-      framed.searchParams.set("embed", location.origin);
       const frame = document.createElement("iframe");
       frame.title = title;
       frame.allow = "clipboard-write";
@@ -103,7 +110,7 @@
       if (location.origin !== ORIGIN) frame.setAttribute("sandbox", SANDBOX);
       frame.referrerPolicy = "no-referrer";
       Object.assign(frame.style, { display: "block", width: "100%", height: "24rem", border: "0" });
-      frame.src = framed.href;
+      frame.src = framedUrl(url).href;
       this.element = frame;
       this.hear = (event) => this.receive(event);
       addEventListener("message", this.hear);

@@ -25,7 +25,7 @@ async def test_a_dialog_shows_the_page_and_tells_the_shop_up_to_completed(
         await expect(front.checkout.locator("#state-heading")).to_have_text("Waiting for your payment")
         assert await front.checkout.locator("html").get_attribute("data-framed") == front.origin
         # Wallets do not show themselves to frames; in a tab of its own the page is in nobody's.
-        alone = await front.checkout.locator("#live a[target=_blank]").first.get_attribute("href")
+        alone = await front.checkout.locator("[data-wallet] a[target=_blank]").get_attribute("href")
         assert alone is not None
         assert alone.startswith(f"{origin(server)}/checkout/{payment.id}")
         assert "embed" not in alone

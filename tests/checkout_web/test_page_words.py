@@ -85,6 +85,8 @@ async def test_two_refunds_in_one_token_have_fields_with_labels_of_their_own(sho
     async with TestClient(TestServer(shop.application())) as client:
         html = await (await client.get(f"/checkout/{payment.id}")).text()
     labels = [re.sub(r"<[^>]+>", "", label) for label in re.findall(r"<label for=\"to-[^>]*>(.*?)</label>", html)]
+    # And the way to the money stands before the farewell.
+    assert html.index('id="refunds-heading"') < html.index("Contact <bdi>")
     assert sorted(labels) == [f"Your address on BNB Smart Chain for {sum_} USDT" for sum_ in ("10.00", "4.00")]
 
 
@@ -99,7 +101,12 @@ async def test_what_a_reorg_took_back_cannot_be_canceled_over(shop: Shop) -> Non
 
 @pytest.mark.parametrize(
     ("address", "option", "page", "expected"),
-    [("?lang=tr", "es", "vi", "tr"), ("", "pt-BR", "vi", "pt"), ("", None, "zh-Hans-CN", "zh"), ("", "xx", "xx", None)],
+    [
+        ("?lang=tr", "es", "vi", "tr"),
+        ("", "pt-BR", "vi", "pt"),
+        ("", None, "zh-Hans-CN", "zh"),
+        ("", "constructor", "xx", None),
+    ],
 )
 async def test_the_dialog_and_what_is_in_it_speak_one_language(
     street: Street, address: str, option: str | None, page: str, expected: str | None
