@@ -20,6 +20,7 @@ from openpay.chain.optional import optional
 from openpay.chain.poll import GRACE_S
 from openpay.chain.pool import Pool
 from openpay.chain.rpc import Endpoint
+from openpay.chain.words import NEEDED
 from openpay.errors import ChainUnavailable
 
 ADDRESSES_PER_CALL = 700
@@ -75,7 +76,7 @@ class Balances:
             return await self._agreed(addresses, place)
 
     async def _agreed(self, addresses: Sequence[bytes], place: Place) -> dict[bytes, int]:
-        needed = min(2, len(self._pool.hosts))
+        needed = min(NEEDED, len(self._pool.hosts))
         agreed: dict[bytes, int] = {}
         for part in _parts(addresses, ADDRESSES_PER_CALL):
             for address, *said in zip(part, *await self._words(part, place.hash), strict=True):

@@ -45,7 +45,6 @@ MOST_AT_ONCE = 200
 """Vaults whose money is dated in one search. With more, the next block's search goes on."""
 UNREAD_S = 60
 """Of block time, that balances may stay unread before the operator is told."""
-_IDS_PER_QUERY = 1_000
 
 _log = structlog.get_logger(__name__)
 
@@ -184,10 +183,8 @@ class InternalTransfers:
         logs: dict[str, list[EscrowLog]] = defaultdict(list)
         terms = {log.terms_id for fact in facts for log in fact.escrow_logs if log.terms_id is not None}
         async with self._db.read() as uow:
-            for start in range(0, len(ids), _IDS_PER_QUERY):
-                part = ids[start : start + _IDS_PER_QUERY]
-                deposits.update(await uow.deposits.of(part))
-                logs.update(await uow.chain.escrow_logs_of(part))
+            deposits.update(await uow.deposits.of(ids))
+            logs.update(await uow.chain.escrow_logs_of(ids))
             of_terms = await uow.payments.ids_by_terms(self._chain_id, terms)
         for fact in facts:
             for deposit in fact.deposits:

@@ -10,7 +10,7 @@ import structlog
 
 from openpay.chain.poll import GRACE_S
 from openpay.chain.pool import Pool
-from openpay.chain.words import Agreement, HostWord
+from openpay.chain.words import NEEDED, Agreement, HostWord
 from openpay.domain.alerts import Alarm, AlertKind
 from openpay.domain.chains import Chain
 from openpay.errors import ChainUnavailable, ReorgBelowFinality
@@ -132,7 +132,7 @@ class Vouching:
         agreement = await self._pool.second_host(deep.floor, deep.floor_hash, grace_s=GRACE_S)
         agreeing = {each for each, word in agreement.words.items() if word is HostWord.AGREES}
         dissenting = {each for each, word in agreement.words.items() if word is HostWord.DISAGREES}
-        if len(agreeing) < 2 or len(agreeing) <= len(dissenting):
+        if len(agreeing) < NEEDED or len(agreeing) <= len(dissenting):
             return frozenset()
         if dissenting:
             self._disagree.show(f"not all hosts have block {deep.floor} as it was when it became final: {agreement}")

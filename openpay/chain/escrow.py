@@ -13,6 +13,7 @@ from openpay.chain.poll import GRACE_S
 from openpay.chain.pool import Pool
 from openpay.chain.reads import BlockName
 from openpay.chain.rpc import Endpoint
+from openpay.chain.words import NEEDED
 from openpay.domain.assessment import Accepted, EscrowAnswer, Refused
 from openpay.domain.chains import Chain
 from openpay.domain.terms import Terms
@@ -46,7 +47,7 @@ class EscrowClient:
         match set(said.values()):
             case verdicts if verdicts == {_ACCEPTED}:
                 return Accepted()
-            case verdicts if len(verdicts) == 1 and len(said) >= min(2, len(words)):
+            case verdicts if len(verdicts) == 1 and len(said) >= min(NEEDED, len(words)):
                 return Refused(error=verdicts.pop())
         _log.error(
             "escrow gave no usable answer",

@@ -20,6 +20,7 @@ from openpay.chain.escrow_abi import read_settled
 from openpay.chain.pool import Pool
 from openpay.chain.rpc import Endpoint
 from openpay.chain.signing import Signer
+from openpay.chain.words import NEEDED
 from openpay.domain.chains import Chain
 from openpay.domain.ids import new_id
 from openpay.errors import ChainUnavailable, ConcurrentChange
@@ -141,7 +142,7 @@ class Operator:
             return sighting
         words = await self._pool.ask_hosts(ask)
         agreeing = [host for host, word in words.items() if isinstance(word, Sighting) and _agree(slot, word, sighting)]
-        if len(agreeing) >= min(2, len(words)):
+        if len(agreeing) >= min(NEEDED, len(words)):
             return sighting
         if self._reminders.is_due(f"end of {slot.newest.id}", now=self._wall.now()):
             _log.warning(

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, func, insert, select, update
@@ -243,12 +244,9 @@ class SqlChainRecord(_OfBlocks):
         return found
 
     async def escrow_logs_of_transactions(self, chain_id: int, tx_hashes: Collection[bytes]) -> list[EscrowLog]:
-        query = (
-            select(escrow_logs)
-            .where(escrow_logs.c.chain_id == chain_id, escrow_logs.c.tx_hash.in_(tx_hashes))
-            .order_by(escrow_logs.c.block_number, escrow_logs.c.log_index)
-        )
-        return [EscrowLog(**row._mapping) for row in await self._connection.execute(query)]
+        query = select(escrow_logs).where(escrow_logs.c.chain_id == chain_id)
+        logs = [EscrowLog(**row._mapping) for row in await self._among(query, escrow_logs.c.tx_hash, tx_hashes)]
+        return sorted(logs, key=attrgetter("block_number", "log_index"))
 
     async def withdrawn_log(self, chain_id: int, tx_hash: bytes) -> EscrowLog | None:
         query = select(escrow_logs).where(

@@ -156,12 +156,11 @@ class SqlOperations(Repository):
         query = (
             select(operator_transaction_subjects.c.subject)
             .join(operator_transactions)
-            .where(
-                operator_transaction_subjects.c.subject.in_(subjects),
-                operator_transactions.c.status == TransactionStatus.MINED.value,
-            )
+            .where(operator_transactions.c.status == TransactionStatus.MINED.value)
         )
-        return frozenset(await self._connection.scalars(query))
+        return frozenset(
+            row.subject for row in await self._among(query, operator_transaction_subjects.c.subject, subjects)
+        )
 
     async def last_ended_nonce(self, chain_id: int, sender: bytes) -> int | None:
         query = select(func.max(operator_transactions.c.nonce)).where(

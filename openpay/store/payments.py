@@ -127,12 +127,8 @@ class SqlPayments(Repository):
         return found
 
     async def ids_by_terms(self, chain_id: int, terms_ids: Collection[bytes]) -> Mapping[bytes, str]:
-        if not terms_ids:
-            return {}
-        query = select(payments.c.terms_id, payments.c.id).where(
-            payments.c.chain_id == chain_id, payments.c.terms_id.in_(terms_ids)
-        )
-        return {row.terms_id: row.id for row in await self._connection.execute(query)}
+        query = select(payments.c.terms_id, payments.c.id).where(payments.c.chain_id == chain_id)
+        return {row.terms_id: row.id for row in await self._among(query, payments.c.terms_id, terms_ids)}
 
     async def ids_by_address(self, chain_id: int, addresses: Collection[bytes]) -> Mapping[bytes, str]:
         rows = await _IDS_BY_ADDRESS.run(self._connection, addresses, watching=chain_id)
@@ -231,16 +227,10 @@ class SqlPayments(Repository):
         return found
 
     async def vaults(self, payment_ids: Collection[str]) -> list[Vault]:
-        return await self._vaults(payments.c.id.in_(payment_ids)) if payment_ids else []
+        return [Vault(**row._mapping) for row in await self._among(VAULTS, payments.c.id, payment_ids)]
 
     async def _vaults(self, *condition: ColumnElement[bool], limit: int | None = None) -> list[Vault]:
-        row = payments.c
-        query = (
-            select(row.seq, row.id.label("payment_id"), row.address, row.ended_at, row.watched_until)
-            .where(*condition)
-            .order_by(row.watched_until, row.seq)
-            .limit(limit)
-        )
+        query = VAULTS.where(*condition).order_by(payments.c.watched_until, payments.c.seq).limit(limit)
         return [Vault(**each._mapping) for each in await self._connection.execute(query)]
 
     def _metadata_has(self, name: str, value: str) -> ColumnElement[bool]:
@@ -279,6 +269,13 @@ _ARE_CONFIRMED_SO_FAR = (
 )
 _IDS_CONFIRMING = Prepared(select(payments.c.id).where(*_ARE_CONFIRMED_SO_FAR))
 _CONFIRMING = select(payments).where(*_ARE_CONFIRMED_SO_FAR)
+VAULTS = select(
+    payments.c.seq,
+    payments.c.id.label("payment_id"),
+    payments.c.address,
+    payments.c.ended_at,
+    payments.c.watched_until,
+)
 _WATCHED = select(
     payments.c.seq, case((payments.c.chain_id == bindparam("watching"), payments.c.address)).label("address")
 )

@@ -20,10 +20,8 @@ _OF_PAYMENTS = PreparedFor(select(refunds).order_by(refunds.c.seq), refunds.c.pa
 
 class SqlRefunds(Repository):
     async def put(self, refunds_: Collection[Refund]) -> None:
-        if not refunds_:
-            return
         rows = {refund.id: _row(refund) for refund in refunds_}
-        known = set(await self._connection.scalars(select(refunds.c.id).where(refunds.c.id.in_(rows))))
+        known = {row.id for row in await self._among(select(refunds.c.id), refunds.c.id, rows)}
         for refund_id in known:
             await self._connection.execute(update(refunds).where(refunds.c.id == refund_id).values(rows[refund_id]))
         new = [row for refund_id, row in rows.items() if refund_id not in known]
@@ -62,12 +60,8 @@ class SqlRefunds(Repository):
         return [_refund(row) for row in await self._connection.execute(query)]
 
     async def succeeded_by(self, tx_hashes: Collection[bytes]) -> list[Refund]:
-        if not tx_hashes:
-            return []
-        query = select(refunds).where(
-            refunds.c.tx_hash.in_(tx_hashes), refunds.c.status == RefundStatus.SUCCEEDED.value
-        )
-        return [_refund(row) for row in await self._connection.execute(query)]
+        query = select(refunds).where(refunds.c.status == RefundStatus.SUCCEEDED.value)
+        return [_refund(row) for row in await self._among(query, refunds.c.tx_hash, tx_hashes)]
 
     async def page(self, wanted: RefundFilter) -> Page[Refund]:
         statuses = [status.value for status in wanted.statuses]

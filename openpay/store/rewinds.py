@@ -143,10 +143,8 @@ class SqlRewinds(Repository):
         return list(await self._connection.scalars(query))
 
     async def marked_among(self, chain_id: int, payment_ids: Collection[str]) -> frozenset[str]:
-        query = select(rewound_payments.c.payment_id).where(
-            rewound_payments.c.chain_id == chain_id, rewound_payments.c.payment_id.in_(payment_ids)
-        )
-        return frozenset(await self._connection.scalars(query))
+        query = select(rewound_payments.c.payment_id).where(rewound_payments.c.chain_id == chain_id)
+        return frozenset(row.payment_id for row in await self._among(query, rewound_payments.c.payment_id, payment_ids))
 
     async def is_any_marked(self, chain_id: int) -> bool:
         query = select(rewound_payments.c.payment_id).where(rewound_payments.c.chain_id == chain_id).limit(1)

@@ -6,7 +6,7 @@ Building a statement takes longer than running it on a local database. Those tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openpay.errors import Invalid
+from openpay.store.parts import in_parts
 from openpay.store.prepared import Prepared
 
 
@@ -54,6 +55,13 @@ class Repository:
             await statement.run(self._connection, rows[0])
         elif rows:
             await self._connection.execute(statement.statement, rows)
+
+    async def _among(self, query: Select[Any], column: ColumnElement[Any], values: Iterable[Any]) -> list[Row[Any]]:
+        """What `query` finds where `column` is one of `values`, of however many; in its order while they are few."""
+        rows: list[Row[Any]] = []
+        for some in in_parts(values):
+            rows += await self._connection.execute(query.where(column.in_(some)))
+        return rows
 
     async def _claim(self, table: Table, query: Select[Any], *, until: int) -> list[Row[Any]]:
         """Hold the rows of `table` that `query` finds until then; in order, without those just being claimed."""

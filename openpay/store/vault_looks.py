@@ -9,7 +9,7 @@ from operator import attrgetter
 from sqlalchemy import delete, select, update
 
 from openpay.app.records import BalanceRound, Vault
-from openpay.store.parts import in_parts
+from openpay.store.payments import VAULTS
 from openpay.store.sql import Repository
 from openpay.store.tables import balance_rounds, doubted_balances, payments
 
@@ -30,13 +30,8 @@ class SqlVaultLooks(Repository):
     async def doubted(self, chain_id: int) -> list[Vault]:
         ids = list(await self._connection.scalars(select(doubted_balances.c.payment_id)))
         # Two questions: joined, SQLite goes through all payments of the chain, and nearly always there is no doubt.
-        row = payments.c
-        query = select(row.seq, row.id.label("payment_id"), row.address, row.ended_at, row.watched_until)
-        found: list[Vault] = []
-        for some in in_parts(ids):  # after a rewind they may be many
-            theirs = query.where(row.id.in_(some), row.chain_id == chain_id)
-            found += [Vault(**each._mapping) for each in await self._connection.execute(theirs)]
-        return sorted(found, key=attrgetter("seq"))
+        found = await self._among(VAULTS.where(payments.c.chain_id == chain_id), payments.c.id, ids)
+        return sorted((Vault(**row._mapping) for row in found), key=attrgetter("seq"))
 
     async def settle(self, payment_ids: Collection[str], *, at: int) -> None:
         await self._connection.execute(

@@ -123,4 +123,5 @@ async def test_of_more_payments_than_one_query_may_name_everything_comes(
         await uow.deposits.add([make_deposit(5, payment_id=name) for name in names])
         assert {payment.id for payment in await uow.payments.lock(names)} == names
         assert set(await uow.deposits.of(names)) == names
+        assert {vault.payment_id for vault in await uow.payments.vaults(names)} == names
         assert await uow.payments.lock([]) == []
