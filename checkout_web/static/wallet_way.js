@@ -31,6 +31,7 @@ export class Way {
     const heading = this.#heading();
     heading.dataset.words = heading.textContent;
     heading.textContent = say("wallet_sent_heading");
+    this.#countdown().hidden = true;
   }
 
   #unfold(way, section) {
@@ -40,6 +41,12 @@ export class Way {
     way.querySelector("[data-way-warning]").remove();
     const heading = this.#heading();
     heading.textContent = heading.dataset.words;
+    this.#countdown().hidden = false;
+  }
+
+  // To whom has paid, the time that runs is no news.
+  #countdown() {
+    return this.#live.querySelector(".countdown");
   }
 
   #heading() {

@@ -68,3 +68,13 @@ async def test_wallets_known_by_name_stand_before_any_other(street: Street) -> N
         assert await links.all_inner_texts() == ["Open in Trust Wallet", "Open in MetaMask", "Open in a wallet app"]
     async with street.visit(payment, size=DESKTOP) as visit:
         await expect(visit.page.locator(".apps")).to_be_hidden()
+
+
+async def test_without_scripts_what_was_found_is_seen_at_once(street: Street) -> None:
+    payment = await street.shop.create(**ORDER)
+    async with street.visit(payment, size=PHONE, java_script_enabled=False) as visit:
+        page = visit.page
+        await page.get_by_text("I already paid").click()
+        await page.get_by_label("The transaction’s hash").fill("hello")
+        await page.get_by_role("button", name="Look for it").click()
+        await expect(page.locator("[data-found]")).to_be_in_viewport()

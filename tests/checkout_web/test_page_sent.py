@@ -22,7 +22,8 @@ async def test_the_ways_to_pay_are_folded_until_they_are_asked_for(street: Stree
         await visit.press("Test Wallet")
         await visit.says("Sent. 25 USDT from Test Wallet.")
         await visit.reads(ON_ITS_WAY)
-        for part in (qr, address, page.locator(".ask"), page.locator(".choices"), cancel):
+        timer = page.get_by_role("timer")
+        for part in (qr, address, page.locator(".ask"), page.locator(".choices"), cancel, timer):
             await expect(part).to_be_hidden()
         await expect(page.get_by_role("region", name="Sent. 25 USDT from Test Wallet.")).to_be_visible()
 
