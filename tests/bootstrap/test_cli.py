@@ -31,25 +31,22 @@ Command = Callable[..., Result]
 
 
 @pytest.fixture
-def settings(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     """The environment of the commands; a value of None removes a variable. Nothing of this machine's is left."""
     monkeypatch.chdir(tmp_path)
     # It is the whole process's, and would keep writing to where a single command's output went.
     monkeypatch.setattr(cli, "log_to_stderr", lambda _level: None)
     return {
         **{f"OPENPAY_{name}".upper(): None for name in Settings.model_fields},
-        "OPENPAY_DATABASE_URL": empty_database_url,
         "OPENPAY_SECRET": "a passphrase of some length",
         "OPENPAY_OPERATOR_KEY": OPERATOR_KEY,
     }
 
 
-@pytest.fixture
-def bare(settings: dict[str, str | None]) -> Command:
-    """Run a command against a database without tables."""
-
+def command_in(environment: dict[str, str | None], database_url: str) -> Command:
     def run(*arguments: str, **changes: str | None) -> Result:
-        result = CliRunner(env={**settings, **changes}).invoke(app, arguments)
+        env = {**environment, "OPENPAY_DATABASE_URL": database_url, **changes}
+        result = CliRunner(env=env).invoke(app, arguments)
         assert OPERATOR_KEY.removeprefix("0x") not in result.output
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -59,10 +56,15 @@ def bare(settings: dict[str, str | None]) -> Command:
 
 
 @pytest.fixture
-def openpay(bare: Command) -> Command:
+def bare(environment: dict[str, str | None], empty_database_url: str) -> Command:
+    """Run a command against a database without tables."""
+    return command_in(environment, empty_database_url)
+
+
+@pytest.fixture
+def openpay(environment: dict[str, str | None], database_url: str) -> Command:
     """Run a command against a migrated database."""
-    assert bare("migrate").exit_code == 0
-    return bare
+    return command_in(environment, database_url)
 
 
 def merchant(openpay: Command, *options: str) -> str:
@@ -155,14 +157,14 @@ def test_checkout_page_options_that_cannot_be_are_refused_with_the_reason(openpa
 
 @pytest.mark.parametrize(("how", "signing"), [((), 2), (("--leaked",), 1)])
 def test_signing_key_is_rotated_with_a_week_to_notice_or_at_once(
-    openpay: Command, empty_database_url: str, how: tuple[str, ...], signing: int
+    openpay: Command, database_url: str, how: tuple[str, ...], signing: int
 ) -> None:
     id_ = merchant(openpay)
     made = openpay("keys", "rotate-signing", "--merchant", id_, "--test", *how)
     assert made.exit_code == 0, made.output
 
     async def keys() -> list[SigningKey]:
-        store = Store.open(empty_database_url)
+        store = Store.open(database_url)
         async with store.read() as uow:
             found = await uow.merchants.signing_keys(id_, livemode=False)
         await store.close()

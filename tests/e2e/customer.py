@@ -87,7 +87,9 @@ async def visiting(
     **options: Any,
 ) -> AsyncIterator[Visit]:
     """A customer of its own, who has opened the payment's page; `clock_off_s` is how wrong the machine's clock is."""
-    context = await browser.new_context(**{"viewport": PHONE, "timezone_id": "UTC", "locale": "en-GB", **options})
+    # Without motion, which would be drawn sixty times a second while a page waits.
+    usual = {"viewport": PHONE, "timezone_id": "UTC", "locale": "en-GB", "reduced_motion": "reduce"}
+    context = await browser.new_context(**{**usual, **options})
     await context.route(f"{SHOP}/**", lambda route: route.fulfill(body="the shop", content_type="text/plain"))
     try:
         visit = Visit(page=await context.new_page())
