@@ -1,7 +1,8 @@
 """What the checkout page costs: its first view in a real browser, and the pages that stay open.
 
-Open pages are event streams over loopback HTTP, held by other processes; the real application serves them in a process
-of its own, whose memory is read from the system. Every page is another payment, unless the figure says one page.
+Open pages are what a browser makes of them: the document, then its event stream, which names what the document shows.
+Other processes hold them over loopback HTTP; the real application serves them in a process of its own, whose memory is
+read from the system. Every page is another payment, unless the figure says one page.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Open pages as the server sees them: event streams that are read and kept, from as many addresses as people have.
+"""Open pages as the server sees them: the document, then its event stream, from as many addresses as people have.
 
 Prints `open` once all have heard their first event, then, when enough were told that their payment was canceled, the
 machine's monotonic time of the last. Ends with its standard input.
@@ -6,24 +6,37 @@ machine's monotonic time of the last. Ends with its standard input.
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 import resource
 import selectors
 import socket
 import sys
 import time
 from collections.abc import Sequence
+from http.client import HTTPConnection
 
 AT_ONCE = 25
 PER_ADDRESS = 100
 """Streams from one address: fewer than one client may have."""
 
-_HEADERS = (
-    "User-Agent: Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile"
-    " Safari/537.36\r\nAccept: text/event-stream\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n"
-    "Accept-Language: en-US,en;q=0.9\r\nCache-Control: no-cache\r\nConnection: keep-alive\r\n"
-    "Sec-Fetch-Dest: empty\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Site: same-origin\r\n\r\n"
-)
+_BROWSER = {
+    "User-Agent": "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile"
+    " Safari/537.36",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Accept-Language": "en-US,en;q=0.9",
+}
+_DOCUMENT = _BROWSER | {"Accept": "text/html", "Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate"}
+_STREAM = _BROWSER | {
+    "Accept": "text/event-stream",
+    "Cache-Control": "no-cache",
+    "Connection": "keep-alive",
+    "Sec-Fetch-Dest": "empty",
+    "Sec-Fetch-Mode": "cors",
+    "Sec-Fetch-Site": "same-origin",
+}
+_TAG = re.compile(rb'data-tag="([0-9a-f]+)"')
 
 
 def view(port: int, ids: Sequence[str], *, first: int, hear: int) -> None:
@@ -56,11 +69,27 @@ def view(port: int, ids: Sequence[str], *, first: int, hear: int) -> None:
 
 def _opened(port: int, payment_id: str, *, number: int) -> socket.socket:
     address = number // PER_ADDRESS
-    stream = socket.create_connection(
-        ("127.0.0.1", port), timeout=60, source_address=(f"127.1.{address // 250}.{address % 250 + 1}", 0)
-    )
-    stream.sendall(f"GET /checkout/{payment_id}/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{_HEADERS}".encode())
+    source = f"127.1.{address // 250}.{address % 250 + 1}", 0
+    path = f"/checkout/{payment_id}"
+    stream = socket.create_connection(("127.0.0.1", port), timeout=60, source_address=source)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in _STREAM.items())
+    tag = _shown(port, path, source)
+    stream.sendall(f"GET {path}/events?tag={tag} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{lines}\r\n".encode())
     return stream
+
+
+def _shown(port: int, path: str, source: tuple[str, int]) -> str:
+    """The tag of the content in the document, which its script asks for the news with."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=60, source_address=source)
+    try:
+        connection.request("GET", path, headers=_DOCUMENT)
+        answer = connection.getresponse()
+        tag = _TAG.search(gzip.decompress(answer.read()))
+    finally:
+        connection.close()
+    if tag is None:
+        raise ConnectionError(f"no page: {answer.status}")
+    return tag[1].decode()
 
 
 def _hear(stream: socket.socket, word: bytes) -> None:
