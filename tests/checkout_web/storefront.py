@@ -70,8 +70,10 @@ async def storefront(
     *,
     allowed: Sequence[str] | None = None,
     size: ViewportSize = DESKTOP,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[Storefront]:
-    """Open the shop's page; `allowed` are the merchant's embed origins, None: this shop's own."""
+    """Open the shop's page; `allowed` are the merchant's embed origins, None: this shop's own. `host` is a name under
+    `localhost`, all of which browsers take for this machine."""
 
     async def page(request: web.Request) -> web.Response:
         url = f"{origin(pay)}/checkout/{payment.id}"
@@ -91,7 +93,7 @@ async def storefront(
     app = web.Application()
     app.add_routes([web.get("/", page), web.get("/shop.js", script), web.get("/favicon.ico", script)])
     async with TestServer(app) as server:
-        here = origin(server)
+        here = origin(server).replace("127.0.0.1", host)
         async with shop.store.write() as uow:
             await change_page(uow, shop.merchant.id, embed_origins=[here] if allowed is None else allowed)
         context = await browser.new_context(viewport=size, timezone_id="UTC", locale="en-GB")

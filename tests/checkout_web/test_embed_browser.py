@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Route, ViewportSize, expect
 
 from checkout_web.view import Part
+from openpay.app.merchants import change_page
 from openpay.domain.payment import Status
 from tests.checkout_web.scenes import ORDER, WHOLE, Shop
 from tests.checkout_web.storefront import another_origin, origin, storefront
@@ -177,6 +178,53 @@ async def test_the_open_dialog_is_accessible_and_fills_a_phone(
             assert box["width"] == 704
             assert box["height"] <= 900
         assert await front.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+async def test_the_page_inside_the_dialog_is_accessible(browser: Browser, server: TestServer, shop: Shop) -> None:
+    payment = await shop.create(**ORDER)
+    async with storefront(browser, server, shop, payment) as front:
+        await front.page.locator("#buy").click()
+        await front.hears("ready")
+        (frame,) = (frame for frame in front.page.frames if payment.id in frame.url)
+        found = await violations(front.page, PHONE, DESKTOP, inside=frame)
+        await shop.pay(payment, WHOLE)
+        await expect(front.checkout.locator("#state-heading")).to_have_text("Part of it has arrived")
+        assert [*found, *await violations(front.page, PHONE, inside=frame)] == []
+
+
+FRAME = """url => new Promise((loaded) => {
+  const frame = document.createElement("iframe");
+  frame.onload = loaded;
+  frame.src = url;
+  document.getElementById("place").replaceChildren(frame);
+})"""
+
+
+async def test_a_browser_tells_schemes_subdomains_and_ports_apart(
+    browser: Browser, server: TestServer, shop: Shop
+) -> None:
+    """Whatever a shop's page claims to be: the policy names the merchant's entry, and the browser compares it."""
+    payment = await shop.create()
+    async with storefront(browser, server, shop, payment, host="shop.localhost") as front:
+        scheme, _, name = front.origin.partition("://")
+        port = name.rpartition(":")[2]
+        assert (scheme, name) == ("http", f"shop.localhost:{port}")
+        others = [
+            f"https://{name}",
+            f"http://pay.{name}",
+            f"http://localhost:{port}",
+            f"http://sho.localhost:{port}",
+            "http://shop.localhost",
+            f"http://shop.localhost:{int(port) - 1}",
+        ]
+        for entry in (*others, front.origin):
+            async with shop.store.write() as uow:
+                await change_page(uow, shop.merchant.id, embed_origins=[entry])
+            # As itself, and as the one that is allowed.
+            for claim in dict.fromkeys((front.origin, entry)):
+                await front.page.evaluate(FRAME, f"{origin(server)}/checkout/{payment.id}?embed={claim}")
+                is_shown = await front.checkout.locator("#state-heading").count() == 1
+                assert is_shown == (entry == front.origin), f"{entry} is allowed, and {claim} asked"
 
 
 async def test_messages_of_others_are_not_believed(browser: Browser, server: TestServer, shop: Shop) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from aiohttp.test_utils import TestServer
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.async_api import Browser, Page, ViewportSize
+from playwright.async_api import Browser, Frame, Page, ViewportSize
 
 from tests.checkout_web.gallery import Exhibit, every_state
 from tests.checkout_web.scenes import Shop, open_shop
@@ -40,9 +40,9 @@ class Gallery:
         (found,) = (exhibit for exhibit in self.exhibits if exhibit.name == name)
         return found
 
-    async def show(self, page: Page, exhibit: Exhibit, *, stay: bool = True) -> None:
+    async def show(self, page: Page, exhibit: Exhibit, *, language: str = "en") -> None:
         """Open the exhibit, with the network's view as old as it says, and let its scripts do what they do at first."""
-        query = f"{exhibit.query}{'&' if exhibit.query else '?'}stay=1" if stay else exhibit.query
+        query = f"{exhibit.query}{'&' if exhibit.query else '?'}stay=1&lang={language}"
         self.shop.clock.seconds += exhibit.behind_s
         try:
             await page.goto(str(self.server.make_url(f"/checkout/{exhibit.payment.id}")) + query)
@@ -71,17 +71,19 @@ async def open_gallery(browser: Browser, url: str, names: Sequence[str] = (), **
             yield Gallery(shop=shop, exhibits=exhibits, server=server, browser=browser)
 
 
-async def violations(page: Page, *sizes: ViewportSize) -> list[str]:
-    """What axe finds wrong with the page, at each size (or as it is), light and dark, each with where and why."""
+async def violations(page: Page, *sizes: ViewportSize, inside: Frame | None = None) -> list[str]:
+    """What axe finds wrong with the page, or with a frame of it, at each size (or as it is), light and dark, each with
+    where and why."""
     found = []
-    if not await page.evaluate("'axe' in window"):
-        await page.evaluate(AXE_SCRIPT)
+    document = inside or page
+    if not await document.evaluate("'axe' in window"):
+        await document.evaluate(AXE_SCRIPT)
     for size in sizes or (page.viewport_size,):
         if size is not None:
             await page.set_viewport_size(size)
         for scheme, rules in _SCHEMES:
             await page.emulate_media(color_scheme=scheme)
-            broken = await page.evaluate("async (rules) => (await axe.run(document, rules)).violations", rules)
+            broken = await document.evaluate("async (rules) => (await axe.run(document, rules)).violations", rules)
             found += [
                 f"{scheme} at {size}: {rule['id']}: {node['html'][:150]} {node['failureSummary']}"
                 for rule in broken
