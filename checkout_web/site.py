@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -72,10 +73,11 @@ class Site:
             raise NotFound(f"no payment {payment_id[:40]!r}", code="payment_not_found")
         return loaded
 
-    def links(self, request: web.Request) -> Links:
+    def links(self, request: web.Request, selection: Selection) -> Links:
         """Where this payment's page and its parts are, as the application is mounted."""
+        carried = {QUERY: selection.lang, "embed": selection.embed}
         urls = {
-            name: str(self._url(request, name, with_language=name in _FORMS))
+            name: str(_url(request, name, carried if name in _FORMS else {}))
             for name in ("page", "state", "events", "cancel", "retry", "claim", "claim_message", "lookup")
         }
         return Links(**urls, static=self.static_base(request))
@@ -83,14 +85,9 @@ class Site:
     def page_address(self, request: web.Request, payment_id: str | None = None, *, leaving: bool = False) -> str:
         """Where to send the customer after something was done: this payment's page or another's, in his language.
         `leaving`: once canceled, that page leads on to the shop, unless it is in the shop's frame."""
-        url = self._url(request, "page", payment_id, with_language=True)
-        return str(url.update_query({LEAVING: "1"}) if leaving else url)
-
-    @staticmethod
-    def _url(request: web.Request, name: str, payment_id: str | None = None, *, with_language: bool) -> URL:
-        url = request.app.router[name].url_for(payment_id=payment_id or request.match_info["payment_id"])
-        carried = {QUERY: language_of(request)[1], "embed": embedder_asked(request.query)} if with_language else {}
-        return url.with_query({name: value for name, value in carried.items() if value is not None})
+        _, lang = language_of(request)
+        carried = {QUERY: lang, "embed": embedder_asked(request.query), LEAVING: "1" if leaving else None}
+        return str(_url(request, "page", carried, payment_id))
 
     @staticmethod
     def see(address: str) -> web.Response:
@@ -125,12 +122,11 @@ class Site:
     ) -> web.Response:
         """The whole document; `notice` is said above everything else, `answer` and `claim_refused` where something was
         asked for."""
-        embedder = allowed_embedder(request.query.get("embed"), loaded.merchant.embed_origins)
-        checkout, selection = present_now(self.deps, loaded), replace(selection_of(request, loaded), embed=embedder)
+        checkout, selection = present_now(self.deps, loaded), selection_of(request, loaded)
         html = self.pages.page(
             checkout,
             selection,
-            self.links(request),
+            self.links(request, selection),
             loads=self.loads(request, checkout),
             now=self.deps.payments.clock.now(),
             stay="stay" in request.query,
@@ -138,15 +134,16 @@ class Site:
             answer=answer,
             claim_refused=claim_refused,
         )
-        response = html_response(html, language=selection.language, status=status, embedder=embedder)
-        if LEAVING in request.query and checkout.part is Part.CANCELED and checkout.cancel_url and embedder is None:
+        response = html_response(html, language=selection.language, status=status, embedder=selection.embed)
+        if LEAVING in request.query and checkout.part is Part.CANCELED and checkout.cancel_url and not selection.embed:
             # Not by the form's own redirect, which its policy keeps here; at once, so that there is nothing to stop.
-            response.headers["Refresh"] = f"0;url={quote(checkout.cancel_url, safe=string.printable)}"
+            response.headers["Refresh"] = f"0;url={quote(checkout.cancel_url, safe=string.punctuation)}"
         return response
 
     def look(self, request: web.Request, loaded: Loaded) -> PageLook:
         """How the page of this request shows its payment: what the address selects."""
-        return PageLook(pages=self.pages, selection=selection_of(request, loaded), links=self.links(request))
+        selection = selection_of(request, loaded)
+        return PageLook(pages=self.pages, selection=selection, links=self.links(request, selection))
 
     def answer_response(self, request: web.Request, loaded: Loaded, answer: Answer, *, status: int) -> web.Response:
         """What was found of a transaction, for the page's script."""
@@ -161,6 +158,12 @@ class Site:
             raise Forbidden("This can only be done from the payment's own page.", code="cross_origin")
 
 
+def _url(request: web.Request, name: str, query: Mapping[str, str | None], payment_id: str | None = None) -> URL:
+    """Of this payment or another, carrying on what of `query` is there."""
+    url = request.app.router[name].url_for(payment_id=payment_id or request.match_info["payment_id"])
+    return url.with_query({key: value for key, value in query.items() if value is not None})
+
+
 def selection_of(request: web.Request, loaded: Loaded) -> Selection:
     """What the address and the browser choose. Unknown values choose nothing, and are not repeated by the page."""
     kind, token = request.query.get("qr", ""), request.query.get("token")
@@ -170,7 +173,7 @@ def selection_of(request: web.Request, loaded: Loaded) -> Selection:
         qr=QrKind(kind) if kind in set(QrKind) else QrKind.TRANSFER,
         language=language,
         lang=lang,
-        embed=embedder_asked(request.query),
+        embed=allowed_embedder(request.query.get("embed"), loaded.merchant.embed_origins),
     )
 
 
