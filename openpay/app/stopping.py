@@ -8,14 +8,17 @@ from typing import Any
 
 
 async def pause(stop: asyncio.Event, seconds: float, *, unless: Coroutine[Any, Any, object] | None = None) -> bool:
-    """Pause until `stop` is set or `unless` is over, at most so long; whether `unless` is over."""
-    waits: list[asyncio.Task[object]] = [
-        asyncio.ensure_future(each) for each in (stop.wait(), unless) if each is not None
-    ]
+    """Pause until `stop` is set or `unless` is over, at most so long; whether `unless` is over. Raises what it does."""
+    stopped = asyncio.ensure_future(stop.wait())
+    other = None if unless is None else asyncio.ensure_future(unless)
+    waits = [each for each in (stopped, other) if each is not None]
     try:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return unless is not None and waits[-1].done()
+        if other is None or not other.done():
+            return False
+        other.result()
+        return True
     finally:
-        for wait in waits:
-            wait.cancel()
+        for each in waits:
+            each.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
