@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 
 from openpay.cli import app
 from openpay.domain.address import to_checksum
+from tests.e2e.cluster import CHAIN_ID, Cluster, answers, cluster, deployed
 from tests.e2e.installation import PATIENCE_S, Installation
-from tests.e2e.test_roles import CHAIN_ID, Cluster, answers, cluster, deployed
 from tests.support.anvil import Anvil
 from tests.support.process import wait_until
 

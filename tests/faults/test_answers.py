@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
-from openpay.chain.pool import connect
 from openpay.chain.rpc import MAX_ANSWER_BYTES
 from openpay.domain.payment import Payment, Status
 from openpay.errors import ChainUnavailable
@@ -37,11 +34,9 @@ from tests.faults.faults import (
     without,
     wrong_chain_id,
 )
-from tests.faults.proxy import Proxy, proxies
-from tests.watcher.scene import CHAIN_ID, UNIT, Scene, due
+from tests.faults.hosts import behind, pay_in_parts, watch_patiently
+from tests.watcher.scene import UNIT, Scene, due
 
-TIMEOUT_S = 1.0
-"""For one request: what hangs is to hold these tests up as little as possible."""
 CONFIRMATIONS = 12
 LAG = 5
 
@@ -81,40 +76,10 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openpay.chain.pacing.LEAST_RATE", 100.0)
 
 
-@asynccontextmanager
-async def behind(scene: Scene, hosts: int) -> AsyncIterator[list[Proxy]]:
-    """The scene's watcher as after a restart, behind that many hosts that serve its chain."""
-    async with proxies(*[scene.anvil] * hosts) as made:
-        urls = [proxy.url for proxy in made]
-        async with connect(urls, chain_id=CHAIN_ID, timeout_s=TIMEOUT_S) as pool:
-            scene.restart(pool=pool)
-            yield made
-
-
-async def pay_in_parts(scene: Scene) -> Payment:
-    """A block with two transfers of different size to one payment, which make up its amount."""
-    payment = await scene.create("USDT")
-    full = due(payment, "USDT")[0]
-    parts = (full - 7 * UNIT, 7 * UNIT)
-    scene.send(*(scene.transfer("USDT", payment.address, units) for units in parts))
-    return payment
-
-
 async def expect_recorded(scene: Scene, payment: Payment) -> None:
     """Both transfers, once each, as they are on the chain."""
     full = due(payment, "USDT")[0]
     assert [deposit.units for deposit in await scene.deposits(payment)] == [full - 7 * UNIT, 7 * UNIT]
-
-
-async def watch_patiently(scene: Scene) -> None:
-    """Read all there is, however often a step fails on the way."""
-    for _ in range(20):
-        try:
-            await scene.watch()
-        except ChainUnavailable:
-            continue
-        return
-    raise AssertionError(f"no step succeeded; {await scene.cursor()} is as far as it got")
 
 
 async def mine_until_paid(scene: Scene, payment: Payment) -> None:

@@ -18,8 +18,8 @@ from tests.faults.faults import (
     slow,
     stale_head,
 )
+from tests.faults.hosts import behind, pay_in_parts, watch_patiently
 from tests.faults.proxy import Proxy
-from tests.faults.test_answers import behind, pay_in_parts, watch_patiently
 from tests.watcher.scene import Scene, due
 
 CONFIRMATIONS = 12

@@ -8,7 +8,7 @@ import pytest
 
 from openpay.domain.payment import Status
 from openpay.errors import ChainUnavailable
-from tests.faults.test_answers import behind
+from tests.faults.hosts import behind
 from tests.watcher.scene import Scene, due
 from watcher.follower import Follower
 

@@ -9,21 +9,8 @@ import pytest
 from openpay.app.records import EscrowLog, OperatorTransaction, TransactionStatus, Withdrawal, WithdrawalStatus
 from openpay.settlement.decisions import Fate, Sighting, ended, fate_of, withdrawal_after
 from openpay.settlement.nonces import Slot
+from tests.settlement.samples import TRANSACTION
 
-TRANSACTION = OperatorTransaction(
-    id="otx_1",
-    chain_id=56,
-    kind="withdraw",
-    subjects=("wd_1",),
-    sender=bytes(20),
-    nonce=7,
-    tx_hash=b"\x11" * 32,
-    raw=b"raw",
-    gas=200_000,
-    gas_price=10,
-    status=TransactionStatus.SIGNED,
-    created_at=1,
-)
 WITHDRAWAL = Withdrawal(
     id="wd_1",
     merchant_id="mer_1",

@@ -18,7 +18,7 @@ from openpay.settlement.fees import FeePolicy, start_of_day
 from openpay.settlement.nonces import is_gap, next_nonce, slots_of
 from openpay.settlement.reminders import Reminders
 from openpay.settlement.sources import SettleItem, Work
-from tests.settlement.test_decisions import TRANSACTION
+from tests.settlement.samples import TRANSACTION
 
 TERMS = Terms(
     merchant=b"\x01" * 20,

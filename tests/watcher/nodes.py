@@ -12,9 +12,11 @@ import msgspec
 from openpay.chain import encoding
 from openpay.chain.blocks import Header
 from openpay.chain.pool import connect
+from openpay.chain.reads import RECEIPTS
 from openpay.chain.trie import EMPTY_ROOT
 from openpay.domain.keccak import keccak
 from openpay.domain.payment import Payment
+from tests.faults.faults import Refusal
 from tests.faults.proxy import Lie, Proxy, proxies
 from tests.watcher.scene import CHAIN_ID, Scene, due
 
@@ -86,3 +88,14 @@ def serving(*invented: dict[str, Any]) -> Lie:
         return known.get(params[0], result) if method.startswith("eth_getBlockBy") else result
 
     return lie
+
+
+def without_receipts(method: str, params: list[Any], result: Any) -> Any:
+    if method == RECEIPTS:
+        raise Refusal(-32601, f"the method {method} does not exist/is not available")
+    return result
+
+
+def everywhere(nodes: list[Proxy], lie: Lie | None) -> None:
+    for node in nodes:
+        node.lie = lie

@@ -12,10 +12,10 @@ from openpay.chain.standing import Place
 from openpay.domain.alerts import AlertKind
 from openpay.domain.payment import Status
 from openpay.errors import ChainUnavailable
-from tests.faults.faults import Refusal, rejected
-from tests.faults.proxy import Lie, Proxy
+from tests.faults.faults import rejected
+from tests.faults.proxy import Lie
 from tests.watcher.code import forward
-from tests.watcher.nodes import behind, child, paid_up, serving
+from tests.watcher.nodes import behind, child, everywhere, paid_up, serving, without_receipts
 from tests.watcher.scene import Scene, due
 
 NOT_PROVEN = AlertKind.BLOCK_NOT_PROVEN
@@ -55,19 +55,8 @@ def later_transactions(method: str, params: list[Any], result: Any) -> Any:
     return result
 
 
-def without_receipts(method: str, params: list[Any], result: Any) -> Any:
-    if method == RECEIPTS:
-        raise Refusal(-32601, f"the method {method} does not exist/is not available")
-    return result
-
-
 def without_last_log(method: str, params: list[Any], result: Any) -> Any:
     return result[:-1] if method == "eth_getLogs" else result
-
-
-def everywhere(nodes: list[Proxy], lie: Lie | None) -> None:
-    for node in nodes:
-        node.lie = lie
 
 
 # --- formats that are not known ------------------------------------------------------------------------------------

@@ -40,20 +40,26 @@ async def test_neither_waits_for_the_other_to_begin(at_once: AtOnce) -> None:
     assert await asyncio.wait_for(at_once(first(), second()), 5) == ("first", "second")
 
 
+async def wait_and_tell(ended: asyncio.Event) -> None:
+    """Wait for ever, and tell when that is over."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ended.set()
+
+
+async def fail(*, turns: int = 0) -> None:
+    """At once, or after so many turns of the loop."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    raise Broken
+
+
 @pytest.mark.parametrize("which", [0, 1])
 async def test_failure_of_one_ends_the_other(which: int) -> None:
     ended = asyncio.Event()
 
-    async def wait() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    async def fail() -> None:
-        raise Broken
-
-    work = [wait(), wait()]
+    work = [wait_and_tell(ended), wait_and_tell(ended)]
     work[which].close()
     work[which] = fail()
     with pytest.raises(Broken):
@@ -63,26 +69,12 @@ async def test_failure_of_one_ends_the_other(which: int) -> None:
 
 async def test_what_is_done_beside_ends_when_the_main_thing_fails() -> None:
     ended = asyncio.Event()
-
-    async def wait() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    async def fail() -> None:
-        await asyncio.sleep(0)
-        raise Broken
-
     with pytest.raises(Broken):
-        await asyncio.wait_for(beside(fail(), wait()), 5)
+        await asyncio.wait_for(beside(fail(turns=1), wait_and_tell(ended)), 5)
     assert ended.is_set()
 
 
 async def test_failure_beside_the_main_thing_is_heard() -> None:
-    async def fail() -> None:
-        raise Broken
-
     with pytest.raises(Broken):
         await asyncio.wait_for(beside(give(1), fail()), 5)
 

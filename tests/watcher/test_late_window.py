@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from openpay.domain.payment import LATE_WINDOW_S, Payment, Status
+from tests.watcher.rescanning import rescanned
 from tests.watcher.scene import Scene
-from tests.watcher.test_rescan import rescanned
 from watcher.watch_set import SWEEP_S
 
 

@@ -7,9 +7,8 @@ from prometheus_client import CollectorRegistry
 from openpay.app.clock import SystemClock
 from openpay.app.signals import Signals
 from openpay.chain.escrow import EscrowClient
-from tests.watcher.nodes import behind
+from tests.watcher.nodes import behind, everywhere, without_receipts
 from tests.watcher.scene import CHAIN_ID, Scene
-from tests.watcher.test_agreed import everywhere, without_receipts
 from watcher.facts import FactFinder
 from watcher.follower import Follower
 from watcher.metrics import WatcherMetrics

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import delete
 
-from openpay.app.clock import SystemClock
-from openpay.app.mending import Rescan
-from openpay.app.ports import Database
-from openpay.app.rescan import request_rescan, rescan_of
-from openpay.app.signals import Signals
 from openpay.chain.errors import NoEndpointAnswered
 from openpay.chain.words import Agreement, HostWord
 from openpay.domain.deposit import Source
@@ -21,64 +15,15 @@ from openpay.store.tables import deposits, escrow_logs
 from tests.app.worlds import Interrupted, failing
 from tests.settlement.till import Till
 from tests.watcher.code import forward
+from tests.watcher.rescanning import Clock, ask, now, rescanned, rescans
 from tests.watcher.rewinding import differences
-from tests.watcher.scene import CHAIN_ID, Scene, due
-from watcher.facts import FactFinder
-from watcher.rescan import Rescans
-from watcher.watch_set import WatchSet
-
-
-class Clock:
-    """Monotonic seconds, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def rescans(
-    scene: Scene, pool: Any = None, clock: Callable[[], float] | None = None, db: Database | None = None
-) -> Rescans:
-    """As a process that just started: it has not even loaded the addresses that are watched."""
-    pool, db = pool or scene.pool, db or scene.store
-    finder = FactFinder(scene.chain, pool, db, WatchSet(CHAIN_ID, monotonic=lambda: 0.0))
-    return Rescans(
-        scene.chain,
-        pool,
-        db,
-        finder,
-        signals=Signals(),
-        wall=SystemClock(),
-        monotonic=clock or Clock(),
-    )
-
-
-async def ask(scene: Scene, first: int, last: int) -> Rescan:
-    return await request_rescan(scene.store, CHAIN_ID, first, last, now=1)
-
-
-async def now(scene: Scene, rescan: Rescan) -> Rescan:
-    current = await rescan_of(scene.store, rescan.id)
-    assert current is not None
-    return current
+from tests.watcher.scene import Scene, due
 
 
 async def forget(scene: Scene, payment: Payment) -> None:
     """The watcher never saw the payment's money."""
     async with scene.store.write() as uow:
         await uow.connection.execute(delete(deposits).where(deposits.c.payment_id == payment.id))
-
-
-async def rescanned(scene: Scene, first: int, last: int) -> Rescan:
-    rescan = await ask(scene, first, last)
-    reader = rescans(scene)
-    while await reader.turn():
-        pass
-    done = await now(scene, rescan)
-    assert (done.done_at is not None, done.failure) == (True, None)
-    return done
 
 
 async def test_missed_deposit_is_found_whoever_is_still_watched(either_scene: Scene) -> None:
