@@ -190,7 +190,7 @@ export class WalletPart {
     const place = this.#root.closest("[data-wallet]");
     if (!place) return;
     const wallets = findWallets();
-    const sent = this.#run || this.#again ? null : this.#sent.read();
+    const sent = this.#run || this.#again ? null : this.#onItsWay();
     place.hidden = wallets.length === 0 && !sent && this.#view.kind === "choose";
     const hadFocus = this.#root.contains(document.activeElement);
     const sentIsShown = sent !== null && this.#view.kind === "choose";
@@ -204,6 +204,12 @@ export class WalletPart {
     if (hadFocus && !this.#root.contains(document.activeElement)) {
       this.#root.querySelector("[data-wallet-status]")?.focus({ preventScroll: true });
     }
+  }
+
+  // What was sent and has not arrived yet. Arrived, it may have been too little: then the rest is asked for.
+  #onItsWay() {
+    const sent = this.#sent.read();
+    return sent && this.#asked.arrived.includes(sent.hash) ? null : sent;
   }
 
   // Equal for what looks alike: buttons that stay the same keep the focus when news arrive.

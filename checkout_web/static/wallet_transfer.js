@@ -24,6 +24,7 @@ export function readAsked(root) {
     decimals: Number(data.decimals),
     to: data.to,
     units: BigInt(data.units),
+    arrived: data.arrived.split(" "), // hashes
   };
 }
 
