@@ -7,7 +7,7 @@ one, or reverts. Whichever: the ledger ends as the chain is, and every payment a
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from enum import Enum
 
@@ -17,7 +17,9 @@ from openpay.chain.pool import connect
 from openpay.domain.payment import Payment, Status
 from openpay.errors import ReorgBelowFinality
 from tests.support.anvil import Anvil
-from tests.watcher.scene import CHAIN_ID, Scene, due, open_scene
+from tests.support.databases import SqliteDatabases
+from tests.watcher.beginning import Beginning
+from tests.watcher.scene import CHAIN_ID, Scene, due
 from watcher import catch_up
 
 DEEPEST = 64
@@ -39,20 +41,35 @@ class Fate(Enum):
     REVERTED = "reverted"
 
 
-@asynccontextmanager
-async def deep_scene(start_anvil: Callable[..., Anvil], database_url: str, tag: str) -> AsyncIterator[Scene]:
+DeepScene = Callable[..., AbstractAsyncContextManager[Scene]]
+
+
+@pytest.fixture(scope="session")
+def _deep_beginning(_sqlite_databases: SqliteDatabases, tmp_path_factory: pytest.TempPathFactory) -> Beginning:
+    return Beginning(
+        databases=_sqlite_databases,
+        directory=tmp_path_factory.mktemp("deep-beginning"),
+        options=("--hardfork", "prague", "--slots-in-an-epoch", str(SLOTS_PER_EPOCH)),
+    )
+
+
+@pytest.fixture
+def deep_scene(_deep_beginning: Beginning, start_anvil: Callable[..., Anvil]) -> DeepScene:
     """A chain whose final block lies far below its head: by a tag that lags, or by depth alone where it has none."""
-    anvil = start_anvil("--hardfork", "prague", "--slots-in-an-epoch", str(SLOTS_PER_EPOCH), defaults=())
-    async with open_scene(anvil, database_url) as scene:
-        if tag == "lags":
-            await scene.watch()
-            yield scene
-            return
-        chain = replace(scene.chain, has_finalized_tag=False, confirmations=CONFIRMATIONS)
-        async with connect([anvil.rpc_url], chain_id=CHAIN_ID, has_finalized_tag=False) as pool:
-            scene.restart(pool=pool, chain=chain)
-            await scene.watch()
-            yield scene
+
+    @asynccontextmanager
+    async def opened(database_url: str, tag: str = "lags") -> AsyncIterator[Scene]:
+        async with _deep_beginning.scene(start_anvil, database_url) as scene:
+            if tag == "lags":
+                yield scene
+                return
+            chain = replace(scene.chain, has_finalized_tag=False, confirmations=CONFIRMATIONS)
+            async with connect([scene.anvil.rpc_url], chain_id=CHAIN_ID, has_finalized_tag=False) as pool:
+                scene.restart(pool=pool, chain=chain)
+                await scene.watch()
+                yield scene
+
+    return opened
 
 
 def mine_payment(scene: Scene, payment: Payment) -> str:
@@ -117,9 +134,9 @@ async def expect_end(scene: Scene, payment: Payment, fate: Fate) -> None:
 @pytest.mark.parametrize("fate", Fate)
 @pytest.mark.parametrize("tag", ["lags", "is off"])
 async def test_reorg_above_finality_leaves_what_the_new_branch_holds(
-    start_anvil: Callable[..., Anvil], sqlite_url: str, tag: str, fate: Fate
+    deep_scene: DeepScene, sqlite_url: str, tag: str, fate: Fate
 ) -> None:
-    async with deep_scene(start_anvil, sqlite_url, tag) as scene:
+    async with deep_scene(sqlite_url, tag) as scene:
         payments = [await reorganise(scene, fate, depth) for depth in USUAL_DEPTHS]
         await scene.mine(CONFIRMATIONS + 1)
         for payment in payments:
@@ -128,9 +145,9 @@ async def test_reorg_above_finality_leaves_what_the_new_branch_holds(
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("first", range(1, DEEPEST + 1, DEPTHS_PER_CHAIN))
-async def test_reorg_of_every_depth_up_to_64(start_anvil: Callable[..., Anvil], database_url: str, first: int) -> None:
+async def test_reorg_of_every_depth_up_to_64(deep_scene: DeepScene, database_url: str, first: int) -> None:
     """With one fate after another; watched before, and every third time not."""
-    async with deep_scene(start_anvil, database_url, "lags") as scene:
+    async with deep_scene(database_url) as scene:
         reorganised = []
         for depth in range(first, first + DEPTHS_PER_CHAIN):
             fate = list(Fate)[(depth + ("postgresql" in database_url)) % len(Fate)]
@@ -142,9 +159,9 @@ async def test_reorg_of_every_depth_up_to_64(start_anvil: Callable[..., Anvil], 
 
 @pytest.mark.parametrize("fate", Fate)
 async def test_reorg_that_nobody_watched_is_read_as_what_came_of_it(
-    start_anvil: Callable[..., Anvil], sqlite_url: str, fate: Fate
+    deep_scene: DeepScene, sqlite_url: str, fate: Fate
 ) -> None:
-    async with deep_scene(start_anvil, sqlite_url, "lags") as scene:
+    async with deep_scene(sqlite_url) as scene:
         payment = await reorganise(scene, fate, 20, read_between=False)
         await scene.mine(CONFIRMATIONS + 1)
         await expect_end(scene, payment, fate)
@@ -152,11 +169,11 @@ async def test_reorg_that_nobody_watched_is_read_as_what_came_of_it(
 
 @pytest.mark.parametrize("fate", Fate)
 async def test_reorg_in_the_middle_of_catching_up(
-    start_anvil: Callable[..., Anvil], sqlite_url: str, fate: Fate, monkeypatch: pytest.MonkeyPatch
+    deep_scene: DeepScene, sqlite_url: str, fate: Fate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """300 blocks behind: the first step has read a part of them when the newest 40 are replaced."""
     monkeypatch.setattr(catch_up, "LONGEST_STEP", catch_up.FIRST_STEP)
-    async with deep_scene(start_anvil, sqlite_url, "lags") as scene:
+    async with deep_scene(sqlite_url) as scene:
         payment = await scene.create("USDT", expires_in=3600)
         scene.anvil.mine(260)
         raw = mine_payment(scene, payment)
@@ -172,9 +189,9 @@ async def test_reorg_in_the_middle_of_catching_up(
 
 @pytest.mark.parametrize("fate", Fate)
 async def test_reorg_below_the_final_block_stops_the_watcher_whatever_became_of_the_money(
-    start_anvil: Callable[..., Anvil], sqlite_url: str, fate: Fate
+    deep_scene: DeepScene, sqlite_url: str, fate: Fate
 ) -> None:
-    async with deep_scene(start_anvil, sqlite_url, "lags") as scene:
+    async with deep_scene(sqlite_url) as scene:
         payment = await scene.create("USDT", expires_in=3600)
         raw = mine_payment(scene, payment)
         await scene.mine(CONFIRMATIONS + 2)

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from openpay.store import Store
-from tests.support.anvil import Anvil
+from tests.support.anvil import DEFAULT_OPTIONS, Anvil
 from tests.support.databases import SqliteDatabases
 from tests.support.postgres import run_in_thread
 from tests.watcher.scene import Scene, Setting, open_scene
@@ -28,6 +28,8 @@ class Beginning:
 
     databases: SqliteDatabases
     directory: Path
+    options: tuple[str, ...] = DEFAULT_OPTIONS
+    """Of the chain."""
 
     @property
     def chain_file(self) -> Path:
@@ -39,7 +41,8 @@ class Beginning:
 
     async def _make(self) -> tuple[Setting, Path]:
         # With old states, which balances of old blocks are proven by.
-        chain = Anvil.start("--dump-state", str(self.chain_file), "--preserve-historical-states")
+        keeping = ("--dump-state", str(self.chain_file), "--preserve-historical-states")
+        chain = Anvil.start(*keeping, defaults=self.options)
         with self.databases.migrated(self.directory) as url:
             try:
                 async with open_scene(chain, url) as scene:
@@ -53,7 +56,7 @@ class Beginning:
     async def scene(self, start_anvil: Callable[..., Anvil], database_url: str) -> AsyncIterator[Scene]:
         """An installation that has read the whole chain so far, on a chain and a migrated database of its own."""
         setting, database = self._made
-        chain = start_anvil("--load-state", str(self.chain_file))
+        chain = start_anvil("--load-state", str(self.chain_file), defaults=self.options)
         # The newest block is of now, as on any chain that runs.
         chain.mine()
         if database_url.startswith("sqlite"):
