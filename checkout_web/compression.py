@@ -57,5 +57,11 @@ def add_vary(response: web.StreamResponse) -> None:
     response.headers[hdrs.VARY] = ", ".join([*others, hdrs.ACCEPT_ENCODING])
 
 
+def has_current(request: web.Request, etag: str) -> bool:
+    """Whether the asker holds what `etag` names, compressed or not (RFC 9110, 13.1.2)."""
+    held = (each.strip().removeprefix("W/") for each in request.headers.get(hdrs.IF_NONE_MATCH, "").split(","))
+    return etag in held
+
+
 def _is_text(content_type: str) -> bool:
     return content_type.startswith("text/") or content_type in {"application/json", "image/svg+xml"}

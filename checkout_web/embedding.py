@@ -6,7 +6,7 @@ import hashlib
 
 from aiohttp import hdrs, web
 
-from checkout_web.compression import add_vary
+from checkout_web.compression import add_vary, has_current
 from checkout_web.site import Site
 
 SCRIPT = "openpay.js"
@@ -29,8 +29,7 @@ class Embedding:
             hdrs.CACHE_CONTROL: f"public, max-age={KEPT_S}",
             "Cross-Origin-Resource-Policy": "cross-origin",
         }
-        known = (each.strip().removeprefix("W/") for each in request.headers.get(hdrs.IF_NONE_MATCH, "").split(","))
-        if self._etag in known:
+        if has_current(request, self._etag):
             response = web.Response(status=304, headers=headers)
             add_vary(response)
             return response

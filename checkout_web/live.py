@@ -33,6 +33,8 @@ MOST_LOOKS = 100
 addresses make any number, each drawn anew with every change."""
 SLICE = 200
 """Streams written to before others have their turn."""
+LEAST_SHOWN = 20
+"""Payments shown anew between two readings, however many hints come: a tenth of a second, and never none."""
 NOTED_AT_ONCE = 1_000
 """Payments compared before others have their turn: some milliseconds."""
 
@@ -204,9 +206,11 @@ class LiveHub:
         try:
             while True:
                 await self._occupied.wait()
-                while self._unshown and not hint.done():
+                shown = 0
+                while self._unshown and (shown < LEAST_SHOWN or not hint.done()):
                     await self._logged(self._show(next(iter(self._unshown))))
                     await asyncio.sleep(0)
+                    shown += 1
                 await hint
                 # Listening again before reading: a change during the read is not slept through.
                 hint = self._next_hint()

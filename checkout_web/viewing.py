@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
+from checkout_web.compression import has_current
 from checkout_web.limits import client_of
 from checkout_web.opening import opened_by_a_person
 from checkout_web.reader import present_now
@@ -43,8 +44,7 @@ class Viewing:
             hdrs.CACHE_CONTROL: "no-cache",
             hdrs.VARY: hdrs.ACCEPT_LANGUAGE,
         }
-        asked = (candidate.strip() for candidate in request.headers.get(hdrs.IF_NONE_MATCH, "").split(","))
-        if etag in (candidate.removeprefix("W/") for candidate in asked):
+        if has_current(request, etag):
             return web.Response(status=304, headers=headers)
         body = look.draw(checkout).message(now)
         return web.Response(text=body, content_type="application/json", headers=headers)

@@ -115,6 +115,27 @@ async def test_all_pages_hear_that_the_network_is_behind_after_one_read(anywhere
     assert len(set(turns_of)) == PAGES, "others have a turn between any two drawings"
 
 
+async def test_busy_shop_does_not_keep_pages_from_hearing_of_the_network(shop: Shop) -> None:
+    deps = Deps(db=shop.store, payments=shop.service, signals=shop.signals, tick_s=NEVER_S)
+    hub, look = LiveHub(deps), Noted(Turns())
+    pages = [await watched(hub, deps, await shop.create(), look) for _ in range(PAGES)]
+
+    async def business() -> None:
+        while True:
+            shop.signals.notify("payments")
+            await asyncio.sleep(0)
+
+    shop.clock.seconds += 60
+    tasks = [asyncio.create_task(hub.run()), asyncio.create_task(business())]
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not all(line.written for _, line in pages):
+                await asyncio.sleep(0.01)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 async def test_comparing_pages_lets_others_have_their_turn(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     assert NOTED_AT_ONCE <= 1_000
     monkeypatch.setattr("checkout_web.live.NOTED_AT_ONCE", 1)
