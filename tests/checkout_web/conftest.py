@@ -6,12 +6,13 @@ A shop is in the loop of its test.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp.test_utils import TestServer
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from playwright.async_api import Browser
 
 from tests.checkout_web.checkout_visits import Street
@@ -19,6 +20,8 @@ from tests.checkout_web.gallery import LONG
 from tests.checkout_web.scenes import Shop, open_shop
 from tests.checkout_web.watching import Gallery, open_gallery
 from tests.support.databases import SqliteDatabases
+
+Client = TestClient[web.Request, web.Application]
 
 
 @pytest.fixture
@@ -44,6 +47,12 @@ async def _own_shop(sqlite_url: str) -> AsyncIterator[Shop]:
 def page_settings() -> dict[str, Any]:
     """What the server's application is told beyond the shop; a module with other needs has its own."""
     return {}
+
+
+@pytest.fixture
+async def client(shop: Shop, aiohttp_client: Callable[[web.Application], Awaitable[Client]]) -> Client:
+    """The shop's pages, for a test that needs no browser."""
+    return await aiohttp_client(shop.application(public_url="https://pay.example"))
 
 
 @pytest_asyncio.fixture(loop_scope="session")

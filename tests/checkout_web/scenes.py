@@ -121,6 +121,11 @@ class Shop:
         assert found is not None
         return found
 
+    async def reported(self, payment: Payment) -> int:
+        """How many transactions its page has reported."""
+        async with self.store.read() as uow:
+            return await uow.attempts.reported(payment.id)
+
     async def mine(
         self,
         *,

@@ -45,11 +45,6 @@ async def ask(client: Client, payment: Payment, pasted: str) -> str:
     return html
 
 
-async def reports(shop: Shop, payment: Payment) -> int:
-    async with shop.store.read() as uow:
-        return await uow.attempts.reported(payment.id)
-
-
 # --- what is found -----------------------------------------------------------------------------------------------
 
 
@@ -201,7 +196,7 @@ async def test_what_is_on_its_way_here_is_handed_to_the_watcher_once(shop: Shop,
     pasted = nodes.show(to_us(payment), state=TransactionState.PENDING)
     for _ in range(3):
         await ask(client, payment, pasted)
-    assert await reports(shop, payment) == 1
+    assert await shop.reported(payment) == 1
 
 
 @pytest.mark.parametrize("case", ["unknown", "elsewhere", "reverted", "away"])
@@ -218,7 +213,7 @@ async def test_a_hash_that_no_node_shows_on_its_way_here_is_not_written_down(
             nodes.is_away = True
     await ask(client, payment, "0x" + HASH.hex())
     assert nodes.asked == [HASH]
-    assert await reports(shop, payment) == 0
+    assert await shop.reported(payment) == 0
 
 
 async def test_a_payment_with_all_its_reports_is_still_answered(shop: Shop, client: Client, nodes: Nodes) -> None:

@@ -26,11 +26,6 @@ Client = TestClient[web.Request, web.Application]
 OWN_FORM = {"Accept": "text/html", "User-Agent": "Mozilla/5.0", "Sec-Fetch-Site": "same-origin"}
 
 
-@pytest.fixture
-async def client(shop: Shop, aiohttp_client: Callable[[web.Application], Awaitable[Client]]) -> Client:
-    return await aiohttp_client(shop.application(public_url="https://pay.example"))
-
-
 def field_of(html: str) -> str:
     """The field for the address, as it is written."""
     (field,) = re.findall(r'<input [^>]*name="destination"[^>]*>', html)

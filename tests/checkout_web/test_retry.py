@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -17,11 +16,6 @@ Client = TestClient[web.Request, web.Application]
 
 OWN_FORM = {"Accept": "text/html", "User-Agent": "Mozilla/5.0", "Sec-Fetch-Site": "same-origin"}
 ENDED = [Part.EXPIRED, Part.EXPIRED_RECEIVED, Part.LATE, Part.FAILED_REVERTED, Part.FAILED_REFUSED]
-
-
-@pytest.fixture
-async def client(shop: Shop, aiohttp_client: Callable[[web.Application], Awaitable[Client]]) -> Client:
-    return await aiohttp_client(shop.application(public_url="https://pay.example"))
 
 
 async def retry(client: Client, payment: Payment, headers: dict[str, str] = OWN_FORM) -> Any:
