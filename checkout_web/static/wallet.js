@@ -50,7 +50,8 @@ export class WalletPart {
       this.#sent.onElsewhere(() => this.#render());
       this.#reportAgain();
     }
-    place.querySelector("[data-wallet-body]").replaceChildren(this.#root);
+    const body = place.querySelector("[data-wallet-body]");
+    if (this.#root.parentElement !== body) body.replaceChildren(this.#root); // put in once more, it would lose the focus
     const running = this.#run;
     if (running?.asked.token === this.#asked.token && running.asked.units !== this.#asked.units) {
       this.#view = { ...this.#view, moved: amount(this.#asked.units, this.#asked) };

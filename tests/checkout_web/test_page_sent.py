@@ -98,6 +98,19 @@ async def test_what_only_a_wallet_needs_is_loaded_when_there_is_one(
         assert visit.nothing_was_wrong()
 
 
+async def test_a_wallets_button_keeps_the_focus_when_another_tab_or_wallet_is_heard_of(
+    street: Street, shop: Shop
+) -> None:
+    payment = await shop.create()
+    async with street.visit(payment, PageWallet()) as visit:
+        button = visit.section.get_by_role("button", name="Test Wallet")
+        await button.focus()
+        await visit.page.evaluate(
+            "dispatchEvent(new StorageEvent('storage', {key: 'x'})); dispatchEvent(new Event('ethereum#initialized'))"
+        )
+        await expect(button).to_be_focused()
+
+
 async def test_the_account_is_told_with_a_sensible_sum(street: Street, shop: Shop) -> None:
     payment, wallet = await shop.create(), PageWallet(token_units=1_999_998_154_449_563_508_974_123)
     wallet.answers["eth_sendTransaction"] = NEVER
