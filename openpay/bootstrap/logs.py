@@ -6,6 +6,7 @@ import logging
 import sys
 
 import structlog
+from aiohttp.http_exceptions import BadHttpMessage
 
 
 def configure_logging(*, level: str = "info", json: bool | None = None) -> None:
@@ -33,3 +34,9 @@ def configure_logging(*, level: str = "info", json: bool | None = None) -> None:
     )
     # Its normal messages are of no use to an operator.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    logging.getLogger("aiohttp.server").addFilter(_is_ours)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """False for bytes that are no HTTP request: anybody sends them as often as he likes, and 400 answers them."""
+    return not (record.exc_info and isinstance(record.exc_info[1], BadHttpMessage))
