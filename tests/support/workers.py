@@ -31,8 +31,7 @@ FIRST = ("e2e", "checkout_web", *ALONE)
 
 class Groups(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        file = _file(nodeid)
-        return SHARED.get(file) or (nodeid if _place(nodeid) in ALONE else file)
+        return group_of(nodeid)
 
 
 def scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
@@ -41,6 +40,12 @@ def scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
         return None
     config.option.loadscopereorder = False
     return Groups(config, log)
+
+
+def group_of(nodeid: str) -> str:
+    """What is handed out together has the same group."""
+    file = _file(nodeid)
+    return SHARED.get(file) or (nodeid if _place(nodeid) in ALONE else file)
 
 
 def arrange(items: list[pytest.Item]) -> None:
