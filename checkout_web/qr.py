@@ -9,9 +9,6 @@ from markupsafe import Markup, escape
 
 QUIET_ZONE = 4
 """Empty modules on each side (ISO/IEC 18004 asks for four)."""
-MASK = 0
-"""Always the same: trying all eight for the best (ISO/IEC 18004, 7.8.3) is most of the time that a page takes to draw.
-Addresses and amounts look like chance anyway: blurred until a third cannot be read, the best is read no more often."""
 
 
 def qr_svg(text: str, *, label: str) -> Markup:
@@ -26,10 +23,7 @@ def qr_svg(text: str, *, label: str) -> Markup:
 @lru_cache(maxsize=512)
 def _draw(text: str) -> tuple[int, str]:
     """Side length in modules and one SVG path over all dark modules, a rectangle for each run in a row."""
-    # The lowest correction: nothing on a screen is smudged, and larger modules are read more easily.
-    code = qrcode.QRCode(error_correction=qrcode.constants.ERROR_CORRECT_L, border=QUIET_ZONE, mask_pattern=MASK)
-    code.add_data(text)
-    matrix = code.get_matrix()
+    matrix = _code(text, mask=_best_mask(text)).get_matrix()
     parts = []
     for y, row in enumerate(matrix):
         x = 0
@@ -41,3 +35,19 @@ def _draw(text: str) -> tuple[int, str]:
                 parts.append(f"M{x} {y}h{run - x}v1H{x}z")
             x = max(run, x + 1)
     return len(matrix), "".join(parts)
+
+
+@lru_cache(maxsize=16_384)
+def _best_mask(text: str) -> int:
+    """Which of the eight masks a camera reads best (ISO/IEC 18004, 7.8.3), 0 to 7. Kept for more texts than drawings
+    are, being small: trying all eight takes twice as long as all else of drawing a page, which is often drawn again."""
+    code = _code(text)
+    code.best_fit()
+    return int(code.best_mask_pattern())
+
+
+def _code(text: str, *, mask: int | None = None) -> qrcode.QRCode:
+    # The lowest correction: nothing on a screen is smudged, and larger modules are read more easily.
+    code = qrcode.QRCode(error_correction=qrcode.constants.ERROR_CORRECT_L, border=QUIET_ZONE, mask_pattern=mask)
+    code.add_data(text)
+    return code
