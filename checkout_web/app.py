@@ -10,16 +10,16 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from checkout_web.acting import Acting
-from checkout_web.compression import compress_texts
 from checkout_web.deps import Deps
-from checkout_web.embedding import SCRIPT, Embedding
-from checkout_web.files import Files
-from checkout_web.looking import Looking
-from checkout_web.marking import N_
-from checkout_web.security import BASE_HEADERS, FILE_HEADERS, NO_FRAMES
+from checkout_web.edge.compression import compress_texts
+from checkout_web.edge.security import BASE_HEADERS, FILE_HEADERS, NO_FRAMES
+from checkout_web.handlers.acting import Acting
+from checkout_web.handlers.embedding import SCRIPT, Embedding
+from checkout_web.handlers.files import Files
+from checkout_web.handlers.looking import Looking
+from checkout_web.handlers.viewing import Viewing
 from checkout_web.site import FRAMED, Site, html_response, language_of
-from checkout_web.viewing import Viewing
+from checkout_web.words.marking import N_
 from openpay.errors import CallerError, OpenPayError, RateLimited
 from openpay.http.problems import status_of
 

@@ -11,18 +11,18 @@ from urllib.parse import quote, urlsplit
 from aiohttp import hdrs, web
 from yarl import URL
 
-from checkout_web.accent import theme
-from checkout_web.answer import Answer
-from checkout_web.assets import load_assets
+from checkout_web.content.answer import Answer
+from checkout_web.content.reader import Loaded, load, present_now
+from checkout_web.content.refunds import ClaimRefused
+from checkout_web.content.view import Checkout, Part, QrKind, Selection
 from checkout_web.deps import Deps
-from checkout_web.language import QUERY, Language, choose_language
-from checkout_web.limits import Limits
-from checkout_web.live import LiveHub
-from checkout_web.pages import Links, Loads, Pages, StatePart
-from checkout_web.reader import Loaded, load, present_now
-from checkout_web.refunds import ClaimRefused
-from checkout_web.security import allowed_embedder, content_security_policy, embedder_asked, is_same_origin
-from checkout_web.view import Checkout, Part, QrKind, Selection
+from checkout_web.drawing.accent import theme
+from checkout_web.drawing.assets import load_assets
+from checkout_web.drawing.pages import Links, Loads, Pages, StatePart
+from checkout_web.edge.limits import Limits
+from checkout_web.edge.security import allowed_embedder, content_security_policy, embedder_asked, is_same_origin
+from checkout_web.live.hub import LiveHub
+from checkout_web.words.language import QUERY, Language, choose_language
 from openpay.errors import Forbidden, NotFound
 
 FRAMED: web.ResponseKey[bool] = web.ResponseKey("openpay.framed", bool)

@@ -6,7 +6,7 @@ import sys
 
 from babel.messages.pofile import write_po
 
-from checkout_web.language import ENGLISH, LANGUAGES
+from checkout_web.words.language import ENGLISH, LANGUAGES
 from scripts.translating.catalogue import extract, faults, read, update
 
 

@@ -12,8 +12,8 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
-from checkout_web.catalogues import CATALOGUES
-from checkout_web.language import ENGLISH, LANGUAGES, Language
+from checkout_web.words.catalogues import CATALOGUES
+from checkout_web.words.language import ENGLISH, LANGUAGES, Language
 
 SOURCES = Path(__file__).parents[2] / "checkout_web"
 

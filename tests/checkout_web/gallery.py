@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from checkout_web.view import Part
+from checkout_web.content.view import Part
 from openpay.app.order import RequestedLine
 from openpay.domain.payment import Payment
 from openpay.domain.refunds import NamedBy, RefundStatus

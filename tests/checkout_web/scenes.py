@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from checkout_web import Deps, build_app
-from checkout_web.view import Part
+from checkout_web.content.view import Part
 from openpay.app.follow import BlockFacts, Committed, commit_blocks
 from openpay.app.merchants import Caller, create_merchant
 from openpay.app.order import CreatePayment, RequestedLine

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import checkout_web
-from checkout_web.accent import DARK_GROUNDS, LIGHT_GROUNDS, contrast, shade, theme
+from checkout_web.drawing.accent import DARK_GROUNDS, LIGHT_GROUNDS, contrast, shade, theme
 
 COLOURS = st.binary(min_size=3, max_size=3).map(lambda rgb: "#" + rgb.hex())
 CORNERS = [f"#{red}{green}{blue}" for red in ("00", "ff") for green in ("00", "ff") for blue in ("00", "ff")]

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, ViewportSize, expect
 
-from checkout_web.view import Part
+from checkout_web.content.view import Part
 from openpay.domain.payment import Payment
 from openpay.domain.refunds import RefundStatus
 from tests.checkout_web.gallery import Exhibit

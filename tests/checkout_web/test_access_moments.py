@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from checkout_web.answer import TOO_OFTEN, Answer
+from checkout_web.content.answer import TOO_OFTEN, Answer
+from checkout_web.content.reader import load, present_now
+from checkout_web.content.view import Part
 from checkout_web.deps import Deps
-from checkout_web.language import ENGLISH, LANGUAGES, Language
-from checkout_web.pages import Pages
-from checkout_web.reader import load, present_now
-from checkout_web.view import Part
+from checkout_web.drawing.pages import Pages
+from checkout_web.words.language import ENGLISH, LANGUAGES, Language
 from openpay.domain.finding import Finding
 from openpay.domain.pasted import Form
 from tests.checkout_web.watching import Gallery, violations

@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from checkout_web.limits import REPORTS
-from checkout_web.view import Part
+from checkout_web.content.view import Part
+from checkout_web.edge.limits import REPORTS
 from openpay.domain.payment import Payment, Status
 from tests.checkout_web.scenes import ORDER, Shop
 

@@ -6,7 +6,7 @@ import re
 
 from playwright.async_api import ViewportSize, expect
 
-from checkout_web.view import Part
+from checkout_web.content.view import Part
 from openpay.domain.address import to_checksum
 from openpay.domain.payment import Status
 from openpay.domain.uris import transfer_uri

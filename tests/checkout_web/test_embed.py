@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from checkout_web.security import allowed_embedder, content_security_policy
-from checkout_web.view import Part
+from checkout_web.content.view import Part
+from checkout_web.edge.security import allowed_embedder, content_security_policy
 from openpay.app.merchants import change_page
 from openpay.domain.payment import Status
 from tests.checkout_web.scenes import ORDER, Shop

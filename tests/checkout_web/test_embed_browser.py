@@ -8,7 +8,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Route, ViewportSize, expect
 
-from checkout_web.view import Part
+from checkout_web.content.view import Part
 from openpay.app.merchants import change_page
 from openpay.domain.payment import Status
 from tests.checkout_web.scenes import ORDER, WHOLE, Shop

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkout_web.figures import spaced, told
+from checkout_web.words.figures import spaced, told
 from openpay.domain.money import format_decimal
 
 

@@ -13,10 +13,10 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 import checkout_web
-from checkout_web.accent import theme
-from checkout_web.assets import load_assets
-from checkout_web.compression import accepts_gzip
-from checkout_web.view import Part
+from checkout_web.content.view import Part
+from checkout_web.drawing.accent import theme
+from checkout_web.drawing.assets import load_assets
+from checkout_web.edge.compression import accepts_gzip
 from openpay.app.merchants import change_page
 from tests.checkout_web.scenes import ORDER, Shop
 from tests.support.pictures import picture

@@ -12,19 +12,19 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 
-from checkout_web import catalogues
-from checkout_web.catalogues import load_wordings
-from checkout_web.language import ENGLISH, LANGUAGES, Language, choose_language
-from checkout_web.script_words import SCRIPT_WORDS
-from checkout_web.view import Part
-from checkout_web.wording import Wording
+import checkout_web
+from checkout_web.content.view import Part
+from checkout_web.words.catalogues import load_wordings
+from checkout_web.words.language import ENGLISH, LANGUAGES, Language, choose_language
+from checkout_web.words.script_words import SCRIPT_WORDS
+from checkout_web.words.wording import Wording
 from scripts.translating.catalogue import extract, faults, read
 from tests.checkout_web.gallery import every_state
 from tests.checkout_web.scenes import ORDER, Shop
 
 Client = TestClient[Request, Application]
 
-STATIC = Path(catalogues.__file__).parent / "static"
+STATIC = Path(checkout_web.__file__).parent / "static"
 TRANSLATED = [language for language in LANGUAGES.values() if language != ENGLISH]
 WORDINGS = load_wordings()
 
@@ -111,7 +111,7 @@ async def test_no_state_says_anything_that_is_not_marked_for_translation(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     foreign = {code: Wording(language, Foreign()) for code, language in LANGUAGES.items()}
-    monkeypatch.setattr("checkout_web.pages.load_wordings", lambda: foreign)
+    monkeypatch.setattr("checkout_web.drawing.pages.load_wordings", lambda: foreign)
     names = (shop.merchant.name, shop.service.chains[False].name, shop.service.chains[True].name)
     order = ORDER | {"line_items": (), "description": None}
     async with TestClient(TestServer(shop.application())) as client:
@@ -319,7 +319,7 @@ def test_waits_dates_and_lists_are_said_as_the_language_says_them() -> None:
 async def test_a_translation_cannot_end_the_block_of_the_scripts_words(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("checkout_web.pages.SCRIPT_WORDS", {"copy": "</script><b>x"})
+    monkeypatch.setattr("checkout_web.drawing.pages.SCRIPT_WORDS", {"copy": "</script><b>x"})
     payment = await shop.create()
     async with TestClient(TestServer(shop.application())) as client:
         html = await (await client.get(f"/checkout/{payment.id}")).text()

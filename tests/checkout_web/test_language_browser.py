@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from playwright.async_api import ViewportSize, expect
 
-from checkout_web.language import LANGUAGES
-from checkout_web.view import Part
+from checkout_web.content.view import Part
+from checkout_web.words.language import LANGUAGES
 from tests.checkout_web.checkout_visits import Street
 from tests.checkout_web.gallery import every_state
 from tests.checkout_web.scenes import ORDER, Shop

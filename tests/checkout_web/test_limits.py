@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from checkout_web.limits import ACTIONS_ON_PAYMENT, QUESTIONS, VIEWS
-from checkout_web.view import Part
+from checkout_web.content.view import Part
+from checkout_web.edge.limits import ACTIONS_ON_PAYMENT, QUESTIONS, VIEWS
 from tests.checkout_web.scenes import ORDER, Shop
 
 Client = TestClient[web.Request, web.Application]

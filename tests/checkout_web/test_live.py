@@ -14,13 +14,13 @@ import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, make_mocked_request
 
+from checkout_web.content.reader import Loaded, load, present_now
+from checkout_web.content.view import Checkout, Part
 from checkout_web.deps import Deps
-from checkout_web.live import MOST_LOOKS, LiveHub, Viewer
-from checkout_web.pages import StatePart
-from checkout_web.pulse import Basis, Network, Pulse, pulse
-from checkout_web.reader import Loaded, load, present_now
-from checkout_web.streams import HEARTBEAT_S, STUCK_S
-from checkout_web.view import Checkout, Part
+from checkout_web.drawing.pages import StatePart
+from checkout_web.live.hub import MOST_LOOKS, LiveHub, Viewer
+from checkout_web.live.pulse import Basis, Network, Pulse, pulse
+from checkout_web.live.streams import HEARTBEAT_S, STUCK_S
 from openpay.app.merchants import change_page
 from openpay.app.ports import UnitOfWork
 from openpay.domain.payment import Payment

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from checkout_web.limits import LOOKUPS, LOOKUPS_BY_ADDRESS
-from checkout_web.view import Part
+from checkout_web.content.view import Part
+from checkout_web.edge.limits import LOOKUPS, LOOKUPS_BY_ADDRESS
 from openpay.domain.address import to_checksum
 from openpay.domain.finding import TransactionState, Transfer
 from openpay.domain.payment import Payment

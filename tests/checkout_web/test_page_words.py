@@ -11,9 +11,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from playwright.async_api import expect
 
 import checkout_web
-from checkout_web.catalogues import load_wordings
-from checkout_web.language import LANGUAGES
-from checkout_web.script_words import EMBED_WORDS, SCRIPT_WORDS
+from checkout_web.words.catalogues import load_wordings
+from checkout_web.words.language import LANGUAGES
+from checkout_web.words.script_words import EMBED_WORDS, SCRIPT_WORDS
 from tests.checkout_web.checkout_visits import Street
 from tests.checkout_web.scenes import START, WHOLE, Shop
 

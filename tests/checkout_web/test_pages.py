@@ -9,8 +9,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from sqlalchemy import delete
 
-from checkout_web.pages import RETURN_AFTER_S
-from checkout_web.view import Part
+from checkout_web.content.view import Part
+from checkout_web.drawing.pages import RETURN_AFTER_S
 from openpay.app.merchants import create_merchant
 from openpay.app.order import RequestedLine
 from openpay.domain.payment import Payment, Status

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from markupsafe import escape
 
-from checkout_web.view import Part
+from checkout_web.content.view import Part
 from openpay.app.refund_requests import RefundService
 from openpay.chain.messages import message_hash
 from openpay.domain.payment import Payment

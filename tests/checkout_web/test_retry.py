@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from checkout_web.view import Part
+from checkout_web.content.view import Part
 from openpay.domain.payment import Payment
 from tests.checkout_web.scenes import ORDER, Shop
 

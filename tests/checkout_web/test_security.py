@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from checkout_web.security import is_same_origin, origin_of
+from checkout_web.edge.security import is_same_origin, origin_of
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from checkout_web.content.reader import load
+from checkout_web.content.view import Checkout
 from checkout_web.deps import Deps
-from checkout_web.live import NOTED_AT_ONCE, LiveHub, Viewer
-from checkout_web.pages import StatePart
-from checkout_web.reader import load
-from checkout_web.view import Checkout
+from checkout_web.drawing.pages import StatePart
+from checkout_web.live.hub import NOTED_AT_ONCE, LiveHub, Viewer
 from openpay.app.ports import UnitOfWork
 from openpay.domain.payment import Payment
 from openpay.store import Store
@@ -138,7 +138,7 @@ async def test_busy_shop_does_not_keep_pages_from_hearing_of_the_network(shop: S
 
 async def test_comparing_pages_lets_others_have_their_turn(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     assert NOTED_AT_ONCE <= 1_000
-    monkeypatch.setattr("checkout_web.live.NOTED_AT_ONCE", 1)
+    monkeypatch.setattr("checkout_web.live.hub.NOTED_AT_ONCE", 1)
     turns = Turns()
     deps = Deps(db=shop.store, payments=shop.service, signals=shop.signals)
     hub = LiveHub(deps)

@@ -11,9 +11,9 @@ from aiohttp import ClientSession, TCPConnector, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from checkout_web.app import build_app
+from checkout_web.content.view import Part
 from checkout_web.deps import Deps
-from checkout_web.limits import RETRIES, UNLIMITED, VIEWS
-from checkout_web.view import Part
+from checkout_web.edge.limits import RETRIES, UNLIMITED, VIEWS
 from openpay.app.ports import UnitOfWork
 from openpay.domain.payment import Status
 from openpay.http.application import HttpSettings, new_application
@@ -73,7 +73,7 @@ def test_every_route_that_reads_is_limited(shop: Shop) -> None:
 async def test_who_asks_too_often_does_not_reach_the_database(
     shop: Shop, aiohttp_client: Connect, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("checkout_web.limits._OF_CLIENT", dict.fromkeys(("views", "questions", "actions"), FEW))
+    monkeypatch.setattr("checkout_web.edge.limits._OF_CLIENT", dict.fromkeys(("views", "questions", "actions"), FEW))
     store = Untouched(shop.store)
     app = new_application(HttpSettings())
     deps = Deps(db=store, payments=shop.service, signals=shop.signals)

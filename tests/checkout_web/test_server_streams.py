@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from checkout_web.reader import Loaded
+from checkout_web.content.reader import Loaded
 from openpay.domain.payment import Payment
 from tests.checkout_web.scenes import Shop
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from checkout_web import sightings
-from checkout_web.sightings import ASKED_A_MINUTE, AT_A_TIME, FRESH_S, MOST_KEPT, Sightings
+from checkout_web.edge import sightings
+from checkout_web.edge.sightings import ASKED_A_MINUTE, AT_A_TIME, FRESH_S, MOST_KEPT, Sightings
 from openpay.domain.finding import SeenTransaction, TransactionState
 from openpay.errors import ChainUnavailable
 

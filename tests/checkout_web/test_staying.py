@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.async_api import expect
 
-from checkout_web.view import Part
+from checkout_web.content.view import Part
 from tests.checkout_web.checkout_visits import Street
 from tests.checkout_web.scenes import ORDER, Shop
 

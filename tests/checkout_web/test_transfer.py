@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Page, expect
 
-from checkout_web.view import Part
+from checkout_web.content.view import Part
 from openpay.app.merchants import change_page
 from openpay.app.order import RequestedLine
 from openpay.domain.branding import MAX_LOGO_BYTES

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from checkout_web.content.reader import load, present_now
+from checkout_web.content.view import CATCHING_UP_AFTER_S, Checkout, Part, Selection, return_url, view_age
 from checkout_web.deps import Deps
-from checkout_web.reader import load, present_now
-from checkout_web.view import CATCHING_UP_AFTER_S, Checkout, Part, Selection, return_url, view_age
 from openpay.app.records import Cursor
 from openpay.domain.payment import Payment
 from tests.checkout_web.scenes import CHAIN, START, WHOLE, Shop

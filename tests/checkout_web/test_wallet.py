@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import expect
 
-from checkout_web.view import Part
+from checkout_web.content.view import Part
 from openpay.app.merchants import change_page
 from openpay.domain.address import to_checksum
 from openpay.domain.payment import Payment

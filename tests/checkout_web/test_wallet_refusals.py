@@ -14,7 +14,7 @@ import pytest_asyncio
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, expect
 
-from checkout_web.wallet_words import WALLET_WORDS
+from checkout_web.words.wallet_words import WALLET_WORDS
 from openpay.domain.chains import Chain
 from openpay.domain.payment import Payment
 from tests.checkout_web.checkout_visits import Street, Visit

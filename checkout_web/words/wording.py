@@ -13,8 +13,8 @@ from babel.lists import format_list
 from babel.numbers import format_decimal, get_decimal_symbol
 from markupsafe import Markup, escape
 
-from checkout_web.language import Language
-from checkout_web.marking import N_, NN_, Counted
+from checkout_web.words.language import Language
+from checkout_web.words.marking import N_, NN_, Counted
 
 _A_FEW_SECONDS = N_("a few seconds")
 _SECONDS = NN_("about %(n)s second", "about %(n)s seconds")

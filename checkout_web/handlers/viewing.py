@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from checkout_web.compression import has_current
-from checkout_web.limits import client_of
-from checkout_web.opening import opened_by_a_person
-from checkout_web.reader import present_now
+from checkout_web.content.reader import present_now
+from checkout_web.edge.compression import has_current
+from checkout_web.edge.limits import client_of
+from checkout_web.edge.opening import opened_by_a_person
+from checkout_web.live.streams import HEADERS as STREAM_HEADERS
 from checkout_web.site import Site
-from checkout_web.streams import HEADERS as STREAM_HEADERS
 from openpay.domain.payment import Status
 
 _TAG_LENGTH = 16

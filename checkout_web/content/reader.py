@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from checkout_web.content.view import Checkout, present
 from checkout_web.deps import Deps
-from checkout_web.view import Checkout, present
 from openpay.app.payments import PaymentView
 from openpay.app.ports import UnitOfWork
 from openpay.app.records import Merchant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from checkout_web.marking import N_, NN_, Counted
+from checkout_web.words.marking import N_, NN_, Counted
 
 _CHOOSING: Mapping[str, str | Counted] = {
     "wallet_intro": N_("It opens with the exact transfer filled in. You check it there, and approve it."),

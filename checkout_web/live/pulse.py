@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from checkout_web.view import view_age
+from checkout_web.content.view import view_age
 from openpay.app.payments import PaymentService
 from openpay.app.records import Cursor
 from openpay.domain.payment import WAITING, Payment

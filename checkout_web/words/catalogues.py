@@ -10,10 +10,10 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import Translations
 
-from checkout_web.language import ENGLISH, LANGUAGES, Language
-from checkout_web.wording import Wording
+from checkout_web.words.language import ENGLISH, LANGUAGES, Language
+from checkout_web.words.wording import Wording
 
-CATALOGUES = Path(__file__).parent / "locale"
+CATALOGUES = Path(__file__).parents[1] / "locale"
 
 
 def load_wordings(directory: Path = CATALOGUES) -> dict[str, Wording]:

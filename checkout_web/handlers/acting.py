@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from checkout_web.marking import N_
-from checkout_web.reader import Loaded
-from checkout_web.refunds import ClaimRefused
-from checkout_web.security import embedder_asked
+from checkout_web.content.reader import Loaded
+from checkout_web.content.refunds import ClaimRefused
+from checkout_web.edge.security import embedder_asked
 from checkout_web.site import Site
+from checkout_web.words.marking import N_
 from openpay.chain.messages import recover_signer
 from openpay.domain.address import to_checksum
 from openpay.domain.refunds import Refund

@@ -12,19 +12,19 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from checkout_web.answer import Answer
-from checkout_web.catalogues import load_wordings
-from checkout_web.figures import spaced, told
-from checkout_web.language import LANGUAGES, QUERY, Language
-from checkout_web.qr import qr_svg
-from checkout_web.refunds import ClaimRefused
-from checkout_web.script_words import EMBED_WORDS, SCRIPT_WORDS
-from checkout_web.view import Checkout, QrKind, Selection, is_ended
-from checkout_web.wording import Wording
+from checkout_web.content.answer import Answer
+from checkout_web.content.refunds import ClaimRefused
+from checkout_web.content.view import Checkout, QrKind, Selection, is_ended
+from checkout_web.drawing.qr import qr_svg
+from checkout_web.words.catalogues import load_wordings
+from checkout_web.words.figures import spaced, told
+from checkout_web.words.language import LANGUAGES, QUERY, Language
+from checkout_web.words.script_words import EMBED_WORDS, SCRIPT_WORDS
+from checkout_web.words.wording import Wording
 from openpay.domain.time import format_time
 from openpay.errors import InvariantViolated
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parents[1] / "templates"
 
 REFRESH_S = 15
 """How often the page reloads itself where JavaScript is off and there is something to wait for."""

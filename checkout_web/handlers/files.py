@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from checkout_web.accent import theme
-from checkout_web.compression import accepts_gzip, add_vary
+from checkout_web.drawing.accent import theme
+from checkout_web.edge.compression import accepts_gzip, add_vary
 from checkout_web.site import Site
 from openpay.domain.branding import parse_accent
 from openpay.errors import Invalid

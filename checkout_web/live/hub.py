@@ -16,12 +16,12 @@ from typing import Protocol
 
 import structlog
 
+from checkout_web.content.reader import Loaded, load, present_now
+from checkout_web.content.view import Checkout
 from checkout_web.deps import Deps
-from checkout_web.pages import StatePart
-from checkout_web.pulse import Basis, Network, Pulse, pulse
-from checkout_web.reader import Loaded, load, present_now
-from checkout_web.streams import Event, Heart, Stream
-from checkout_web.view import Checkout
+from checkout_web.drawing.pages import StatePart
+from checkout_web.live.pulse import Basis, Network, Pulse, pulse
+from checkout_web.live.streams import Event, Heart, Stream
 from openpay.errors import RateLimited
 
 LEAST_PAUSE_S = 0.05

@@ -6,7 +6,7 @@ import hashlib
 
 from aiohttp import hdrs, web
 
-from checkout_web.compression import add_vary, has_current
+from checkout_web.edge.compression import add_vary, has_current
 from checkout_web.site import Site
 
 SCRIPT = "openpay.js"

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
-from checkout_web.answer import TOO_OFTEN, Answer
-from checkout_web.reader import Loaded
-from checkout_web.sightings import Sightings
+from checkout_web.content.answer import TOO_OFTEN, Answer
+from checkout_web.content.reader import Loaded
+from checkout_web.edge.sightings import Sightings
 from checkout_web.site import Site
 from openpay.domain.address import to_checksum
 from openpay.domain.finding import (

@@ -12,8 +12,8 @@ from enum import StrEnum
 from math import ceil
 from urllib.parse import urlsplit
 
-from checkout_web.language import ENGLISH, Language
-from checkout_web.refunds import RefundLine, refund_lines
+from checkout_web.content.refunds import RefundLine, refund_lines
+from checkout_web.words.language import ENGLISH, Language
 from openpay.app.lag import lag_s
 from openpay.app.payments import PaymentView
 from openpay.app.records import Cursor, Merchant
@@ -114,7 +114,7 @@ class Checkout:
     part: Part
     merchant: str
     accent: str | None
-    """The merchant's colour as it was set; `checkout_web.accent` makes it readable."""
+    """The merchant's colour as it was set; `checkout_web.drawing.accent` makes it readable."""
     logo: str | None
     """The hash by which the merchant's logo is addressed."""
     amount: str

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from checkout_web.marking import N_, NN_, Counted
-from checkout_web.wallet_words import WALLET_WORDS
+from checkout_web.words.marking import N_, NN_, Counted
+from checkout_web.words.wallet_words import WALLET_WORDS
 
 SCRIPT_WORDS: Mapping[str, str | Counted] = {
     # announce.js, countdown.js, state.js

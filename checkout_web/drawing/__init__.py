@@ -1,0 +1,1 @@
+"""From what a page says to its HTML: templates, codes, colours, files."""

@@ -1,0 +1,1 @@
+"""Between requests and handlers: who may, how often, and what browsers are told."""
