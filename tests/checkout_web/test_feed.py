@@ -75,8 +75,7 @@ async def test_two_minutes_without_a_connection_are_said_once_and_made_up_for(st
         await page.evaluate("document.getElementById('announcer').textContent = ''")
         await page.clock.run_for(120_000)
         await expect(page.locator("#announcer")).not_to_contain_text(OFFLINE)  # said once
-        # Only now: Chromium leaves a stream that is open alone, and news by it are a connection, after which being offline
-        # would be said again.
+        # Only now: Chromium leaves a stream that is open alone, and after news by it being offline would be said again.
         await shop.pay(payment)
         await page.context.set_offline(False)
         await page.clock.run_for(2_000)

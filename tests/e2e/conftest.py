@@ -1,14 +1,55 @@
-"""Fixtures of the end-to-end tests: programs that run for a whole session, since to start one takes seconds."""
+"""Fixtures of the end-to-end tests: programs that several files share, since to start one takes seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, TypeVar
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
 
 from tests.e2e.dev import Dev, running
 from tests.e2e.market import Market, open_market
 from tests.e2e.shop import Shop, open_shop
+from tests.support.browser import open_browser
+
+T = TypeVar("T")
+
+
+class Programs:
+    """What runs, by the name of its fixture."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, tuple[Any, ExitStack]] = {}
+
+    def one(self, name: str, start: Callable[[], AbstractContextManager[T]]) -> T:
+        """The one of that name, started unless it runs."""
+        if name not in self._running:
+            stack = ExitStack()
+            self._running[name] = stack.enter_context(start()), stack
+        program: T = self._running[name][0]
+        return program
+
+    def keep(self, names: Collection[str]) -> None:
+        """End all others: one that waits for blocks takes a tenth of a core from the tests that go on."""
+        for name in self._running.keys() - set(names):
+            self._running.pop(name)[1].close()
+
+
+_PROGRAMS = pytest.StashKey[Programs]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    yield
+    item.session.stash.setdefault(_PROGRAMS, Programs()).keep(getattr(nextitem, "fixturenames", ()))
+
+
+@pytest.fixture
+def programs(request: pytest.FixtureRequest) -> Programs:
+    return request.session.stash.setdefault(_PROGRAMS, Programs())
 
 
 @pytest.fixture
@@ -18,18 +59,16 @@ def shop() -> Iterator[Shop]:
         yield opened
 
 
-@pytest.fixture(scope="session")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+@pytest.fixture
+def dev(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Dev:
     """One `openpay dev` as it starts: its settings, its chain and its clock are left alone."""
-    with running(tmp_path_factory.mktemp("dev") / "state") as started:
-        yield started
+    return programs.one("dev", lambda: running(tmp_path_factory.mktemp("dev") / "state"))
 
 
-@pytest.fixture(scope="session")
-def busy_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+@pytest.fixture
+def busy_dev(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Dev:
     """One whose webhooks, chain and clock are the tests' own. They leave each other's payments alone."""
-    with running(tmp_path_factory.mktemp("busy-dev") / "state") as started:
-        yield started
+    return programs.one("busy_dev", lambda: running(tmp_path_factory.mktemp("busy-dev") / "state"))
 
 
 @pytest.fixture
@@ -41,8 +80,14 @@ def listening(busy_dev: Dev, shop: Shop) -> Iterator[Shop]:
     assert shop.refused == []
 
 
-@pytest.fixture(scope="session")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+@pytest.fixture
+def market(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Market:
     """One program and one chain whose blocks can be held."""
-    with open_market(tmp_path_factory.mktemp("market")) as opened:
-        yield opened
+    return programs.one("market", lambda: open_market(tmp_path_factory.mktemp("market")))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """As customers have it, with all its windows."""
+    async with open_browser(whole=True) as started:
+        yield started

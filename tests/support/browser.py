@@ -19,6 +19,8 @@ DESKTOP = ViewportSize(width=1280, height=900)
 # Five seconds, Playwright's own measure, are little for a machine that runs other tests as well.
 expect.set_options(timeout=30_000)
 
+_PROGRAMS = Path("/usr/bin")
+
 # --no-sandbox: Chromium refuses to run as root with it. The others keep it from calling home.
 _FLAGS = (
     "--headless",
@@ -31,9 +33,15 @@ _FLAGS = (
 
 
 @asynccontextmanager
-async def open_browser() -> AsyncIterator[Browser]:
-    """A started Chromium; one ``browser.new_context()`` for each visitor keeps their storage apart."""
-    executable = find_executable("chromium", Path("/usr/bin"))
+async def open_browser(*, whole: bool = False) -> AsyncIterator[Browser]:
+    """A started Chromium; one ``browser.new_context()`` for each visitor keeps their storage apart.
+
+    Unless it is to be `whole`, without windows, tabs and menus where the machine has it so: the same engine for half
+    the work, since Chromium draws them for every visitor even if nobody sees them.
+    """
+    executable = (not whole and find_executable("chromium-headless-shell", _PROGRAMS)) or find_executable(
+        "chromium", _PROGRAMS
+    )
     if executable is None:
         raise FileNotFoundError("Chromium is needed and was not found: run scripts/setup, or install chromium")
     async with async_playwright() as playwright:
