@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, Request, Route, expect
 
 from openpay.domain.payment import Payment
 from tests.checkout_web.checkout_visits import Street, Visit
@@ -28,7 +28,20 @@ class Asked:
 
     def __init__(self, page: Page) -> None:
         self.names: list[str] = []
-        page.on("request", lambda request: self.names.append(request.url.split("?")[0].rsplit("/", 1)[-1]))
+        self._page = page
+        self._unanswered: set[Request] = set()
+        page.on("request", self._take)
+        for end in ("requestfinished", "requestfailed"):
+            page.on(end, lambda request: self._unanswered.discard(request))
+
+    def _take(self, request: Request) -> None:
+        self.names.append(request.url.split("?")[0].rsplit("/", 1)[-1])
+        self._unanswered.add(request)
+
+    async def answered(self) -> None:
+        """Wait until every question asked so far has its answer."""
+        while self._unanswered:
+            await self._page.wait_for_timeout(20)
 
     def count(self, name: str) -> int:
         return self.names.count(name)
@@ -131,6 +144,7 @@ async def test_hidden_page_gives_up_its_stream_and_takes_it_up_when_seen(street:
         await page.clock.run_for(59_000)
         assert asked.count("events") == 0
         await page.clock.run_for(2_000)
+        await asked.answered()
         await shop.pay(payment)
         await expect(page.locator(part(page, "waiting"))).to_be_attached()
         await passing(page, 150)

@@ -285,7 +285,7 @@ async def test_the_wallet_of_before_eip_6963_is_used_where_none_announces_itself
         await visit.press("Your browser’s wallet")
         await visit.says("Sent.")
     async with street.visit(payment, old, announced) as visit:
-        assert await visit.section.get_by_role("listitem").all_inner_texts() == ["Announced"]
+        await expect(visit.section.get_by_role("listitem")).to_have_text(["Announced"])
 
 
 async def test_wallets_of_one_name_are_told_apart_and_none_appears_twice(street: Street) -> None:
