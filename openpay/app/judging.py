@@ -37,6 +37,8 @@ async def judge(
     number.
     """
     payment_ids = {*news, *waiting}
+    # First of all: what is read before the lock may be changed by whoever has it, and would be put back as it was.
+    payments = await uow.payments.lock(payment_ids)
     newest = replace(head_of(cursor), times=times or {})
     # Those still marked after a rewind wait for a look at their balances, or for their turn.
     rereading = replace(newest, is_rereading=True)
@@ -47,7 +49,7 @@ async def judge(
     refunds = await uow.refunds.of(payment_ids)
     changed: list[Payment] = []
     told = 0
-    for payment in await uow.payments.lock(payment_ids):
+    for payment in payments:
         head = rereading if payment.id in marked else newest
         outcome = advance(
             payment,

@@ -48,7 +48,7 @@ class Payments(Protocol):
     async def get(self, payment_id: str) -> Payment | None: ...
 
     async def lock(self, payment_ids: Collection[str]) -> list[Payment]:
-        """Load for change; other writers wait. Unknown ids are left out."""
+        """Load for change, in the order of making; other writers wait. Unknown ids are left out."""
 
     async def save(self, payment: Payment) -> Payment:
         """Store the moving fields and return the value with its new version. Raises `ConcurrentChange`."""

@@ -39,7 +39,7 @@ from openpay.domain.payment import (
 )
 from openpay.domain.terms import Terms
 from openpay.errors import ConcurrentChange
-from openpay.store.parts import in_parts
+from openpay.store.parts import MOST_NAMED, in_parts
 from openpay.store.prepared import Prepared, PreparedFor
 from openpay.store.sql import Repository
 from openpay.store.tables import payments
@@ -82,6 +82,10 @@ class SqlPayments(Repository):
         return None if row is None else _payment(row)
 
     async def lock(self, payment_ids: Collection[str]) -> list[Payment]:
+        if len(payment_ids) > MOST_NAMED:
+            # Asked for in parts, which have to be in the same order.
+            rows = await self._among(select(payments.c.id, payments.c.seq), payments.c.id, payment_ids)
+            payment_ids = [row.id for row in sorted(rows, key=attrgetter("seq"))]
         return [_payment(row) for row in await _LOCKED.run(self._connection, payment_ids)]
 
     async def save(self, payment: Payment) -> Payment:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from openpay.app.judging import judge
 from openpay.app.payments import PaymentService
+from openpay.app.refund_requests import RefundService
+from openpay.domain.address import to_checksum
 from openpay.domain.payment import Payment, Status
+from openpay.domain.refunds import NamedBy, Refund
 from openpay.errors import Conflict
-from tests.app.worlds import Pause, World
-from tests.domain.builders import START, make_deposit, make_payment
+from tests.app.worlds import CHAIN, Pause, World
+from tests.domain.builders import BLOCK_S, LIFE_S, START, make_deposit, make_payment
 
 PAYMENT_ID = "pay_" + "a" * 24
 
@@ -88,6 +93,41 @@ async def test_opening_the_page_while_a_deposit_arrives_loses_neither(world: Wor
     await commit
     assert (await opening).status is Status.CONFIRMING
     assert await world.told(PAYMENT_ID) == ["confirming"]
+
+
+async def test_address_approved_while_time_moves_a_refund_on_is_the_one_it_goes_to(world: World) -> None:
+    await world.add(PAYMENT_ID)
+    await world.mine(LIFE_S // BLOCK_S, deposits=[make_deposit(40, payment_id=PAYMENT_ID)])
+    await world.mine(LIFE_S // BLOCK_S + 1, final=LIFE_S // BLOCK_S + 1)
+    async with world.store.write() as uow:
+        (refund,) = (await uow.refunds.of([PAYMENT_ID]))[PAYMENT_ID]
+        await uow.refunds.put([replace(refund, available_at=0)])  # to be changed by whoever looks at it next
+        cursor = await uow.chain.cursor(56)
+    assert cursor is not None
+    elsewhere, pause = bytes([9]) * 20, Pause("refunds.put")
+
+    async def approve() -> Refund:
+        service = RefundService(chains={True: CHAIN}, clock=world.clock, wall=world.clock)
+        async with pause.of(world.store).write() as uow:
+            return await service.approve(uow, refund, to_checksum(elsewhere))
+
+    async def look() -> None:
+        async with world.store.write() as uow:
+            await judge(
+                uow, cursor, (), {PAYMENT_ID}, answers={}, signed={}, tokens=CHAIN.tokens, wall_now=world.clock.seconds
+            )
+
+    approving = asyncio.create_task(approve())
+    await pause.reached_by(approving)
+    looking = asyncio.create_task(look())
+    await until_it_waits(world, looking)
+    pause.resume.set()
+    await approving
+    await looking
+    async with world.store.read() as reader:
+        after = await reader.refunds.get(refund.id)
+    assert after is not None
+    assert (after.destination, after.named_by) == (elsewhere, NamedBy.MERCHANT)
 
 
 async def test_watched_addresses_with_a_gap_left_by_an_open_transaction(postgres_world: World) -> None:

@@ -41,3 +41,13 @@ async def test_what_is_on_record_is_found_among_any_number_of_hashes(world: Worl
         assert await uow.payments.ids_by_terms(CHAIN.chain_id, hashes) == {payment.terms.id(): "pay_1"}
         assert await uow.refunds.succeeded_by(hashes) == []
         assert await uow.chain.escrow_logs_of_transactions(CHAIN.chain_id, hashes) == []
+
+
+async def test_any_number_of_payments_is_locked_in_the_order_of_making(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openpay.store.parts.MOST_NAMED", 2)
+    monkeypatch.setattr("openpay.store.payments.MOST_NAMED", 2)
+    names = [(await world.add(f"pay_{number}")).id for number in range(5)]
+    async with world.store.write() as uow:
+        assert [each.id for each in await uow.payments.lock(names[::-1])] == names
