@@ -55,7 +55,10 @@ def content_security_policy(*, embedder: str | None = None) -> str:
 
 def origin_of(url: str) -> str | None:
     """Scheme, host and port of an http(s) URL as CSP writes them; None where that could break out of the header."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None  # an address holds whatever somebody wrote there
     origin = f"{parts.scheme.lower()}://{parts.netloc}"
     return origin if _SAFE_ORIGIN.fullmatch(origin) else None
 
