@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
+import structlog
 from aiohttp import web
 
 HEARTBEAT_S = 15
@@ -32,6 +33,9 @@ HEADERS = {
     # Reverse proxies of nginx's kind pass it on as it comes.
     "X-Accel-Buffering": "no",
 }
+
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +201,14 @@ class Heart(Generic[_S]):
                 stream.end()
             elif its_turn == turn or (stream.missed and not stream.is_behind):
                 stream.cut_if_stuck(now)
-                self._beat(stream)
+                self._say(stream)
+
+    def _say(self, stream: _S) -> None:
+        try:
+            self._beat(stream)
+        except Exception:  # noqa: BLE001  # whatever it was: all other pages wait for their word
+            _log.exception("an open checkout page could not be told how it stands")
+            stream.end()
 
     def end_all(self) -> None:
         """Let go of every connection."""

@@ -24,7 +24,7 @@ from checkout_web.live.streams import HEARTBEAT_S, STUCK_S
 from openpay.app.merchants import change_page
 from openpay.app.ports import UnitOfWork
 from openpay.domain.payment import Payment
-from openpay.errors import RateLimited
+from openpay.errors import InvariantViolated, RateLimited
 from openpay.store import Store
 from tests.checkout_web.scenes import WHOLE, Shop
 
@@ -373,6 +373,25 @@ async def test_each_stream_is_told_once_in_a_round_that_it_is_alive(shop: Shop, 
             hub.heart.tick(turn, now=float(turn))
             assert sum(len(line.written) - 1 for line in lines) == 2 * (turn + 1), "spread evenly over the seconds"
         assert {len(line.written) for line in lines} == {2}
+
+
+async def test_page_that_cannot_be_drawn_silences_no_other(shop: Shop, hub: LiveHub) -> None:
+    class Broken(CountedLook):
+        def draw(self, checkout: Checkout) -> StatePart:
+            raise InvariantViolated("a state without words")
+
+    payment = await loaded(shop, await shop.create())
+    checkout = present_now(Deps(db=shop.store, payments=shop.service, signals=shop.signals), payment)
+    broken, sound = Broken(token="USDC"), CountedLook()
+    with hub.watch(payment, broken) as unlucky, hub.watch(payment, sound) as other:
+        line = greeted(hub, other, seen=sound.tag(checkout))
+        greeted(hub, unlucky, seen=broken.tag(checkout))
+        unlucky.tag = "older"
+        for turn in range(HEARTBEAT_S):
+            hub.heart.tick(turn, now=float(turn))
+        assert len(line.written) == 2
+        assert unlucky.has_ended, "its page connects again, and asks if that fails"
+    assert hub.viewers == 0
 
 
 async def test_a_place_is_free_again_when_its_page_is_closed(shop: Shop) -> None:
