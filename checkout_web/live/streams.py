@@ -101,6 +101,8 @@ class Stream(asyncio.Protocol):
             return
         self._is_ours = True
         transport.set_protocol(self)
+        # Stopped where the reader had sent more than one request: who does not read does not notice an end either.
+        transport.resume_reading()
         protocol.transport = None  # or it would close what is ours now
         protocol.connection_lost(None)
 

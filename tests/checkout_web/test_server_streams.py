@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from checkout_web.content.reader import Loaded
+from checkout_web.live.streams import Heart
 from openpay.domain.payment import Payment
 from tests.checkout_web.scenes import Shop
 
@@ -99,3 +100,27 @@ async def test_what_a_reader_says_on_its_stream_is_not_listened_to(shop: Shop, a
         await shop.pay(payment)
         said = await heard(reader, b'data-part=\\"confirming')
     assert b"HTTP/1.1" not in said
+
+
+@pytest.mark.parametrize(
+    ("header", "more"),
+    [("", b"GET /checkout/x HTTP/1.1\r\nHost: x\r\n\r\n" * 500), ("Content-Length: 10000000\r\n", b"x" * 2_000_000)],
+    ids=["requests", "body"],
+)
+async def test_reader_that_said_too_much_frees_its_place_when_it_leaves(
+    shop: Shop, aiohttp_client: Connect, monkeypatch: pytest.MonkeyPatch, header: str, more: bytes
+) -> None:
+    # What is held back unread hides that the reader has left: only a heartbeat that cannot be sent would show it.
+    monkeypatch.setattr(Heart, "tick", lambda *_: None)
+    client = await aiohttp_client(shop.application(tick_s=NEVER_S, max_viewers=1))
+    url = f"/checkout/{(await shop.create()).id}/events"
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(f"GET {url} HTTP/1.1\r\nHost: x\r\n{header}\r\n".encode() + more)
+    await heard(reader, b'"now": ')
+    assert (await client.get(url)).status == 429
+    writer.transport.abort()
+    async with asyncio.timeout(PATIENCE_S):
+        while (answer := await client.get(url)).status == 429:
+            await asyncio.sleep(0.01)
+    assert answer.status == 200
+    answer.close()
