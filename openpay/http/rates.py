@@ -19,7 +19,8 @@ _ROUNDING_S = 1e-6
 """Sums of intervals are rarely whole binary fractions: without it the quota's last request would be refused."""
 
 _FORGET_ABOVE = 10_000
-"""With more clients than this in memory, those whose quota is whole again are forgotten."""
+"""With more clients than this in memory, those whose quota is whole again are forgotten: next when there are twice as
+many as were left, so that a flood of invented ones is not gone through at each of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ class RateLimiter:
         self._monotonic = monotonic
         # Client -> when its quota is whole again (the algorithm's "theoretical arrival time"). Absent: it is whole.
         self._whole_at: dict[str, float] = {}
+        self._forget_above = _FORGET_ABOVE
 
     def take(self, request: web.BaseRequest, client: str) -> None:
         """Count one request of `client`, and note the headers on it. Raises `RateLimited`."""
@@ -73,8 +75,9 @@ class RateLimiter:
                 f"More than {self._limit.requests} requests in {self._limit.window_s} s",
                 retry_after_s=math.ceil(wait_s - _ROUNDING_S),
             )
-        if len(self._whole_at) > _FORGET_ABOVE:
+        if len(self._whole_at) > self._forget_above:
             self._whole_at = {name: at for name, at in self._whole_at.items() if at > now}
+            self._forget_above = max(_FORGET_ABOVE, 2 * len(self._whole_at))
         self._whole_at[client] = whole_at + self._interval_s
         request[_ALLOWANCE] = self._allowance(whole_at + self._interval_s - now)
 

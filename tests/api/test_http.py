@@ -278,6 +278,23 @@ def test_quota_refills_evenly() -> None:
     assert [wait_s() for _ in range(4)] == [0, 0, 0, 20]
 
 
+def test_clients_are_forgotten_and_a_flood_of_them_is_gone_through_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openpay.http.rates._FORGET_ABOVE", 10)
+    now, gone_through = 1000.0, 0
+    limiter = RateLimiter("test", RateLimit(requests=1, window_s=60), monotonic=lambda: now)
+    request: web.BaseRequest = {}  # type: ignore[assignment]
+    for number in range(1_000):
+        before = limiter._whole_at
+        limiter.take(request, f"invented-{number}")
+        gone_through += limiter._whole_at is not before
+    assert gone_through < 10
+    assert len(limiter._whole_at) == 1_000, "none of them may ask again yet"
+    now += 61
+    for number in range(1_000):
+        limiter.take(request, f"other-{number}")
+    assert len(limiter._whole_at) < 2_000
+
+
 # --- monitoring and documentation ------------------------------------------------------------------------------------
 
 
