@@ -9,7 +9,7 @@ import { amount, readAsked } from "./wallet_transfer.js";
 import { button, chooser, make, nameOf, shortened } from "./wallet_view.js";
 import { sentCard } from "./wallet_sent_view.js";
 import { Way } from "./wallet_way.js";
-import { findWallets, onWallets } from "./wallets.js";
+import { findWallets } from "./wallets.js";
 import { say, withLanguage } from "./words.js";
 
 const SLOW_MS = 45_000;
@@ -37,17 +37,16 @@ export class WalletPart {
     this.#live = live;
     this.#refresh = refresh;
     this.#way = new Way(live);
-    onWallets(() => this.#view.kind === "choose" && this.#render());
   }
 
-  // Put the section into the current state part, if that has a place for it.
+  // Put the section into the current state part, if that has a place for it. Called with every new part, when another
+  // wallet is heard of, and when another tab may have sent.
   attach() {
     const place = this.#live.querySelector("[data-wallet]");
     this.#asked = readAsked(this.#live);
     if (!place) return this.#leave();
     if (!this.#sent) {
       this.#sent = new Sent(this.#asked.payment);
-      this.#sent.onElsewhere(() => this.#render());
       this.#reportAgain();
     }
     const body = place.querySelector("[data-wallet-body]");
@@ -69,10 +68,10 @@ export class WalletPart {
   #leave() {
     const part = this.#live.querySelector("[data-part]")?.dataset.part;
     if (!OPEN_PARTS.includes(part)) this.#sent?.write(null);
-    if (this.#run?.step !== "send") return;
+    if (this.#run?.step !== "send" || this.#live.querySelector("[data-still-open]")) return;
     // Paid from elsewhere, or over, while a wallet still shows its request: approved now, it would be sent for nothing.
     const words = PAID_PARTS.includes(part) ? "wallet_paid_meanwhile" : "wallet_over_meanwhile";
-    const warning = make("p", { class: "note", role: "alert" }, say(words, { wallet: nameOf(this.#run.wallet) }));
+    const warning = make("p", { class: "note", role: "alert", "data-still-open": true }, say(words, { wallet: nameOf(this.#run.wallet) }));
     this.#live.querySelector(".headline")?.after(warning);
   }
 

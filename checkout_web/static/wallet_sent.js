@@ -28,11 +28,6 @@ export class Sent {
       // Full, or not allowed here.
     }
   }
-
-  // `listener` is called when another tab has sent something.
-  onElsewhere(listener) {
-    addEventListener("storage", (event) => event.key === this.#key && listener());
-  }
 }
 
 // Storage can be written by older versions, and by hand.

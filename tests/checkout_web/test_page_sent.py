@@ -76,6 +76,8 @@ async def test_a_request_left_open_in_a_wallet_is_told_why_to_be_refused(street:
                 await shop.pay(payment)
             await expect(visit.page.get_by_role("alert")).to_contain_text(reason)
             await expect(visit.page.get_by_role("alert")).to_contain_text("in Test Wallet")
+            await visit.page.evaluate("dispatchEvent(new StorageEvent('storage', {key: 'x'}))")
+            await expect(visit.page.get_by_role("alert")).to_have_count(1)
 
 
 @pytest.mark.parametrize(
