@@ -152,13 +152,14 @@ class LiveHub:
         watched = self._watched.get(payment.id)
         if watched is None:
             network = Network.now(self._deps.payments, livemode=payment.livemode, cursor=loaded.view.cursor)
-            watched = self._watched[payment.id] = _Watched(loaded, network, now=self._deps.payments.clock.now())
+            watched = _Watched(loaded, network, now=self._deps.payments.clock.now())
         shown = watched.shown.get(look)
         if shown is None:
             if len(watched.shown) >= MOST_LOOKS:
                 raise RateLimited("Too many kinds of this page are open; ask for the state instead.", retry_after_s=10)
             tag = look.tag(present_now(self._deps, watched.loaded))
             shown = watched.shown[look] = _Shown(watched, look, tag)
+            self._watched[payment.id] = watched  # only now: what cannot be shown is not watched
         return shown
 
     def leave(self, viewer: Viewer) -> None:

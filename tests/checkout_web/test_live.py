@@ -305,6 +305,18 @@ async def test_nothing_is_read_while_nobody_looks(shop: Shop, counting: Counting
     assert counting.reads == 0
 
 
+async def test_payment_that_cannot_be_shown_is_not_watched(shop: Shop, counting: CountingStore, hub: LiveHub) -> None:
+    class Broken(CountedLook):
+        def tag(self, checkout: Checkout) -> str:
+            raise InvariantViolated("a token that nobody lists")
+
+    payment = await loaded(shop, await shop.create())
+    with pytest.raises(InvariantViolated), hub.watch(payment, Broken()):
+        pass
+    await hub.refresh()
+    assert (hub.viewers, counting.reads) == (0, 0)
+
+
 async def test_viewers_hear_of_changes_only(shop: Shop, hub: LiveHub) -> None:
     payment, other = await shop.create(), await shop.create()
     with hub.watch(await loaded(shop, payment), CountedLook()) as viewer:
