@@ -96,8 +96,10 @@ def test_expected_entry_exists(entry: str) -> None:
 
 def test_every_module_of_the_core_has_its_place_in_the_import_layers() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    contracts = {contract["type"]: contract for contract in settings["tool"]["importlinter"]["contracts"]}
-    layered = set(re.findall(r"[\w.]+", " ".join(contracts["layers"]["layers"])))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    # Those of a container are about what is in it.
+    (layers,) = [each["layers"] for each in contracts if each["type"] == "layers" and "containers" not in each]
+    layered = set(re.findall(r"[\w.]+", " ".join(layers)))
     parts = (re.fullmatch(r"openpay/(\w+)(\.py|/.*)", path) for path in tracked_files())
     modules = {f"openpay.{part.group(1)}" for part in parts if part} - {"openpay.__init__"}
     # The client is for other people's programs: it imports nothing of ours, and nothing of ours imports it but tools.
