@@ -70,8 +70,9 @@ export class WalletPart {
     if (!OPEN_PARTS.includes(part)) this.#sent?.write(null);
     if (this.#run?.step !== "send" || this.#live.querySelector("[data-still-open]")) return;
     // Paid from elsewhere, or over, while a wallet still shows its request: approved now, it would be sent for nothing.
-    const words = PAID_PARTS.includes(part) ? "wallet_paid_meanwhile" : "wallet_over_meanwhile";
-    const warning = make("p", { class: "note", role: "alert", "data-still-open": true }, say(words, { wallet: nameOf(this.#run.wallet) }));
+    const values = { wallet: nameOf(this.#run.wallet) };
+    const words = PAID_PARTS.includes(part) ? say("wallet_paid_meanwhile", values) : say("wallet_over_meanwhile", values);
+    const warning = make("p", { class: "note", role: "alert", "data-still-open": true }, words);
     this.#live.querySelector(".headline")?.after(warning);
   }
 
