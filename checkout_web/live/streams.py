@@ -110,6 +110,11 @@ class Stream(asyncio.Protocol):
         """Called by the event loop: the reader has left, or was cut off."""
         self.end()
 
+    def eof_received(self) -> None:
+        """Called by the event loop: the reader hangs up. What it has not taken by then is not waited for."""
+        if self._transport is not None:
+            self._transport.abort()
+
     @property
     def has_left(self) -> bool:
         """Whether there is nobody to write to any more."""

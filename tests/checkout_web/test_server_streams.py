@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -12,9 +13,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from checkout_web.content.reader import Loaded
+from checkout_web.live.hub import Viewer
 from checkout_web.live.streams import Heart
 from openpay.domain.payment import Payment
-from tests.checkout_web.scenes import Shop
+from tests.checkout_web.scenes import WHOLE, Shop
 
 Client = TestClient[web.Request, web.Application]
 Connect = Callable[[web.Application], Awaitable[Client]]
@@ -124,3 +126,41 @@ async def test_reader_that_said_too_much_frees_its_place_when_it_leaves(
             await asyncio.sleep(0.01)
     assert answer.status == 200
     answer.close()
+
+
+async def test_reader_that_hangs_up_without_reading_keeps_no_connection(shop: Shop, aiohttp_client: Connect) -> None:
+    client = await aiohttp_client(shop.application(tick_s=NEVER_S))
+    payment = await shop.create()
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+    connection.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(connection, (client.host, client.port))
+    url = f"/checkout/{payment.id}/events"
+    await loop.sock_sendall(connection, f"GET {url} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    streams = _streams_to(connection.getsockname()[1])
+    await until(lambda: bool(streams()))
+    (transport,) = streams()
+    for _ in range(100):  # until no more is taken
+        if transport.get_write_buffer_size():
+            break
+        await shop.pay(payment, WHOLE // 1_000)
+        await asyncio.sleep(0.1)
+    assert transport.get_write_buffer_size()
+    connection.shutdown(socket.SHUT_WR)
+    # Left to be written to the end, it would hold its connection until the system gives up.
+    await until(lambda: transport.get_extra_info("socket").fileno() == -1)
+    connection.close()
+
+
+def _streams_to(port: int) -> Callable[[], list[asyncio.Transport]]:
+    def found() -> list[asyncio.Transport]:
+        viewers = (thing for thing in gc.get_objects() if type(thing) is Viewer and not thing.has_ended)
+        transports = (viewer._transport for viewer in viewers)
+        return [
+            transport
+            for transport in transports
+            if isinstance(transport, asyncio.Transport) and transport.get_extra_info("peername")[1] == port
+        ]
+
+    return found
