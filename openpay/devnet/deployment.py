@@ -65,7 +65,7 @@ async def deploy(
         await pool.find(
             Call(str, "anvil_setCode", (reads.hex_text(CREATE2_FACTORY), reads.hex_text(CREATE2_FACTORY_CODE)))
         )
-    owner = Wallet(pool, chain_id=chain_id, signer=OWNER.signer, in_a_hurry=True)
+    owner = Wallet(pool, chain_id=chain_id, signer=OWNER.signer, idle_s=0)
     usdt = await _deploy(pool, owner, _creation_code("TestToken", ["string", "string"], ["Tether USD", "USDT"]))
     usdc = await _deploy(pool, owner, _creation_code("TestToken", ["string", "string"], ["USD Coin", "USDC"]))
     feed = await _deploy(pool, owner, _creation_code("TestFeed", ["string", "uint8"], ["BNB / USD", FEED_DECIMALS]))

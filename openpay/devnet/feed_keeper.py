@@ -25,7 +25,8 @@ class FeedKeeper:
     def __init__(self, deployment: Deployment, pool: Pool) -> None:
         self._pool = pool
         self._feed = deployment.feeds[FEED_NAME]
-        self._owner = Wallet(pool, chain_id=deployment.chain.chain_id, signer=deployment.owner.signer)
+        # A chain that somebody holds still is not moved on for the sake of its prices.
+        self._owner = Wallet(pool, chain_id=deployment.chain.chain_id, signer=deployment.owner.signer, idle_s=None)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. A node that does not answer is asked again."""

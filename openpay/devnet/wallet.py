@@ -22,14 +22,14 @@ IDLE_S = 2.0
 class Wallet:
     """One key on one chain. Nobody else may use the key meanwhile: nonces are counted by the node.
 
-    `in_a_hurry` asks a development node for a block at once instead of waiting for its next.
+    A development node that makes no block for `idle_s` is asked for one. None: somebody else sees to blocks.
     """
 
-    def __init__(self, pool: Pool, *, chain_id: int, signer: Signer, in_a_hurry: bool = False) -> None:
+    def __init__(self, pool: Pool, *, chain_id: int, signer: Signer, idle_s: float | None = IDLE_S) -> None:
         self._pool = pool
         self._chain_id = chain_id
         self._signer = signer
-        self._idle_s = 0.0 if in_a_hurry else IDLE_S
+        self._idle_s = idle_s
 
     @property
     def address(self) -> bytes:
@@ -60,7 +60,7 @@ class Wallet:
             waited_s = loop.time() - sent_at
             if waited_s > MINED_TIMEOUT_S:
                 raise ChainUnavailable(f"transaction 0x{tx_hash.hex()} was not mined within {MINED_TIMEOUT_S:.0f} s")
-            if waited_s >= self._idle_s and not asked:
+            if self._idle_s is not None and waited_s >= self._idle_s and not asked:
                 await mine(self._pool, 1)
                 asked = True
             await asyncio.sleep(0.05)

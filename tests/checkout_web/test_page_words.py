@@ -18,7 +18,7 @@ from tests.checkout_web.checkout_visits import Street
 from tests.checkout_web.scenes import START, WHOLE, Shop
 
 HOME = Path(checkout_web.__file__).parent
-SOURCES = [*HOME.glob("*.py"), *HOME.rglob("*.html"), *HOME.glob("static/*.js")]
+SOURCES = [*HOME.rglob("*.py"), *HOME.rglob("*.html"), *HOME.glob("static/*.js")]
 
 
 def test_every_class_of_the_stylesheet_is_used() -> None:

@@ -207,7 +207,7 @@ async def test_speck_of_a_token_is_told_briefly_and_copied_exactly(shop: Shop, c
 
     html = await show(client, payment)
 
-    assert html.count('<span class="figure">10.00…</span> USDT') == 2  # what arrived, and what goes back
+    assert html.count('<span class="figure">10.00…</span> USDT') == 3  # what arrived, what goes back, and where to
     assert 'title="10.000000000000000001 USDT"' in html
     assert 'data-copy="10.000000000000000001"' in html
 
