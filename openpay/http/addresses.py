@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -12,6 +13,9 @@ Network = IPv4Network | IPv6Network
 _FORWARDED_FOR = "X-Forwarded-For"
 _SUBSCRIBER_BITS = 64
 """What of an IPv6 address belongs to one subscriber (RFC 6177); the rest it may change at will."""
+
+_WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]+|\[(?P<v6>[^\]]+)\](:[0-9]+)?")
+"""How some proxies write an address: with the port that it called from."""
 
 
 def client_address(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> str:
@@ -33,8 +37,11 @@ def client_address(request: web.BaseRequest, trusted_proxies: Sequence[Network])
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    text = text.strip()
+    if (written := _WITH_PORT.fullmatch(text)) is not None:
+        text = written["v4"] or written["v6"]
     try:
-        address = ip_address(text.strip())
+        address = ip_address(text)
     except ValueError:
         return None
     # A server that listens on both kinds sees IPv4 addresses as `::ffff:192.0.2.1`.

@@ -245,6 +245,12 @@ async def test_behind_a_trusted_proxy_each_customer_has_a_quota_of_its_own(store
         ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
         ("::ffff:10.0.0.1", "203.0.113.7", "203.0.113.7"),
         ("2001:db8::1", "203.0.113.7", "2001:db8::/64"),
+        # Some write the port too (Azure's gateways do): all customers would be one client.
+        ("10.0.0.1", "198.51.100.1, 203.0.113.7:51234", "203.0.113.7"),
+        ("10.0.0.1", "203.0.113.7, 10.0.0.2:8080", "203.0.113.7"),
+        ("10.0.0.1", "[2001:db8::1]:51234", "2001:db8::/64"),
+        ("10.0.0.1", "[2001:db8::1]", "2001:db8::/64"),
+        ("10.0.0.1", "203.0.113.7:51234:1", "10.0.0.1"),
     ],
 )
 def test_only_what_trusted_proxies_wrote_is_believed(remote: str, forwarded: str, client: str) -> None:
