@@ -114,7 +114,7 @@ def merchants_set(
     no_accent: Annotated[bool, typer.Option("--no-accent", help="Back to the page's own colour.")] = False,
     logo: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="PNG, JPEG or WebP, up to 12 kB. No SVG: it can hold scripts."),
+        typer.Option(exists=True, dir_okay=False, help="PNG, JPEG or WebP, up to 11 kB. No SVG: it can hold scripts."),
     ] = None,
     no_logo: Annotated[bool, typer.Option("--no-logo", help="No logo any more.")] = False,
     embed_origin: Annotated[

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from openpay.errors import Invalid
 
-MAX_LOGO_BYTES = 12 * 1024
+MAX_LOGO_BYTES = 11 * 1024
 """The logo is part of every first view of the page, which is to stay within 60 kB."""
 MAX_LOGO_SIDE = 2048
 """Pixels. A small file can unpack into a picture that a phone has no memory for."""

@@ -143,7 +143,7 @@ def test_checkout_page_options_that_cannot_be_are_refused_with_the_reason(openpa
     for option, wrong, reason in (
         ("--accent", "red", "six hex digits"),
         ("--logo", str(svg), "SVG can hold scripts"),
-        ("--logo", str(big), "more than 12,288 bytes"),
+        ("--logo", str(big), "more than 11,264 bytes"),
         ("--embed-origin", "https://*.shop.example", "wildcard"),
         ("--embed-origin", "https://shop.example/pay", "write https://shop.example,"),
         ("--embed-origin", "http://shop.example", "use https"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.async_api import Page, expect
 
 from checkout_web.content.view import Part
@@ -19,6 +20,7 @@ from tests.checkout_web.checkout_visits import Street, Visit
 from tests.checkout_web.scenes import ORDER, Shop
 from tests.support.browser import PHONE
 from tests.support.pictures import picture
+from tests.support.provider import PageWallet
 
 BUDGET_BYTES = 60_000
 """Headers included."""
@@ -67,26 +69,35 @@ class Meter:
         return "\n" + "\n".join(f"{size:>8,} {urlsplit(url).path}" for url, size in items)
 
     @property
+    def hosts(self) -> set[str]:
+        """Whom the page asked for something. A wallet's icon is asked of nobody: its address holds it."""
+        return {urlsplit(url).netloc for url in self.urls.values() if not url.startswith("data:")}
+
+    @property
     def total(self) -> int:
-        return sum(self.bytes_by_url.values())
+        return sum(size for url, size in self.bytes_by_url.items() if not url.startswith("data:"))
 
 
+@pytest.mark.parametrize(
+    ("query", "wallets"), [("", ()), ("?lang=ar", [PageWallet()])], ids=["usual", "longest words and a wallet"]
+)
 async def test_first_view_costs_at_most_60_kb_with_the_heaviest_logo_and_asks_nobody_else(
-    street: Street, shop: Shop
+    street: Street, shop: Shop, query: str, wallets: Sequence[PageWallet]
 ) -> None:
     logo = picture("PNG")
     async with shop.store.write() as uow:
         heavy = logo + bytes(MAX_LOGO_BYTES - len(logo))
         await change_page(uow, shop.merchant.id, accent="#d9480f", logo=heavy)
     payment = await shop.create(**ORDER)
-    async with phone(street) as visit:
+    async with phone(street, wallets=wallets) as visit:
         page = visit.page
         meter = await Meter.of(page)
-        await visit.open(payment)
+        await visit.open(payment, query)
         await expect(page.locator("[data-countdown]")).to_be_visible()
+        await expect(visit.section.get_by_role("listitem")).to_have_count(len(wallets))
         # What the page itself can see of it agrees, for what has a length.
         seen = await page.evaluate("performance.getEntriesByType('resource').map(entry => entry.transferSize)")
-        assert {urlsplit(url).netloc for url in meter.urls.values()} == {f"{street.server.host}:{street.server.port}"}
+        assert meter.hosts == {f"{street.server.host}:{street.server.port}"}
         assert any("/logo/" in url for url in meter.urls.values())
         assert MAX_LOGO_BYTES < meter.total <= BUDGET_BYTES, meter.bill()
         assert sum(seen) <= BUDGET_BYTES
