@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from openpay.domain.deposit import Deposit
-from openpay.domain.refunds import Refund
+from openpay.domain.refunds import Refund, RefundStatus
 
 
 def given_back_before(
@@ -32,6 +32,14 @@ def given_back_before(
     if not any(rest.get(each, 0) > 0 for each in moved):
         return given_back
     made = {refund.id: place for place, refund in enumerate(refunds)}
+    canceled = {refund.id for refund in refunds if refund.status is RefundStatus.CANCELED}
+
+    def may_replace(each: str, refund: Refund, units: int) -> bool:
+        if made.get(each, len(made)) > made[refund.id]:
+            return _may_replace(owed[each], refund)
+        # A deposit whose refund was made before was on record beside the one that is gone; unless that refund was
+        # canceled, and a second rewind brings back what the first one took away. Only whole, so that it stays canceled.
+        return each in canceled and rest[refund.id] == units and _is_the_same(owed[each], refund)
 
     def share_out(refund: Refund, left: Counter[str]) -> Counter[str]:
         """Take the rest of `refund` from what is left of the deposits that may replace its own."""
@@ -39,8 +47,7 @@ def given_back_before(
         for each in left:
             if rest[refund.id] == 0:
                 break
-            # A deposit whose refund was made before was on record beside the one that is gone.
-            if made.get(each, len(made)) > made[refund.id] and _may_replace(owed[each], refund):
+            if may_replace(each, refund, left[each]):
                 shares[each] = min(rest[refund.id], left[each])
                 rest[refund.id] -= shares[each]
         left -= shares  # and lets go of those of which nothing is left
@@ -67,3 +74,13 @@ def _may_replace(deposit: Deposit, refund: Refund) -> bool:
         return deposit.payer == refund.sender
     # From inside a contract, or taken for that: it was in the vault when the refund was made.
     return deposit.block_time <= refund.created_at
+
+
+def _is_the_same(deposit: Deposit, refund: Refund) -> bool:
+    """Whether this looks like the very transfer that `refund` was made for, or one that is worth the same to its
+    sender."""
+    return deposit.payer is not None and (deposit.token, deposit.payer, deposit.units) == (
+        refund.token,
+        refund.sender,
+        refund.units,
+    )

@@ -109,6 +109,22 @@ def test_same_transfer_in_another_block_after_a_rewind_was_sent_back_before() ->
     assert (after[again[1].key].units, after[again[1].key].destination) == (60, OTHER)
 
 
+def test_same_transfer_in_its_first_block_again_after_a_second_rewind_was_sent_back_before() -> None:
+    payment = expired()
+    first = (bnb(100, block=20), bnb(60, by=OTHER, block=30))
+    second = (bnb(100, block=21, branch="other"), bnb(60, by=OTHER, block=31, branch="other"))
+    refunds = by_source(assess(payment, *second, refunds=assess(payment, *first)))
+    submitted = sent(refunds[second[0].key], bytes(32))
+    refunds[second[0].key] = submitted
+    log = paid_out(submitted)
+    known = assess(payment, *second, refunds=list(refunds.values()), outflows=[log])
+
+    after = by_source(assess(payment, *first, refunds=known, outflows=[log]))
+
+    assert after[first[0].key].status is RefundStatus.CANCELED
+    assert (after[first[1].key].units, after[first[1].key].destination) == (60, OTHER)
+
+
 payments_in = st.lists(st.tuples(st.integers(20, 400), st.booleans()), min_size=1, max_size=5)
 """What each of several payers sends, one after the other, and whether it is missed at first."""
 
