@@ -13,7 +13,9 @@ from openpay.errors import ConfigurationError
 @asynccontextmanager
 async def listening(app: web.Application, host: str, port: int, *, settings: str) -> AsyncIterator[str]:
     """The URL it answers at. `settings` are those that say where, for the `ConfigurationError` of a port in use."""
-    runner = web.AppRunner(app, access_log=None)
+    # Nothing here takes compressed bodies, and aiohttp would unpack each before any handler has a say: a megabyte takes
+    # seconds, in which nobody else is answered.
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     try:
         try:

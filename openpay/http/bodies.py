@@ -57,11 +57,12 @@ async def read_form(request: web.Request) -> dict[str, str]:
     """The fields of an HTML form as browsers send it by default (WHATWG URL, 5.1), the last of each name.
 
     Files need another encoding, whose reader fails in many ways on what is none: it is not read. Raises `Malformed`
-    (`malformed_form`), or aiohttp's 408 and 413 as `read_json_object` does.
+    (`malformed_form`), or aiohttp's 408, 413 and 415 as `read_json_object` does.
     """
     limit = request.client_max_size
     if request.content_length is not None and request.content_length > limit:
         raise _too_large(limit)
+    _refuse_compressed(request)
     # Browsers name no other encoding here. Python knows a hundred more: one takes seconds over half a megabyte
     # (punycode), others make characters that no page can be written with.
     if request.content_type != "application/x-www-form-urlencoded" or not _is_utf8(request):
@@ -79,12 +80,16 @@ async def read_form(request: web.Request) -> dict[str, str]:
 
 
 def _check_media_type(request: web.Request) -> None:
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise web.HTTPUnsupportedMediaType(text="The body must not be compressed: leave Content-Encoding out")
+    _refuse_compressed(request)
     given = request.content_type
     if "Content-Type" not in request.headers or given != "application/json" or not _is_utf8(request):
         shown = request.headers.get("Content-Type", "none")[:100]
         raise web.HTTPUnsupportedMediaType(text=f"The body must be application/json in UTF-8, not {shown!r}")
+
+
+def _refuse_compressed(request: web.Request) -> None:
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise web.HTTPUnsupportedMediaType(text="The body must not be compressed: leave Content-Encoding out")
 
 
 def _is_utf8(request: web.Request) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
@@ -35,6 +37,15 @@ async def test_form_that_says_that_it_is_in_utf8_is_read(shop: Shop, client: Cli
     body = f"refund={refund.id}&destination=%ed%a0%80".encode()
     answer = await client.post(f"/checkout/{payment.id}/claim", data=body, headers=headers)
     assert answer.status == 422
+
+
+async def test_forms_are_not_unpacked(shop: Shop, client: Client) -> None:
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+    for body in (gzip.compress(f"refund={refund.id}".encode()), b"nothing of gzip's"):
+        headers = OWN_FORM | {"Content-Type": FORM, "Content-Encoding": "gzip"}
+        answer = await client.post(f"/checkout/{payment.id}/claim", data=body, headers=headers)
+        assert answer.status == 415
 
 
 @pytest.mark.parametrize("embedder", NO_URL)
