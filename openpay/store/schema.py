@@ -28,9 +28,14 @@ async def check(url: str) -> None:
                 found = await connection.run_sync(_revision)
     finally:
         await engine.dispose()
+    if found is None:
+        raise ConfigurationError(
+            f"{make_url(url).render_as_string(hide_password=True)} holds no tables of Open Pay: run `openpay migrate`, "
+            "or name another database in OPENPAY_DATABASE_URL"
+        )
     if found != CURRENT:
         raise ConfigurationError(
-            f"the database is at schema {found or '(none)'}, this version needs {CURRENT}: run `openpay migrate`"
+            f"the database is at schema {found}, this version needs {CURRENT}: run `openpay migrate`"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,8 +100,17 @@ def test_schema_that_is_asked_for_is_the_newest_migrations() -> None:
     assert ScriptDirectory(str(migrate.MIGRATIONS)).get_current_head() == schema.CURRENT
 
 
-async def test_database_of_another_version_is_named_before_anything_is_written(empty_database_url: str) -> None:
-    with pytest.raises(ConfigurationError, match="openpay migrate"):
+async def test_database_without_our_tables_is_named(empty_database_url: str) -> None:
+    database = re.escape(async_url(empty_database_url).database or "?")
+    with pytest.raises(ConfigurationError, match=f"{database} holds no tables.*openpay migrate.*OPENPAY_DATABASE_URL"):
+        await schema.check(empty_database_url)
+
+
+async def test_database_of_another_version_is_refused_before_anything_is_written(empty_database_url: str) -> None:
+    await asyncio.to_thread(migrate.upgrade, empty_database_url)
+    older = text("UPDATE alembic_version SET version_num = '0000'")
+    await on(empty_database_url, lambda connection: (connection.execute(older), connection.commit()))
+    with pytest.raises(ConfigurationError, match=r"at schema 0000, .*openpay migrate"):
         await schema.check(empty_database_url)
 
 
