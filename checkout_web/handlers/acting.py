@@ -23,6 +23,9 @@ _CLAIM_FIELDS = ("refund", "destination", "signature")
 _LONGEST_FIELD = 200
 """Characters of each that are looked at, more than any of them has: what was typed is shown again."""
 
+_MOST_REPORTED = 1_024
+"""Bytes: ten times what a hash takes."""
+
 _TX_HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 
 _CANCEL_REFUSED = N_("This payment can no longer be canceled. This is where it stands.")
@@ -81,7 +84,7 @@ class Acting:
     async def report_transaction(self, request: web.Request) -> web.Response:
         """The wallet on the page sent a transaction: look for it by its hash, even if it fails on the chain."""
         loaded = await self._site.load(request)
-        body = await read_json_object(request, optional=False)
+        body = await read_json_object(request, optional=False, max_bytes=_MOST_REPORTED)
         tx_hash = body.get("tx_hash")
         if not isinstance(tx_hash, str) or not _TX_HASH.fullmatch(tx_hash) or len(body) != 1:
             raise Invalid(

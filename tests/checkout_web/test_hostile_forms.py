@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
@@ -46,6 +47,27 @@ async def test_forms_are_not_unpacked(shop: Shop, client: Client) -> None:
         headers = OWN_FORM | {"Content-Type": FORM, "Content-Encoding": "gzip"}
         answer = await client.post(f"/checkout/{payment.id}/claim", data=body, headers=headers)
         assert answer.status == 415
+
+
+async def chunked(body: bytes) -> AsyncIterator[bytes]:
+    """Sent without its length."""
+    yield body
+
+
+@pytest.mark.parametrize("has_length", [True, False])
+async def test_more_than_a_form_can_hold_is_not_taken_apart(shop: Shop, client: Client, has_length: bool) -> None:
+    payment = await claimable(shop)
+    refund = await refund_of(shop, payment)
+    more = b"x=" + b"x" * 33_000
+    for route, fields, media_type in (
+        ("claim", f"refund={refund.id}&destination=0x&".encode(), FORM),
+        ("transactions", b"{}  ", "application/json"),
+    ):
+        body = fields + (more if media_type == FORM else b" " * 2_000)
+        headers = OWN_FORM | {"Content-Type": media_type}
+        url = f"/checkout/{payment.id}/{route}"
+        answer = await client.post(url, data=body if has_length else chunked(body), headers=headers)
+        assert answer.status == 413
 
 
 @pytest.mark.parametrize("embedder", NO_URL)
