@@ -32,6 +32,10 @@ FRAMED: web.ResponseKey[bool] = web.ResponseKey("openpay.framed", bool)
 LEAVING = "leaving"
 """In a page's address: its reader has just canceled, and wants to be back in the shop."""
 
+LONGEST_WAY_BACK = 2_048
+"""Characters of the shop's address as a header holds it: proxies refuse answers with much more than 4 kB of headers
+(nginx by default), and a letter beyond ASCII takes up to twelve. The page has the same address as a link."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PageLook:
@@ -137,7 +141,9 @@ class Site:
         response = html_response(html, language=selection.language, status=status, embedder=selection.embed)
         if LEAVING in request.query and checkout.part is Part.CANCELED and checkout.cancel_url and not selection.embed:
             # Not by the form's own redirect, which its policy keeps here; at once, so that there is nothing to stop.
-            response.headers["Refresh"] = f"0;url={quote(checkout.cancel_url, safe=string.punctuation)}"
+            way_back = quote(checkout.cancel_url, safe=string.punctuation)
+            if len(way_back) <= LONGEST_WAY_BACK:
+                response.headers["Refresh"] = f"0;url={way_back}"
         return response
 
     def look(self, request: web.Request, loaded: Loaded) -> PageLook:

@@ -82,3 +82,14 @@ async def test_embedder_that_is_no_url_is_nobody(shop: Shop, client: Client, emb
     canceled = await client.post(url, params=query, headers=OWN_FORM, allow_redirects=False)
     assert (canceled.status, canceled.headers["Location"]) == (303, f"/checkout/{payment.id}")
     assert (await shop.get(payment)).status is Status.CANCELED
+
+
+@pytest.mark.parametrize(("letters", "leads_on"), [("a" * 2_000, True), ("\u6771" * 2_000, False)])
+async def test_way_back_that_no_proxy_would_pass_on_is_left_to_the_page(
+    shop: Shop, client: Client, letters: str, leads_on: bool
+) -> None:
+    payment = await shop.create(cancel_url=f"https://shop.example/{letters}")
+    canceled = await client.post(f"/checkout/{payment.id}/cancel", headers=OWN_FORM)
+    assert canceled.status == 200
+    assert ("Refresh" in canceled.headers) == leads_on
+    assert f'href="https://shop.example/{letters}"' in await canceled.text()
