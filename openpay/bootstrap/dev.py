@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +41,7 @@ from openpay.devnet.node import CHAIN_ID, run_node
 from openpay.devnet.shop import ShopFacts, build_shop
 from openpay.domain.address import to_checksum
 from openpay.domain.alerts import Alarm
+from openpay.domain.origins import MAX_EMBED_ORIGINS
 from openpay.errors import ChainUnavailable, ConfigurationError, Unauthorized
 from openpay.store import migrate
 
@@ -274,8 +275,8 @@ async def _demo_merchant(
             # Before the commit: keys without a merchant are harmless, a merchant without keys could not be used.
             save_kept(directory, kept)
         live = await authenticate(uow, kept.api_key or "")
-        # The demo shop at /demo embeds the page; the port may be another than in an earlier run.
-        await change_page(uow, live.merchant.id, embed_origins=[installation.settings.base_url])
+        origins = with_own_origin(installation.settings.base_url, live.merchant.embed_origins)
+        await change_page(uow, live.merchant.id, embed_origins=origins)
         document = await public_key(uow, live, now=now)
     return _DemoMerchant(
         id=live.merchant.id,
@@ -284,6 +285,12 @@ async def _demo_merchant(
         test_api_key=kept.test_api_key or "",
         webhook_public_key=str(document["public_key"]),
     )
+
+
+def with_own_origin(own: str, kept: Sequence[str]) -> list[str]:
+    """The demo shop at /demo embeds the page, at a port that may be another than in an earlier run. What a developer
+    allowed besides is kept."""
+    return [own, *(origin for origin in kept if origin != own)][:MAX_EMBED_ORIGINS]
 
 
 # --- readiness -----------------------------------------------------------------------------------------------------

@@ -91,8 +91,8 @@ class _Scenario:
             amount=AMOUNT,
             currency="USD",
             accepted_tokens=[self.token],
-            description="Order #1042",
-            metadata={"order_id": "1042"},
+            description="Order #2001",
+            metadata={"order_id": "2001"},
         )
         self._show("create", f"{payment['id']}: {payment['amount']} USD, {payment['status']}")
         self._show("", payment["checkout_url"])

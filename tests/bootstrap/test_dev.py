@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from openpay.bootstrap import state_dir
-from openpay.bootstrap.dev import DevOptions, run_dev
+from openpay.bootstrap.dev import DevOptions, run_dev, with_own_origin
 from openpay.config import Settings
 from openpay.errors import ConfigurationError
 from tests.support.anvil import Anvil
@@ -132,6 +132,14 @@ async def test_file_of_a_running_one_is_left_alone(tmp_path: Path) -> None:
 def test_directory_that_is_not_there_yet_has_nothing_to_forget(tmp_path: Path) -> None:
     state_dir.forget_ended(tmp_path / "state")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sites_that_a_developer_allowed_stay_allowed_after_a_restart() -> None:
+    own, shop = "http://127.0.0.1:8080", "http://127.0.0.1:3000"
+    assert with_own_origin(own, []) == [own]
+    assert with_own_origin(own, [shop, own]) == [own, shop]
+    many = [f"http://127.0.0.1:{port}" for port in range(9000, 9020)]
+    assert with_own_origin(own, many) == [own, *many[:19]]
 
 
 async def test_reset_removes_what_it_made_and_nothing_else(tmp_path: Path) -> None:
