@@ -58,7 +58,7 @@ class Acting:
         payment_id = request.match_info["payment_id"]
         try:
             async with self._site.deps.db.write() as uow:
-                await self._site.deps.payments.cancel(uow, payment_id)
+                await self._site.deps.payments.cancel(uow, payment_id, by_customer=True)
         except Conflict:
             return await self._refused(request, 409, _CANCEL_REFUSED)
         self._site.deps.signals.notify("payments", "events")

@@ -168,18 +168,19 @@ class PaymentService:
             return payment
         return await self._move(uow, payment, Trigger.OPENED, EventType.PENDING)
 
-    async def cancel(self, uow: UnitOfWork, payment_id: str) -> Payment:
+    async def cancel(self, uow: UnitOfWork, payment_id: str, *, by_customer: bool = False) -> Payment:
         """Call a payment off. Doing it again changes nothing.
 
         Raises `NotFound`; `Conflict` `invalid_state` once confirming or ended otherwise, `payment_has_deposits` when
-        anything was received (the money must not be left behind a closed door).
+        anything was received (the money must not be left behind a closed door). Also, for a customer, when what was
+        received is gone by a reorganisation: it usually comes again. Merchants may know better.
         """
         payment = await self._lock(uow, payment_id)
         if payment.status is Status.CANCELED:
             return payment
         if payment.status not in WAITING:
             raise Conflict(f"a payment that is {payment.status} cannot be canceled", code="invalid_state")
-        if await uow.deposits.of([payment.id]):
+        if await uow.deposits.of([payment.id]) or (by_customer and payment.retracted_at is not None):
             raise Conflict(
                 "money has arrived for this payment, so it cannot be canceled; let it complete or expire",
                 code="payment_has_deposits",
