@@ -62,7 +62,10 @@ class Viewing:
         response.force_close()  # the connection is the stream's from now on
         loaded = await self._site.load(request)
         with self._site.hub.watch(loaded, self._site.look(request, loaded), client=client) as viewer:
-            await response.prepare(request)
+            try:
+                await response.prepare(request)
+            except ConnectionResetError:
+                return response  # the reader left before the first word: nobody's error
             viewer.open(request, seen=seen)
             self._site.hub.greet(viewer)
             viewer.take_over(request)

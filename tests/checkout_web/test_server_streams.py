@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from aiohttp import web
+from aiohttp import ServerDisconnectedError, web
 from aiohttp.test_utils import TestClient
+from structlog.testing import capture_logs
 
 from checkout_web.content.reader import Loaded
 from checkout_web.live.hub import Viewer
@@ -64,6 +65,28 @@ async def test_nothing_of_the_request_is_kept_for_an_open_page(shop: Shop, aioht
         await until(lambda: not server.connections)
         await until(lambda: alive(web.Request) == alive(web.StreamResponse) == 0)
         assert alive(Loaded) == 0, "payments are held packed"
+
+
+async def test_reader_that_leaves_before_the_first_word_is_nobodys_error(
+    shop: Shop, aiohttp_client: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare = web.StreamResponse.prepare
+    left = asyncio.Event()
+
+    async def prepare_too_late(response: web.StreamResponse, request: web.BaseRequest) -> object:
+        if response.headers["Content-Type"] == "text/event-stream" and request.transport is not None:
+            request.transport.close()
+            left.set()
+        return await prepare(response, request)
+
+    monkeypatch.setattr(web.StreamResponse, "prepare", prepare_too_late)
+    client = await aiohttp_client(shop.application())
+    payment = await shop.create()
+    with capture_logs() as logs, pytest.raises(ServerDisconnectedError):
+        await client.get(f"/checkout/{payment.id}/events")
+    assert left.is_set()
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == []
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])

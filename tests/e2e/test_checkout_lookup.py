@@ -29,11 +29,9 @@ def test_a_transaction_is_found_before_its_block_and_counted_after(market: Marke
     payment = market.order("USDT")
     assert ask(payment, "0x" + "ab" * 32) == "unknown"
     with market.blocks.held():
-        market.chain.rpc("evm_setAutomine", False)
         sent = market.customer.transfer(market.contract("USDT"), payment["deposit"]["address"], 10 * UNIT)
         assert ask(payment, sent) == "too_little"
         market.chain.mine()
-        market.chain.rpc("evm_setAutomine", True)
     deadline = time.monotonic() + PATIENCE_S
     while market.dev.now(payment)["deposit"]["amounts"][0]["received_units"] == "0" and time.monotonic() < deadline:
         time.sleep(0.05)
