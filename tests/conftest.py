@@ -24,8 +24,10 @@ from tests.support.postgres import PostgresCluster
 from tests.support.workers import arrange, scheduler
 from tests.watcher.beginning import Beginning, OpenScene
 
-# No deadline: a slow machine is not a failing test.
-settings.register_profile("openpay", deadline=None, print_blob=True)
+# No deadline: a slow machine is not a failing test. Few examples while somebody waits; many, by
+# `--hypothesis-profile thorough`, in the night.
+settings.register_profile("openpay", deadline=None, print_blob=True, max_examples=30)
+settings.register_profile("thorough", settings.get_profile("openpay"), max_examples=200)
 settings.load_profile("openpay")
 
 
