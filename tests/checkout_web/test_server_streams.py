@@ -50,6 +50,14 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def place_is_free(client: Client, url: str) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while (answer := await client.get(url)).status == 429:
+            await asyncio.sleep(0.01)
+    assert answer.status == 200
+    answer.close()
+
+
 def alive(kind: type) -> int:
     gc.collect()
     return sum(type(thing) is kind for thing in gc.get_objects())
@@ -108,11 +116,7 @@ async def test_reader_that_leaves_frees_its_place(shop: Shop, aiohttp_client: Co
     url = f"/checkout/{payment.id}/events"
     async with open_stream(client, payment):
         assert (await client.get(url)).status == 429
-    async with asyncio.timeout(PATIENCE_S):
-        while (answer := await client.get(url)).status == 429:
-            await asyncio.sleep(0.01)
-    assert answer.status == 200
-    answer.close()
+    await place_is_free(client, url)
 
 
 async def test_what_a_reader_says_on_its_stream_is_not_listened_to(shop: Shop, aiohttp_client: Connect) -> None:
@@ -144,11 +148,7 @@ async def test_reader_that_said_too_much_frees_its_place_when_it_leaves(
     await heard(reader, b'"now": ')
     assert (await client.get(url)).status == 429
     writer.transport.abort()
-    async with asyncio.timeout(PATIENCE_S):
-        while (answer := await client.get(url)).status == 429:
-            await asyncio.sleep(0.01)
-    assert answer.status == 200
-    answer.close()
+    await place_is_free(client, url)
 
 
 async def test_reader_that_hangs_up_without_reading_keeps_no_connection(shop: Shop, aiohttp_client: Connect) -> None:

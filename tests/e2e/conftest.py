@@ -41,15 +41,19 @@ class Programs:
 _PROGRAMS = pytest.StashKey[Programs]()
 
 
+def _programs_of(session: pytest.Session) -> Programs:
+    return session.stash.setdefault(_PROGRAMS, Programs())
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
     yield
-    item.session.stash.setdefault(_PROGRAMS, Programs()).keep(getattr(nextitem, "fixturenames", ()))
+    _programs_of(item.session).keep(getattr(nextitem, "fixturenames", ()))
 
 
 @pytest.fixture
 def programs(request: pytest.FixtureRequest) -> Programs:
-    return request.session.stash.setdefault(_PROGRAMS, Programs())
+    return _programs_of(request.session)
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from openpay.app.clock import SystemClock
 from openpay.app.signals import Signals
 from openpay.chain.escrow import EscrowClient
-from openpay.chain.pool import Pool, connect
+from openpay.chain.pool import connect_to
 from openpay.domain.chains import Chain
 from openpay.store import Store
 from tests.faults.shop import OPERATOR
@@ -21,17 +21,6 @@ from watcher.follower import Follower
 from watcher.watch_set import WatchSet
 
 T = TypeVar("T")
-
-
-def connect_to(chain: Chain, urls: Sequence[str], *, timeout_s: float) -> AbstractAsyncContextManager[Pool]:
-    """A pool that knows how the chain tells what is final."""
-    return connect(
-        urls,
-        chain_id=chain.chain_id,
-        has_finalized_tag=chain.has_finalized_tag,
-        stalled_finality_confirmations=chain.stalled_finality_confirmations,
-        timeout_s=timeout_s,
-    )
 
 
 @asynccontextmanager

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from checkout_web.content.reader import load
 from checkout_web.content.view import Checkout
 from checkout_web.deps import Deps
 from checkout_web.drawing.pages import StatePart
 from checkout_web.live.hub import NOTED_AT_ONCE, LiveHub, Viewer
-from openpay.app.ports import UnitOfWork
 from openpay.domain.payment import Payment
-from openpay.store import Store
+from tests.checkout_web.hubs import CountingStore, Line, loaded
 from tests.checkout_web.scenes import Shop, open_shop
-from tests.checkout_web.test_live import Line
 
 PAGES = 30
 PATIENCE_S = 60
 NEVER_S = 3_600.0
-
-
-@dataclass
-class Counting:
-    """A database that counts its reading transactions."""
-
-    store: Store
-    reads: int = 0
-
-    def write(self) -> object:
-        return self.store.write()
-
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[UnitOfWork]:
-        self.reads += 1
-        async with self.store.read() as uow:
-            yield uow
 
 
 @dataclass(frozen=True)
@@ -76,24 +57,37 @@ async def anywhere(database_url: str) -> AsyncIterator[Shop]:
         yield shop
 
 
-async def watched(hub: LiveHub, deps: Deps, payment: Payment, look: Noted) -> tuple[Viewer, Line]:
+async def watched(hub: LiveHub, shop: Shop, payment: Payment, look: Noted) -> tuple[Viewer, Line]:
     """A page that shows what its payment is, and hears of what follows."""
-    async with deps.db.read() as uow:
-        loaded = await load(deps, uow, payment.id)
-    assert loaded is not None
-    viewer, line = hub.watch(loaded, look), Line()
+    viewer, line = hub.watch(await loaded(shop, payment), look), Line()
     viewer.open(make_mocked_request("GET", "/", transport=line), seen=viewer.shown.tag)
     return viewer, line
 
 
+@asynccontextmanager
+async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Other work of the loop, until the block ends."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def all_heard(pages: Sequence[tuple[Viewer, Line]]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not all(line.written for _, line in pages):
+            await asyncio.sleep(0)
+
+
 async def test_all_pages_hear_that_the_network_is_behind_after_one_read(anywhere: Shop) -> None:
-    shop, counting, turns = anywhere, Counting(anywhere.store), Turns()
-    deps = Deps(db=counting, payments=shop.service, signals=shop.signals, tick_s=NEVER_S)  # type: ignore[arg-type]
+    shop, counting, turns = anywhere, CountingStore(anywhere.store), Turns()
+    deps = Deps(db=counting, payments=shop.service, signals=shop.signals, tick_s=NEVER_S)
     hub, look = LiveHub(deps), Noted(turns)
     payments = [await shop.create() for _ in range(PAGES)]
-    pages = [await watched(hub, deps, payment, look) for payment in payments]
-    tasks = [asyncio.create_task(hub.run()), asyncio.create_task(turns.run())]
-    try:
+    pages = [await watched(hub, shop, payment, look) for payment in payments]
+    async with running(hub.run(), turns.run()):
         while turns.count < 10:  # the hub is listening
             await asyncio.sleep(0)
         counting.reads = 0
@@ -101,12 +95,7 @@ async def test_all_pages_hear_that_the_network_is_behind_after_one_read(anywhere
             await shop.service.cancel(uow, payments[-1].id)
         shop.clock.seconds += 60  # since the newest block
         shop.signals.notify("payments")
-        async with asyncio.timeout(PATIENCE_S):
-            while not all(line.written for _, line in pages):
-                await asyncio.sleep(0)
-    finally:
-        for task in tasks:
-            task.cancel()
+        await all_heard(pages)
     assert counting.reads == 1, "whatever the number of pages"
     order = [payment_id for payment_id, _, _ in look.drawn]
     assert len(order) == len(set(order)) == PAGES, "each is drawn once"
@@ -118,7 +107,7 @@ async def test_all_pages_hear_that_the_network_is_behind_after_one_read(anywhere
 async def test_busy_shop_does_not_keep_pages_from_hearing_of_the_network(shop: Shop) -> None:
     deps = Deps(db=shop.store, payments=shop.service, signals=shop.signals, tick_s=NEVER_S)
     hub, look = LiveHub(deps), Noted(Turns())
-    pages = [await watched(hub, deps, await shop.create(), look) for _ in range(PAGES)]
+    pages = [await watched(hub, shop, await shop.create(), look) for _ in range(PAGES)]
 
     async def business() -> None:
         while True:
@@ -126,14 +115,8 @@ async def test_busy_shop_does_not_keep_pages_from_hearing_of_the_network(shop: S
             await asyncio.sleep(0)
 
     shop.clock.seconds += 60
-    tasks = [asyncio.create_task(hub.run()), asyncio.create_task(business())]
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while not all(line.written for _, line in pages):
-                await asyncio.sleep(0.01)
-    finally:
-        for task in tasks:
-            task.cancel()
+    async with running(hub.run(), business()):
+        await all_heard(pages)
 
 
 async def test_comparing_pages_lets_others_have_their_turn(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,8 +126,8 @@ async def test_comparing_pages_lets_others_have_their_turn(shop: Shop, monkeypat
     deps = Deps(db=shop.store, payments=shop.service, signals=shop.signals)
     hub = LiveHub(deps)
     for _ in range(5):
-        await watched(hub, deps, await shop.create(), Noted(turns))
-    closed, _ = await watched(hub, deps, await shop.create(), Noted(turns))
+        await watched(hub, shop, await shop.create(), Noted(turns))
+    closed, _ = await watched(hub, shop, await shop.create(), Noted(turns))
     leaving = asyncio.create_task(turns.run())
     leaving.add_done_callback(lambda _: closed.end())
     shop.clock.seconds += 60
