@@ -223,8 +223,7 @@ def present(view: PaymentView, *, merchant: Merchant, chain: Chain, now: int, wa
         catching_up=catching_up and matters,
         behind_s=behind_s if matters else None,
         taken_back=payment.status in WAITING and payment.retracted_at is not None,
-        # Nor where a reorg has taken money back: what the customer has sent is most likely to come again.
-        can_cancel=payment.status in WAITING and not view.deposits and payment.retracted_at is None,
+        can_cancel=payment.can_be_canceled(has_deposits=bool(view.deposits), by_customer=True),
         can_retry=payment.can_be_retried,
         success_url=return_url(payment.success_url, payment.id),
         cancel_url=return_url(payment.cancel_url, payment.id),

@@ -172,15 +172,15 @@ class PaymentService:
         """Call a payment off. Doing it again changes nothing.
 
         Raises `NotFound`; `Conflict` `invalid_state` once confirming or ended otherwise, `payment_has_deposits` when
-        anything was received (the money must not be left behind a closed door). Also, for a customer, when what was
-        received is gone by a reorganisation: it usually comes again. Merchants may know better.
+        anything was received (`Payment.can_be_canceled`).
         """
         payment = await self._lock(uow, payment_id)
         if payment.status is Status.CANCELED:
             return payment
         if payment.status not in WAITING:
             raise Conflict(f"a payment that is {payment.status} cannot be canceled", code="invalid_state")
-        if await uow.deposits.of([payment.id]) or (by_customer and payment.retracted_at is not None):
+        has_deposits = bool(await uow.deposits.of([payment.id]))
+        if not payment.can_be_canceled(has_deposits=has_deposits, by_customer=by_customer):
             raise Conflict(
                 "money has arrived for this payment, so it cannot be canceled; let it complete or expire",
                 code="payment_has_deposits",

@@ -179,6 +179,14 @@ class Payment:
     def offer(self, token: str) -> Offer | None:
         return next((offer for offer in self.offers if offer.token == token), None)
 
+    def can_be_canceled(self, *, has_deposits: bool, by_customer: bool) -> bool:
+        """Money must not be left behind a closed door.
+
+        For a customer that includes money which a reorganisation took back: it usually comes again. Merchants may know
+        better.
+        """
+        return self.status in WAITING and not has_deposits and not (by_customer and self.retracted_at is not None)
+
     @property
     def can_be_retried(self) -> bool:
         """Whether its page may offer a new payment for the same order."""
