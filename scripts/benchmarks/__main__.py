@@ -16,7 +16,7 @@ import structlog
 
 from scripts.benchmarks.figures import Figure
 
-NOT_BENCHMARKS = {"__init__", "__main__", "figures", "page", "plots", "samples"}
+NOT_BENCHMARKS = {"__init__", "__main__", "figures", "page", "plots", "samples", "web3_py"}
 
 
 def main() -> int:

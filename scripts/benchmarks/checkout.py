@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks.figures import Figure
+from scripts.benchmarks.figures import Figure, progress
 from scripts.benchmarks.page import fill
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +127,7 @@ async def _open_pages(count: int, *, payments: int) -> Told:
 async def _server(payments: int) -> AsyncIterator[tuple[Process, int, list[str]]]:
     async with _process("scripts.viewing.server", str(payments)) as server:
         told = json.loads(await _line(server))
+        progress(f"a server is up, with {payments:,} payment{'s' * (payments != 1)}")
         yield server, told["port"], told["ids"]
 
 
@@ -140,6 +141,7 @@ async def _clients(port: int, ids: list[str], *, first: int, hear_all: bool = Tr
         )
         if await _line(client) != "open":
             raise RuntimeError("the streams could not be opened")
+        progress(f"{len(mine):,} more pages are open")
         if not others:
             yield [client]
             return

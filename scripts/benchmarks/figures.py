@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import statistics
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ class Speeds:
 
     wall: tuple[float, ...]
     cpu: tuple[float, ...]
+
+
+def progress(text: str) -> None:
+    """Tell the person who waits; standard output is for the figures alone."""
+    print(f"… {text}", file=sys.stderr, flush=True)
 
 
 async def race(contenders: Mapping[str, Contender], *, rounds: int) -> dict[str, Speeds]:

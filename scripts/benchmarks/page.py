@@ -33,8 +33,9 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def _value(figure: Figure) -> str:
-    digits = 0 if abs(figure.value) >= 100 else 1 if abs(figure.value) >= 10 else 2
-    return f"{figure.value:,.{digits}f} {_UNITS.get(figure.unit, figure.unit)}"
+    is_count = not figure.unit and float(figure.value).is_integer()
+    digits = 0 if is_count or abs(figure.value) >= 100 else 1 if abs(figure.value) >= 10 else 2
+    return f"{figure.value:,.{digits}f} {_UNITS.get(figure.unit, figure.unit)}".rstrip()
 
 
 def _wanted(figure: Figure) -> str:

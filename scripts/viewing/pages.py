@@ -1,4 +1,5 @@
-"""Open pages as the server sees them: the document, then its event stream, from as many addresses as people have.
+"""Open pages as the server sees them: the document (one for all that look at the same payment), then for each page its
+event stream, from as many addresses as people have.
 
 Prints `open` once all have heard their first event, then, when enough were told that their payment was canceled, the
 machine's monotonic time of the last. Ends with its standard input.
@@ -44,11 +45,14 @@ def view(port: int, ids: Sequence[str], *, first: int, hear: int) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     streams: list[socket.socket] = []
+    tags: dict[str, str] = {}
     for start in range(0, len(ids), AT_ONCE):
-        opened = [
-            _opened(port, payment_id, number=first + start + place)
-            for place, payment_id in enumerate(ids[start : start + AT_ONCE])
-        ]
+        opened = []
+        for number, payment_id in enumerate(ids[start : start + AT_ONCE], start=first + start):
+            source = _source(number)
+            if payment_id not in tags:
+                tags[payment_id] = _shown(port, f"/checkout/{payment_id}", source)
+            opened.append(_opened(port, f"/checkout/{payment_id}/events?tag={tags[payment_id]}", source))
         for stream in opened:
             _hear(stream, b"event: ")
         streams += opened
@@ -67,14 +71,16 @@ def view(port: int, ids: Sequence[str], *, first: int, hear: int) -> None:
     sys.stdin.read()
 
 
-def _opened(port: int, payment_id: str, *, number: int) -> socket.socket:
+def _source(number: int) -> tuple[str, int]:
+    """The address, and any port of it, from which page `number` is looked at."""
     address = number // PER_ADDRESS
-    source = f"127.1.{address // 250}.{address % 250 + 1}", 0
-    path = f"/checkout/{payment_id}"
+    return f"127.1.{address // 250}.{address % 250 + 1}", 0
+
+
+def _opened(port: int, path: str, source: tuple[str, int]) -> socket.socket:
     stream = socket.create_connection(("127.0.0.1", port), timeout=60, source_address=source)
     lines = "".join(f"{name}: {value}\r\n" for name, value in _STREAM.items())
-    tag = _shown(port, path, source)
-    stream.sendall(f"GET {path}/events?tag={tag} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{lines}\r\n".encode())
+    stream.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{lines}\r\n".encode())
     return stream
 
 
