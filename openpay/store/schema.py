@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from asyncpg import PostgresError
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -20,8 +21,13 @@ CURRENT = "0001"
 
 
 async def check(url: str) -> None:
-    """Raise `ConfigurationError` unless the database can be reached and has exactly the current schema."""
-    engine = create_async_engine(async_url(url), poolclass=NullPool)
+    """Raise `ConfigurationError` unless the database can be reached and has exactly the current schema.
+
+    Creates nothing: SQLite would make an empty file of any name that it is asked to open.
+    """
+    target = async_url(url)
+    _require_file(target, url)
+    engine = create_async_engine(target, poolclass=NullPool)
     try:
         with readable_failures(url):
             async with engine.connect() as connection:
@@ -37,6 +43,16 @@ async def check(url: str) -> None:
         raise ConfigurationError(
             f"the database is at schema {found}, this version needs {CURRENT}: run `openpay migrate`"
         )
+
+
+def _require_file(target: URL, url: str) -> None:
+    name = target.database
+    if target.get_backend_name() != "sqlite" or name is None or name.startswith("file:") or Path(name).exists():
+        return
+    raise ConfigurationError(
+        f"there is no database yet at {url} (no file {Path(name).absolute()}): run `openpay migrate` to create it, "
+        "or name another database in OPENPAY_DATABASE_URL"
+    )
 
 
 def _revision(connection: Connection) -> str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import aiosqlite
@@ -23,9 +24,14 @@ _LOCKING = "BEGIN IMMEDIATE"
 
 
 class SqliteConnection(aiosqlite.Connection):
-    """One connection. `writes`: its transactions begin with the lock."""
+    """One connection. `writes`: its transactions begin with the lock.
+
+    A file that is not there is not created: only migrations do that.
+    """
 
     def __init__(self, database: str, *, writes: bool, **options: Any) -> None:
+        if not options.get("uri"):
+            database, options["uri"] = f"{Path(database).absolute().as_uri()}?mode=rw", True
         super().__init__(partial(sqlite3.connect, database, **options), iter_chunk_size=64)
         self._writes = writes
         self._in_thread: set[object] = set()

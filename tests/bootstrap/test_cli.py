@@ -87,6 +87,30 @@ def test_database_that_was_not_migrated_is_refused(bare: Command, command: tuple
     assert "run `openpay migrate`" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("merchants", "list"),
+        ("keys", "list", "--merchant", "mer_1"),
+        ("alerts",),
+        ("doctor",),
+        ("reconcile",),
+        ("api",),
+    ],
+)
+def test_command_that_only_reads_says_that_there_is_no_database_and_creates_none(
+    environment: dict[str, str | None], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    nodes = "http://127.0.0.1:1,http://localhost:1"
+    chain = {"OPENPAY_LIVE_CHAIN": "bsc", "OPENPAY_LIVE_ESCROW": ADDRESS, "OPENPAY_LIVE_RPC_URLS": nodes}
+    result = command_in(environment, "sqlite:///openpay.db")(*command, **chain)
+    assert result.exit_code in (1, 2)
+    assert f"no database yet at sqlite:///openpay.db (no file {tmp_path}/openpay.db): run `openpay migrate`" in (
+        result.output
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_new_merchant_is_printed_and_listed(openpay: Command) -> None:
     made = openpay("merchants", "create", "--name", "Café Ω", "--address", ADDRESS.lower(), "--slippage-bps", "50")
     id_ = made.stdout.split()[0]

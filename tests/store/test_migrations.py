@@ -102,6 +102,7 @@ def test_schema_that_is_asked_for_is_the_newest_migrations() -> None:
 
 async def test_database_without_our_tables_is_named(empty_database_url: str) -> None:
     database = re.escape(async_url(empty_database_url).database or "?")
+    await on(empty_database_url, lambda _connection: None)  # SQLite makes the file when it is first opened
     with pytest.raises(ConfigurationError, match=f"{database} holds no tables.*openpay migrate.*OPENPAY_DATABASE_URL"):
         await schema.check(empty_database_url)
 

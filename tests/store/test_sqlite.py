@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -13,7 +14,9 @@ from sqlalchemy import text
 from openpay.app.merchants import create_merchant
 from openpay.store import Store
 from openpay.store.engine import SQLITE_LOCK_WAIT_S, WAL_RETRY_S
+from openpay.store.migrate import upgrade
 from openpay.store.sqlite import SqliteConnection
+from openpay.store.store import DatabaseBusy
 
 COUNTING = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500000) SELECT count(*) FROM n"
 
@@ -144,3 +147,21 @@ async def test_rows_that_were_written_in_a_transaction_are_seen_in_it_and_gone_w
     assert await merchants(store) == 0
     await write(store)
     assert await merchants(store) == 1
+
+
+async def test_file_that_is_not_there_is_not_created_by_a_store(tmp_path: Path) -> None:
+    store = Store.open(f"sqlite:///{tmp_path / 'gone.db'}")
+    for use in (merchants, write_nothing):
+        with pytest.raises(DatabaseBusy, match="unable to open database file"):
+            await use(store)
+    await store.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_file_may_have_any_name(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'a shop #1, 100% é.db'}"
+    await asyncio.to_thread(upgrade, url)
+    store = Store.open(url)
+    await write(store)
+    assert await merchants(store) == 1
+    await store.close()
