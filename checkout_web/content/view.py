@@ -12,6 +12,7 @@ from enum import StrEnum
 from math import ceil
 from urllib.parse import urlsplit
 
+from checkout_web.content.arrivals import Arrival, newest_arrivals
 from checkout_web.content.refunds import RefundLine, refund_lines
 from checkout_web.words.language import ENGLISH, Language
 from openpay.app.lag import lag_s
@@ -28,9 +29,6 @@ from openpay.errors import InvariantViolated
 
 CATCHING_UP_AFTER_S = 30
 """The watcher's view may be this old before the page says so."""
-
-MOST_LOOKED_FOR = 20
-"""Transactions among which the page finds the one that its wallet sent: a stranger can send any number of specks."""
 
 
 class Part(StrEnum):
@@ -135,8 +133,8 @@ class Checkout:
     unavailable_tokens: tuple[str, ...]
     received: tuple[Money, ...]
     """All that arrived, one sum for each token, accepted or not."""
-    arrived_by: tuple[str, ...]
-    """The newest transactions that brought it, at most so many as are looked for among them."""
+    arrivals: tuple[Arrival, ...]
+    """The newest of what brought it, for the page's scripts."""
     excess: tuple[Money, ...]
     """What a paid payment received beyond its amount."""
     confirmations: int
@@ -211,7 +209,7 @@ def present(view: PaymentView, *, merchant: Merchant, chain: Chain, now: int, wa
         preferred_token=_preferred_token(payment, tallies),
         unavailable_tokens=payment.unavailable_tokens,
         received=_received(view, chain),
-        arrived_by=_arrived_by(view),
+        arrivals=newest_arrivals(view.deposits),
         excess=_excess(view, chain),
         confirmations=min(confirmations, payment.required_confirmations),
         required_confirmations=payment.required_confirmations,
@@ -330,11 +328,6 @@ def _excess_units(view: PaymentView) -> dict[str, int]:
 
 def _received(view: PaymentView, chain: Chain) -> tuple[Money, ...]:
     return _money(_sums(view), view.payment, chain)
-
-
-def _arrived_by(view: PaymentView) -> tuple[str, ...]:
-    newest = sorted(view.deposits, key=lambda deposit: -deposit.block_number)[:MOST_LOOKED_FOR]
-    return tuple("0x" + deposit.tx_hash.hex() for deposit in newest if deposit.tx_hash is not None)
 
 
 def _excess(view: PaymentView, chain: Chain) -> tuple[Money, ...]:

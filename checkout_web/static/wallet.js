@@ -4,7 +4,7 @@
 import { announce } from "./announce.js";
 import { pay } from "./wallet_paying.js";
 import { Refusal, refusalOf } from "./wallet_refusals.js";
-import { Sent, hashIn, report } from "./wallet_sent.js";
+import { Sent, hasArrived, hashIn, report } from "./wallet_sent.js";
 import { amount, readAsked } from "./wallet_transfer.js";
 import { button, chooser, make, nameOf, shortened } from "./wallet_view.js";
 import { sentCard } from "./wallet_sent_view.js";
@@ -104,7 +104,7 @@ export class WalletPart {
         if (step === "send") this.#stillAsked(run.asked);
         if (this.#run === run) this.#step(run, step, values);
       },
-      onAnswer: (answer) => this.#answered(run, answer),
+      onAnswer: (answer, account) => this.#answered(run, answer, account),
     });
   }
 
@@ -143,10 +143,11 @@ export class WalletPart {
     return this.#show({ kind: "working", wallet: run.wallet, step, values });
   }
 
-  #answered(run, answer) {
+  #answered(run, answer, account) {
     const hash = hashIn(answer);
     const { name, rdns } = run.wallet;
-    const entry = { hash, at: Date.now(), amount: amount(run.asked.units, run.asked), wallet: name, rdns, reported: hash === null };
+    const before = run.asked.arrived.map((arrival) => arrival.name);
+    const entry = { hash, at: Date.now(), amount: amount(run.asked.units, run.asked), account, before, wallet: name, rdns, reported: hash === null };
     this.#sent.write(entry);
     if (this.#run === run) this.#stop();
     this.#again = false;
@@ -157,8 +158,7 @@ export class WalletPart {
 
   async #report(entry) {
     const url = new URL("transactions", new URL(this.#live.dataset.state, location.href));
-    if (entry.hash === null || !(await report(url, entry.hash))) return;
-    if (this.#sent.read()?.hash === entry.hash) this.#sent.write({ ...this.#sent.read(), reported: true });
+    if (entry.hash !== null && (await report(url, entry.hash))) this.#sent.note(entry, { reported: true });
   }
 
   #reportAgain() {
@@ -210,7 +210,7 @@ export class WalletPart {
   // What was sent and has not arrived yet. Arrived, it may have been too little: then the rest is asked for.
   #onItsWay() {
     const sent = this.#sent.read();
-    return sent && this.#asked.arrived.includes(sent.hash) ? null : sent;
+    return sent && hasArrived(sent, this.#asked.arrived) ? null : sent;
   }
 
   // Equal for what looks alike: buttons that stay the same keep the focus when news arrive.
@@ -263,7 +263,10 @@ export class WalletPart {
       asked: this.#asked,
       wallet: wallets.find((wallet) => wallet.rdns === sent.rdns && wallet.name === sent.wallet),
       onAgain: wallets.length > 0 ? () => this.#sendAgain(true) : null,
-      onSeen: () => this.#sent.write({ ...sent, seen: true }),
+      onNews: (facts) => {
+        this.#sent.note(sent, facts);
+        this.#render(); // what has arrived may now be known for it
+      },
     });
   }
 

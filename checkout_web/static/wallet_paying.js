@@ -10,8 +10,8 @@ const SETTLE_MS = 250;
 // Send what is asked for; resolves with what the wallet answered. Throws a `Refusal`.
 //
 // `current()` fetches what the payment asks for now (null: nothing any more). `step(kind, values)` says what is being
-// done. `onAnswer(answer)` hears the wallet's answer to the transfer even when the attempt was given up before it came:
-// money that was sent is sent.
+// done. `onAnswer(answer, account)` hears the wallet's answer to the transfer from that account even when the attempt was
+// given up before it came: money that was sent is sent.
 export async function pay({ provider, asked, signal, current, step, onAnswer, feeAccepted = false }) {
   const wallet = new Wallet(provider, signal);
   let account = null;
@@ -40,7 +40,7 @@ export async function pay({ provider, asked, signal, current, step, onAnswer, fe
     if (event === "accountsChanged" && !isFirst(value, account)) step("send_moved");
   });
   const answer = wallet.ask("eth_sendTransaction", [transaction(asked, account)]);
-  answer.then(onAnswer, () => {}); // the refusal itself is heard below
+  answer.then((value) => onAnswer(value, account), () => {}); // the refusal itself is heard below
   return untilAborted(answer, signal);
 }
 

@@ -5,6 +5,8 @@ const KEEP_MS = 86_400_000;
 const HASH = /^0x[0-9a-f]{64}$/;
 const REPORT_TRIES_MS = [0, 3_000, 15_000];
 
+export const QUIET_MS = 300_000; // so long a transfer hardly ever takes
+
 export class Sent {
   #key;
   #kept = null; // where the browser keeps nothing, this tab at least does
@@ -13,7 +15,9 @@ export class Sent {
     this.#key = `openpay:sent:${payment}`;
   }
 
-  // `{hash, at, amount, wallet, rdns, reported}`, or null. `hash` is null where the wallet named none.
+  // `{hash, at, amount, account, before, wallet, rdns, reported, seen, gone}`, or null. `hash` is null where the wallet
+  // named none, `before` names what had arrived until then, `account` is the one that the wallet sent from. `seen`: the
+  // wallet's node knows the hash as a transaction's; `gone`: it does no more.
   read() {
     const entry = stored(this.#key) ?? this.#kept;
     return entry && Date.now() - entry.at < KEEP_MS ? entry : null;
@@ -28,6 +32,23 @@ export class Sent {
       // Full, or not allowed here.
     }
   }
+
+  // Note `facts` about `entry`, unless something else has been sent since.
+  note(entry, facts) {
+    const kept = this.read();
+    if (kept?.at === entry.at && kept.hash === entry.hash) this.write({ ...kept, ...facts });
+  }
+}
+
+// Whether what was sent is among the payment's `arrivals`. A hash that a node knows says so by itself. Where the wallet
+// named none, or an operation of its own as smart accounts do, or the transaction was replaced, it is what has come
+// since from the same account, or from inside a contract, which nobody can tell; and after a while whatever has come:
+// it may be too little, and a page that goes on waiting would not say so.
+export function hasArrived(sent, arrivals) {
+  if (arrivals.some(({ name }) => name === sent.hash)) return true;
+  if ((sent.seen && !sent.gone) || !sent.before) return false;
+  const isQuiet = Date.now() - sent.at >= QUIET_MS;
+  return arrivals.some(({ name, payer }) => !sent.before.includes(name) && (isQuiet || !payer || payer === sent.account));
 }
 
 // Storage can be written by older versions, and by hand.
@@ -35,7 +56,7 @@ function stored(key) {
   try {
     const entry = JSON.parse(localStorage.getItem(key));
     if (typeof entry?.at !== "number" || !(entry.hash === null || HASH.test(entry.hash))) return null;
-    return entry;
+    return { ...entry, before: Array.isArray(entry.before) ? entry.before : null };
   } catch {
     return null;
   }

@@ -2,17 +2,18 @@
 
 import { announce } from "./announce.js";
 import { Wallet } from "./wallet_asking.js";
+import { QUIET_MS } from "./wallet_sent.js";
 import { button, copyButton, grouped, make } from "./wallet_view.js";
 import { say } from "./words.js";
 
-const QUIET_MS = 300_000;
 const LOOK_MS = 15_000;
 const GONE_AFTER = 2; // looks without it: a wallet's node may be behind for a moment
 
 const shown = new WeakMap();
 
 // Show `sent` in `root`; shown already, it stays as it is. `wallet` is the one that sent it, where it is here.
-export function sentCard(root, { sent, asked, wallet, onAgain, onSeen }) {
+// `onNews({seen, gone})` hears what became known of it meanwhile, and that it has taken long.
+export function sentCard(root, { sent, asked, wallet, onAgain, onNews }) {
   const key = `${sent.hash} ${sent.at} ${onAgain === null}`;
   if (shown.get(root)?.key === key && root.querySelector("[data-wallet-sent]")) return;
   shown.get(root)?.end();
@@ -20,7 +21,7 @@ export function sentCard(root, { sent, asked, wallet, onAgain, onSeen }) {
   const card = make("div", { class: "wallet-sent", "data-wallet-sent": true }, ...lines(sent, asked), remarks);
   if (onAgain) card.append(again(onAgain));
   root.replaceChildren(card);
-  shown.set(root, { key, end: follow({ card, remarks, sent, asked, wallet, onSeen }) });
+  shown.set(root, { key, end: follow({ card, remarks, sent, asked, wallet, onNews }) });
 }
 
 function lines(sent, asked) {
@@ -50,11 +51,11 @@ function again(onAgain) {
 }
 
 // Look after it while the card is there; the returned function ends that.
-function follow({ card, remarks, sent, asked, wallet, onSeen }) {
+function follow({ card, remarks, sent, asked, wallet, onNews }) {
   const over = new AbortController();
   const said = new Set();
   let missing = 0;
-  let seen = sent.seen === true;
+  let { seen = false, gone = false } = sent;
 
   const remark = (key, values) => {
     if (said.has(key)) return;
@@ -63,14 +64,19 @@ function follow({ card, remarks, sent, asked, wallet, onSeen }) {
     if (card.isConnected) announce(say(key, values));
   };
   const look = async () => {
-    if (Date.now() - sent.at >= QUIET_MS) remark("wallet_quiet", { n: QUIET_MS / 60_000 });
+    if (Date.now() - sent.at >= QUIET_MS) {
+      onNews({ seen, gone });
+      if (card.isConnected) remark("wallet_quiet", { n: QUIET_MS / 60_000 });
+    }
     if (!wallet || sent.hash === null || !card.isConnected) return;
     const found = await knows(new Wallet(wallet.provider, over.signal), sent.hash, asked.chainId);
-    if (found && !seen) onSeen();
-    seen ||= found === true;
     missing = found === false ? missing + 1 : 0;
+    const before = { seen, gone };
+    seen ||= found === true;
     // A wallet that never knew the number may have answered with one of its own, as smart accounts do.
-    if (seen && missing >= GONE_AFTER) remark("wallet_vanished");
+    gone = seen && (found === null ? gone : missing >= GONE_AFTER);
+    if (gone) remark("wallet_vanished");
+    if (seen !== before.seen || gone !== before.gone) onNews({ seen, gone });
   };
   const timer = setInterval(() => look().catch(() => {}), LOOK_MS);
   look().catch(() => {});

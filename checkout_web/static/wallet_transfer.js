@@ -24,8 +24,14 @@ export function readAsked(root) {
     decimals: Number(data.decimals),
     to: data.to,
     units: BigInt(data.units),
-    arrived: data.arrived.split(" "), // hashes
+    arrived: data.arrived.split(" ").filter(Boolean).map(arrival),
   };
+}
+
+// As drawing writes it: content/arrivals.py.
+function arrival(text) {
+  const [name, payer] = text.split("@");
+  return { name, payer };
 }
 
 export function transaction(asked, from) {
@@ -83,13 +89,13 @@ export function briefly(units, asked) {
   return `${written(units, asked.decimals, TOLD_PLACES)} ${asked.token}`;
 }
 
-// Base units as a decimal number in the page's language, cut to `places`; never rounded up, and without grouping.
+// Base units as a decimal number in the page's language, cut to `places`; never rounded up, and without grouping. With two
+// decimals at least, as the page writes them; never with three: elsewhere 25,125 is twenty-five thousand.
 export function written(units, decimals, places = decimals) {
   const digits = units.toString().padStart(decimals + 1, "0");
   const whole = digits.slice(0, digits.length - decimals);
-  const rest = digits.slice(digits.length - decimals).slice(0, places).replace(/0+$/, "");
-  // Never three decimals: elsewhere 25,125 is twenty-five thousand.
-  return rest ? `${whole}${mark()}${rest}${rest.length === 3 ? "0" : ""}` : whole;
+  const rest = digits.slice(digits.length - decimals).slice(0, places).replace(/0+$/, "").padEnd(2, "0");
+  return `${whole}${mark()}${rest}${rest.length === 3 ? "0" : ""}`;
 }
 
 function mark() {

@@ -20,12 +20,12 @@ async def test_the_ways_to_pay_are_folded_until_they_are_asked_for(street: Stree
         qr, address, cancel = page.locator(".qr"), page.locator(".where .hex").first, page.get_by_text("Cancel this")
         await expect(qr).to_be_visible()
         await visit.press("Test Wallet")
-        await visit.says("Sent. 25 USDT from Test Wallet.")
+        await visit.says("Sent. 25.00 USDT from Test Wallet.")
         await visit.reads(ON_ITS_WAY)
         timer = page.get_by_role("timer")
         for part in (qr, address, page.locator(".ask"), page.locator(".choices"), cancel, timer):
             await expect(part).to_be_hidden()
-        await expect(page.get_by_role("region", name="Sent. 25 USDT from Test Wallet.")).to_be_visible()
+        await expect(page.get_by_role("region", name="Sent. 25.00 USDT from Test Wallet.")).to_be_visible()
 
         # Over a reload, and with all that may be needed once more behind a warning.
         await page.reload()
@@ -125,5 +125,5 @@ async def test_sums_and_names_keep_their_direction_in_arabic(street: Street, sho
     payment, wallet = await shop.create(), PageWallet()
     async with street.visit(payment, wallet, query="?lang=ar") as visit:
         await visit.press("Test Wallet")
-        await visit.says("\u206825 USDT\u2069")
+        await visit.says("\u206825.00 USDT\u2069")
         await visit.says("\u2068Test Wallet\u2069")

@@ -39,7 +39,7 @@ async def test_one_press_connects_checks_the_balance_and_sends_exactly_what_is_a
     wallet = PageWallet()
     async with street.visit(payment, wallet) as visit:
         await visit.press("Test Wallet")
-        await visit.says("Sent. 25 USDT from Test Wallet.")
+        await visit.says("Sent. 25.00 USDT from Test Wallet.")
         (sent,) = wallet.sent
         assert USDT.contract is not None
         assert sent == {
@@ -57,7 +57,7 @@ async def test_one_press_connects_checks_the_balance_and_sends_exactly_what_is_a
         # Before any block, over a reload, and until the payment itself tells more.
         await expect(visit.section.locator(".hex")).to_have_count(1)
         await visit.page.reload()
-        await visit.says("Sent. 25 USDT from Test Wallet.")
+        await visit.says("Sent. 25.00 USDT from Test Wallet.")
         await expect(visit.section.get_by_role("button", name="Test Wallet")).to_have_count(0)
         await street.shop.pay(payment)
         await visit.reads("Payment found")
@@ -85,8 +85,8 @@ async def test_what_the_account_holds_is_shown_while_the_wallet_asks(street: Str
     wallet = PageWallet(token_units=1_234_500_000_000_000_000_000, answers={"eth_sendTransaction": NEVER})
     async with street.visit(payment, wallet) as visit:
         await visit.press("Test Wallet")
-        await visit.says("Approve the transfer of 25 USDT in Test Wallet.")
-        await visit.says("Account 0xabab…abab holds 1234.5 USDT.")
+        await visit.says("Approve the transfer of 25.00 USDT in Test Wallet.")
+        await visit.says("Account 0xabab…abab holds 1234.50 USDT.")
 
 
 async def test_a_wallets_figure_has_never_three_decimals(street: Street) -> None:
@@ -133,7 +133,7 @@ async def test_after_a_partial_payment_only_the_rest_is_sent(street: Street) -> 
     wallet = PageWallet()
     async with street.visit(payment, wallet) as visit:
         await visit.press("Test Wallet")
-        await visit.says("Sent. 15 USDT")
+        await visit.says("Sent. 15.00 USDT")
     assert wallet.sent[0]["data"] == transfer_of(payment, 15 * WHOLE)
 
 
@@ -152,10 +152,10 @@ async def test_a_page_that_missed_a_partial_payment_asks_again_before_it_sends(s
     async with without_news(street, payment, wallet) as visit:
         await street.shop.pay(payment, 10 * WHOLE)
         await visit.press("Test Wallet")
-        await visit.says("The amount has changed meanwhile: now 15 USDT remain. Nothing was sent.")
+        await visit.says("The amount has changed meanwhile: now 15.00 USDT remain. Nothing was sent.")
         assert wallet.sent == []
         await visit.press("Try again")
-        await visit.says("Sent. 15 USDT")
+        await visit.says("Sent. 15.00 USDT")
     assert wallet.sent[0]["data"] == transfer_of(payment, 15 * WHOLE)
 
 
@@ -196,7 +196,7 @@ async def test_money_that_arrives_while_the_balance_is_read_leaves_nothing_or_th
         if arrives == 25:
             await visit.page.wait_for_timeout(500)  # for what must not happen
         else:
-            await visit.says("The amount has changed meanwhile: now 15 USDT remain. Nothing was sent.")
+            await visit.says("The amount has changed meanwhile: now 15.00 USDT remain. Nothing was sent.")
     assert "eth_sendTransaction" not in wallet.methods()
 
 
@@ -205,9 +205,9 @@ async def test_the_second_wallet_is_warned_when_the_first_has_paid_or_part_of_it
     wallet = PageWallet(answers={"eth_sendTransaction": NEVER})
     async with street.visit(payment, wallet) as visit:
         await visit.press("Test Wallet")
-        await visit.says("Approve the transfer of 25 USDT")
+        await visit.says("Approve the transfer of 25.00 USDT")
         await street.shop.pay(payment, 10 * WHOLE)
-        await visit.says("Money has arrived meanwhile: now 15 USDT remain. Refuse the open request in your wallet")
+        await visit.says("Money has arrived meanwhile: now 15.00 USDT remain. Refuse the open request in your wallet")
         await street.shop.pay(payment, 15 * WHOLE)
         warning = visit.page.get_by_role("alert")
         await expect(warning).to_contain_text("approved, it would pay a second time")
@@ -228,7 +228,7 @@ async def test_two_tabs_of_one_browser_do_not_both_ask(street: Street) -> None:
         await section.get_by_role("button", name="Go on anyway").click()
         await expect(section).to_contain_text("Sent.")
         await visit.press("Start over")
-        await visit.says("Sent. 25 USDT")  # told by the other tab
+        await visit.says("Sent. 25.00 USDT")  # told by the other tab
 
 
 async def test_what_was_sent_is_not_offered_again_without_a_warning(street: Street) -> None:
@@ -266,7 +266,7 @@ async def test_an_answer_that_comes_after_giving_up_still_counts_as_sent(street:
         await visit.press("Start over")
         await visit.says("A request may still be open in your wallet. Refuse it there first")
         approved.set()
-        await visit.says("Sent. 25 USDT")
+        await visit.says("Sent. 25.00 USDT")
         await until_reported(street.shop, payment)
 
 
@@ -327,7 +327,7 @@ async def test_in_a_frame_the_button_is_a_link_to_the_hosted_page(street: Street
             await link.click()
         hosted = await opened.value
         await hosted.locator("[data-wallet]").get_by_role("button", name="Test Wallet").click()
-        await expect(hosted.locator("[data-wallet]")).to_contain_text("Sent. 25 USDC")
+        await expect(hosted.locator("[data-wallet]")).to_contain_text("Sent. 25.00 USDC")
 
 
 async def test_focus_stays_in_the_section_while_news_arrive(street: Street) -> None:
@@ -360,7 +360,7 @@ async def test_axe_finds_nothing_wrong_in_any_state_of_the_section(street: Stree
         await visit.press("Start over")
         wallet.token_units = 0
         await visit.press("Test Wallet")
-        await visit.says("This account holds 0 USDT")
+        await visit.says("This account holds 0.00 USDT")
         found["trouble"] = await violations(visit.page)
         wallet.token_units = 10**21
         del wallet.answers["eth_sendTransaction"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from playwright.async_api import expect
 
 from openpay.domain.payment import Payment
 from tests.checkout_web.checkout_visits import Street, Visit
+from tests.checkout_web.scenes import WHOLE
 from tests.support.provider import PageWallet
 
 LOOK = "eth_getTransactionByHash"
@@ -55,8 +57,11 @@ async def test_a_number_that_vanishes_was_replaced_and_the_page_does_not_depend_
         async with asyncio.timeout(60):
             while "no longer knows this transaction" not in await visit.section.inner_text():
                 await looks(visit, wallet)
-        # Its replacement pays, under a number that nobody reported.
-        await street.shop.pay(payment)
+        # Its replacement pays, under a number that nobody reported; and too little, which has to be seen.
+        short = replace(street.shop.deposit(payment, 10 * WHOLE), payer=bytes.fromhex(wallet.accounts[0][2:]))
+        await street.shop.mine(deposits=[short])
+        await visit.reads("Part of it has arrived")
+        await street.shop.pay(payment, 15 * WHOLE)
         await visit.reads("Payment found")
 
 

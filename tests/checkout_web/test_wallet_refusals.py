@@ -104,7 +104,7 @@ async def test_a_refusal_has_words_and_a_way_on(visit: Visit, method: str, answe
     await expect(visit.section.locator("img[src=x]")).to_have_count(0)
     WALLET.answers.clear()
     await visit.press("Try again")
-    await visit.says("Sent. 25 USDT")
+    await visit.says("Sent. 25.00 USDT")
     assert len(WALLET.sent) == 1
 
 
@@ -190,14 +190,14 @@ async def test_a_change_while_the_request_is_open_is_said(visit: Visit) -> None:
 async def test_too_little_of_the_token_is_said_before_the_wallet_is_asked(visit: Visit) -> None:
     WALLET.token_units = 3_500_000_000_000_000_000
     await visit.press("Test Wallet")
-    await visit.says("This account holds 3.5 USDT, and 25 USDT are asked for.")
+    await visit.says("This account holds 3.50 USDT, and 25.00 USDT are asked for.")
     assert "eth_sendTransaction" not in WALLET.methods()
 
 
 async def test_without_coins_for_the_fee_there_is_a_warning_that_may_be_overruled(visit: Visit) -> None:
     WALLET.coin_wei = 1_000
     await visit.press("Test Wallet")
-    await visit.says("The network fee is paid in BNB, and this account holds 0 BNB: probably too little.")
+    await visit.says("The network fee is paid in BNB, and this account holds 0.00 BNB: probably too little.")
     assert WALLET.sent == []
     await visit.press("Go on anyway")
     await visit.says("Sent.")
