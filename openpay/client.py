@@ -5,7 +5,8 @@
     print(payment["checkout_url"])
 
 Answers are the API's JSON objects, typed as `TypedDict`. Every POST carries an Idempotency-Key, so that a request whose
-answer was lost is repeated safely: network errors, 429 and 5xx are retried a few times before they are raised.
+answer was lost is repeated safely, as a DELETE is by nature. Network errors, 429 and 5xx are retried a few times before
+they are raised.
 
 What to send and when to retry is decided once, in generators that yield requests and pauses (`_exchange`, `_pages`);
 the two clients only differ in how they carry these out. Nothing else of Open Pay is imported.
@@ -186,7 +187,7 @@ class PaymentQuery(TypedDict, total=False):
     metadata: Mapping[str, str]
 
 
-class WebhookEndpoint(TypedDict):
+class ConfiguredEndpoint(TypedDict):
     """`secret` (`whsec_…`) is shown only the first time a URL is configured; None after that."""
 
     id: str
@@ -194,6 +195,32 @@ class WebhookEndpoint(TypedDict):
     events: list[str]
     active: bool
     secret: str | None
+
+
+class WebhookEndpoint(TypedDict):
+    """Where events go. `disabled_reason` says why while it is not `active`."""
+
+    id: str
+    url: str
+    events: list[str]
+    active: bool
+    disabled_reason: str | None
+    livemode: bool
+    created_at: str
+
+
+class DeletedEndpoint(TypedDict):
+    id: str
+    deleted: Literal[True]
+
+
+class EndpointChanges(TypedDict, total=False):
+    """What `webhooks.update` takes; what is left out stays. `events=["*"]` means all of them."""
+
+    url: str
+    events: Sequence[str]
+    disabled: bool
+    idempotency_key: str
 
 
 class DeliveryAttempt(TypedDict):
@@ -337,7 +364,7 @@ class PublicKey(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class _Request:
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     query: Sequence[tuple[str, str]] = ()
     body: Mapping[str, Any] | None = None
@@ -355,7 +382,7 @@ class _Request:
         return headers
 
     def content(self) -> bytes | None:
-        return None if self.method == "GET" else json.dumps(self.body or {}).encode()
+        return json.dumps(self.body or {}).encode() if self.method == "POST" else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -495,6 +522,22 @@ def _configure(url: str, events: Sequence[str] | None) -> _Request:
     return _post("/v1/webhooks/configure", {"url": url} | ({} if events is None else {"events": list(events)}))
 
 
+def _endpoint(endpoint_id: str) -> str:
+    return f"/v1/webhooks/endpoints/{quote(endpoint_id, safe='')}"
+
+
+def _update_endpoint(endpoint_id: str, changes: EndpointChanges) -> _Request:
+    body: dict[str, Any] = {**changes}
+    if "events" in changes:
+        body["events"] = list(changes["events"])
+    idempotency_key = body.pop("idempotency_key", None)
+    return _post(_endpoint(endpoint_id), body, idempotency_key=idempotency_key)
+
+
+def _delete(path: str) -> _Request:
+    return _Request(method="DELETE", path=path)
+
+
 def _next_page(path: str, query: Mapping[str, Any], page: Mapping[str, Any] | None) -> _Request | None:
     """The request for the page after `page` (None: the first), or None after the last."""
     if page is None:
@@ -599,9 +642,24 @@ class Webhooks:
     def __init__(self, client: OpenPay) -> None:
         self._client = client
 
-    def configure(self, url: str, events: Sequence[str] | None = None) -> WebhookEndpoint:
+    def configure(self, url: str, events: Sequence[str] | None = None) -> ConfiguredEndpoint:
         """Add an endpoint, or change which events it gets; None means all."""
-        return cast(WebhookEndpoint, self._client._run(_configure(url, events)))
+        return cast(ConfiguredEndpoint, self._client._run(_configure(url, events)))
+
+    def endpoints(self) -> list[WebhookEndpoint]:
+        """Every endpoint, oldest first."""
+        return cast(list[WebhookEndpoint], self._client._run(_get("/v1/webhooks/endpoints"))["data"])
+
+    def retrieve(self, endpoint_id: str) -> WebhookEndpoint:
+        return cast(WebhookEndpoint, self._client._run(_get(_endpoint(endpoint_id))))
+
+    def update(self, endpoint_id: str, **changes: Unpack[EndpointChanges]) -> WebhookEndpoint:
+        """Move an endpoint to another URL, change its events, disable it or enable it again."""
+        return cast(WebhookEndpoint, self._client._run(_update_endpoint(endpoint_id, changes)))
+
+    def delete(self, endpoint_id: str) -> DeletedEndpoint:
+        """Send nothing to it any more. May be repeated; its deliveries can still be read."""
+        return cast(DeletedEndpoint, self._client._run(_delete(_endpoint(endpoint_id))))
 
     def public_key(self) -> PublicKey:
         return cast(PublicKey, self._client._run(_get("/v1/webhooks/public-key")))
@@ -759,8 +817,20 @@ class AsyncWebhooks:
     def __init__(self, client: AsyncOpenPay) -> None:
         self._client = client
 
-    async def configure(self, url: str, events: Sequence[str] | None = None) -> WebhookEndpoint:
-        return cast(WebhookEndpoint, await self._client._run(_configure(url, events)))
+    async def configure(self, url: str, events: Sequence[str] | None = None) -> ConfiguredEndpoint:
+        return cast(ConfiguredEndpoint, await self._client._run(_configure(url, events)))
+
+    async def endpoints(self) -> list[WebhookEndpoint]:
+        return cast(list[WebhookEndpoint], (await self._client._run(_get("/v1/webhooks/endpoints")))["data"])
+
+    async def retrieve(self, endpoint_id: str) -> WebhookEndpoint:
+        return cast(WebhookEndpoint, await self._client._run(_get(_endpoint(endpoint_id))))
+
+    async def update(self, endpoint_id: str, **changes: Unpack[EndpointChanges]) -> WebhookEndpoint:
+        return cast(WebhookEndpoint, await self._client._run(_update_endpoint(endpoint_id, changes)))
+
+    async def delete(self, endpoint_id: str) -> DeletedEndpoint:
+        return cast(DeletedEndpoint, await self._client._run(_delete(_endpoint(endpoint_id))))
 
     async def public_key(self) -> PublicKey:
         return cast(PublicKey, await self._client._run(_get("/v1/webhooks/public-key")))

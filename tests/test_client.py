@@ -116,6 +116,14 @@ async def test_creating_a_payment_posts_its_fields_with_key_and_idempotency_key(
         (lambda c: c.withdrawals.retrieve("wdr_1"), "GET", "/v1/withdrawals/wdr_1", None),
         (lambda c: c.withdrawals.create(token="USDT"), "POST", "/v1/withdrawals", {"token": "USDT"}),
         (lambda c: c.webhooks.public_key(), "GET", "/v1/webhooks/public-key", None),
+        (lambda c: c.webhooks.retrieve("whe_1"), "GET", "/v1/webhooks/endpoints/whe_1", None),
+        (
+            lambda c: c.webhooks.update("whe_1", disabled=True),
+            "POST",
+            "/v1/webhooks/endpoints/whe_1",
+            {"disabled": True},
+        ),
+        (lambda c: c.webhooks.delete("whe_1"), "DELETE", "/v1/webhooks/endpoints/whe_1", None),
         (lambda c: c.webhooks.resend("del_1"), "POST", "/v1/webhooks/deliveries/del_1/resend", {}),
         (lambda c: c.webhooks.test(), "POST", "/v1/webhooks/test", {}),
         (

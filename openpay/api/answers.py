@@ -170,6 +170,13 @@ class EndpointShape(Shape):
     created_at: Time
 
 
+class DeletedEndpointShape(Shape):
+    """A webhook endpoint that is no more, now or since an earlier call."""
+
+    id: str
+    deleted: Literal[True]
+
+
 class EndpointList(Shape):
     data: list[EndpointShape]
     has_more: bool

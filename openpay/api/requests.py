@@ -27,6 +27,7 @@ from openpay.app.order import (
     CreatePayment,
     RequestedLine,
 )
+from openpay.app.webhooks import ALL_EVENTS
 from openpay.domain.events import EventType
 
 
@@ -120,18 +121,26 @@ class CreatePaymentBody(Body):
         )
 
 
+_EVENT_NAME = {"type": "string", "enum": [*(event.value for event in EventType), ALL_EVENTS]}
+
+
 class ConfigureWebhookBody(Body):
     """An endpoint to add, or, where the URL is known, to change."""
 
     url: Url
     events: Annotated[
-        list[str] | None,
-        documented(
-            description="Left out: all of them",
-            minItems=1,
-            items={"type": "string", "enum": [event.value for event in EventType]},
-        ),
+        list[str] | None, documented(description="Left out, or `*` alone: all of them", minItems=1, items=_EVENT_NAME)
     ] = None
+
+
+class UpdateWebhookBody(Body):
+    """What is to change about an endpoint. What is left out stays, and so does its secret."""
+
+    url: Url | None = None
+    events: Annotated[
+        list[str] | None, documented(description="`*` alone: all of them", minItems=1, items=_EVENT_NAME)
+    ] = None
+    disabled: Annotated[bool | None, documented(description="true: send nothing to it; false: send again")] = None
 
 
 Destination = Annotated[

@@ -21,6 +21,7 @@ from openpay.api.requests import (
     PaymentsQuery,
     RefundBody,
     RefundsQuery,
+    UpdateWebhookBody,
     WithdrawBody,
 )
 from openpay.app.idempotency import Answer
@@ -31,7 +32,8 @@ PREFIX = "/v1"
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One operation of a merchant. `handler` gets it parsed; every POST takes an Idempotency-Key.
+    """One operation of a merchant. `handler` gets it parsed; every POST takes an Idempotency-Key, a DELETE may be
+    repeated without one.
 
     `errors`: the statuses it may answer beyond those of every route (`common_errors`). `shows_secret`: its answer is
     kept sealed for replay.
@@ -186,6 +188,37 @@ ROUTES: tuple[Route, ...] = (
         tag="Webhooks",
         handler=webhooks.list_endpoints,
         answer=answers.EndpointList,
+    ),
+    Route(
+        method="GET",
+        path="/v1/webhooks/endpoints/{id}",
+        name="retrieve_webhook_endpoint",
+        summary="Retrieve a webhook endpoint",
+        tag="Webhooks",
+        handler=webhooks.retrieve_endpoint,
+        answer=answers.EndpointShape,
+        errors=(404,),
+    ),
+    Route(
+        method="POST",
+        path="/v1/webhooks/endpoints/{id}",
+        name="update_webhook_endpoint",
+        summary="Change a webhook endpoint's URL or events, disable or enable it",
+        tag="Webhooks",
+        handler=webhooks.update_endpoint,
+        body=UpdateWebhookBody,
+        answer=answers.EndpointShape,
+        errors=(404,),
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/webhooks/endpoints/{id}",
+        name="delete_webhook_endpoint",
+        summary="Delete a webhook endpoint",
+        tag="Webhooks",
+        handler=webhooks.delete_endpoint,
+        answer=answers.DeletedEndpointShape,
+        errors=(404,),
     ),
     Route(
         method="GET",

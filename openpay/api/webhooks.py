@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from openpay.api import render
 from openpay.api.call import Call, json_answer
-from openpay.api.requests import ConfigureWebhookBody, NoBody, NoQuery, PageQuery
+from openpay.api.requests import ConfigureWebhookBody, NoBody, NoQuery, PageQuery, UpdateWebhookBody
 from openpay.app import webhooks
 from openpay.app.idempotency import Answer
 from openpay.app.ports import UnitOfWork
@@ -33,6 +33,37 @@ async def list_endpoints(call: Call[NoQuery, NoBody]) -> Answer:
     async with call.deps.db.read() as uow:
         found = await uow.webhooks.endpoints(call.caller.merchant.id, call.caller.livemode)
     return json_answer(render.whole_list(found, render.endpoint))
+
+
+async def retrieve_endpoint(call: Call[NoQuery, NoBody]) -> Answer:
+    async with call.deps.db.read() as uow:
+        return json_answer(render.endpoint(await webhooks.find(uow, call.caller, call.path["id"])))
+
+
+async def update_endpoint(call: Call[NoQuery, UpdateWebhookBody]) -> Answer:
+    async def work(uow: UnitOfWork) -> Answer:
+        endpoint = await webhooks.change(
+            uow,
+            call.caller,
+            call.path["id"],
+            url=call.body.url,
+            events=call.body.events,
+            disabled=call.body.disabled,
+            allow_insecure=call.deps.allow_insecure_webhooks,
+        )
+        return json_answer(render.endpoint(endpoint))
+
+    return await call.write(work)
+
+
+async def delete_endpoint(call: Call[NoQuery, NoBody]) -> Answer:
+    endpoint_id = call.path["id"]
+
+    async def work(uow: UnitOfWork) -> Answer:
+        await webhooks.delete(uow, call.caller, endpoint_id, now=call.deps.wall_clock.now())
+        return json_answer({"id": endpoint_id, "deleted": True})
+
+    return await call.write(work)
 
 
 async def public_key(call: Call[NoQuery, NoBody]) -> Answer:

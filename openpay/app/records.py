@@ -229,7 +229,8 @@ class PriceQuote:
 class WebhookEndpoint:
     """Where events go. `events` empty means all. `sealed_secret` is its `whsec_` secret under AES-256-GCM.
 
-    `failing_since`: the first failure since the last success; after five days it is disabled.
+    `failing_since`: the first failure since the last success; after five days it is disabled. A deleted one is not
+    active, has no secret any more, and is kept for the deliveries that went to it.
     """
 
     id: str
@@ -242,6 +243,7 @@ class WebhookEndpoint:
     active: bool = True
     disabled_reason: str | None = None
     failing_since: int | None = None
+    deleted_at: int | None = None
 
 
 class DeliveryState(StrEnum):

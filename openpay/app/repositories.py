@@ -244,14 +244,26 @@ class Events(Protocol):
 class Webhooks(Protocol):
     """Where merchants are told, and how far the telling is."""
 
-    async def endpoints(self, merchant_id: str, livemode: bool) -> list[WebhookEndpoint]: ...
-    async def endpoint(self, endpoint_id: str) -> WebhookEndpoint | None: ...
+    async def endpoints(self, merchant_id: str, livemode: bool) -> list[WebhookEndpoint]:
+        """All that are not deleted, oldest first."""
+
+    async def endpoint(self, endpoint_id: str) -> WebhookEndpoint | None:
+        """The endpoint, deleted or not."""
+
+    async def endpoint_to_change(self, endpoint_id: str) -> WebhookEndpoint | None:
+        """The same, and nobody else changes it until this transaction ends."""
+
+    async def urls(self, endpoint_ids: Collection[str]) -> Mapping[str, str]:
+        """Where these endpoints are, or were when they were deleted."""
+
     async def add_endpoint(self, endpoint: WebhookEndpoint) -> bool:
         """Store a new endpoint. False when its URL was configured before."""
 
-    async def save_endpoint(self, endpoint: WebhookEndpoint) -> None: ...
+    async def save_endpoint(self, endpoint: WebhookEndpoint) -> None:
+        """Store what came of `endpoint_to_change`. Raises `ConcurrentChange` where another just took its URL."""
+
     async def fail_pending(self, endpoint_id: str) -> None:
-        """Give up everything that is on its way to an endpoint that was disabled."""
+        """Give up everything that is on its way to an endpoint that was disabled or deleted."""
 
     async def claim(self, *, now: int, lease_s: int, limit: int, per_endpoint: int) -> list[DueDelivery]:
         """Take due deliveries for `lease_s` seconds, at most `per_endpoint` in flight for one endpoint, across all

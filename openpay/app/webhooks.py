@@ -16,13 +16,18 @@ from openpay.app.sealing import Sealer
 from openpay.app.targets import check_url
 from openpay.domain.events import Event, EventType, endpoint_disabled_event, test_event
 from openpay.domain.ids import new_id
-from openpay.errors import Conflict, Invalid, NotFound
+from openpay.errors import ConcurrentChange, Conflict, Invalid, NotFound
 
 MAX_ACTIVE_ENDPOINTS = 200
 """Per merchant and mode: each event is written once for every one of them, in the payment's own transaction."""
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of Standard Webhooks, not a secret
 SECRET_BYTES = 32
+
+ALL_EVENTS = "*"
+"""How a caller names all events, also those of later versions."""
+
+DISABLED_BY_MERCHANT = "you disabled it"
 
 ROTATION_OVERLAP_S = 7 * 86_400
 """How long a replaced key goes on signing, so that receivers can learn the new one first."""
@@ -54,7 +59,7 @@ async def configure(
     await ensure_signing_key(uow, caller.merchant.id, caller.livemode, sealer=sealer, now=now)
 
     known = await uow.webhooks.endpoints(caller.merchant.id, caller.livemode)
-    endpoint = next((endpoint for endpoint in known if endpoint.url == url), None)
+    endpoint = await _at(uow, known, url)
     if endpoint is None or not endpoint.active:
         _require_room(known)
     if endpoint is None:
@@ -73,10 +78,85 @@ async def configure(
             return endpoint, secret
         # Another process configured the same URL in the meantime, and has shown its secret.
         known = await uow.webhooks.endpoints(caller.merchant.id, caller.livemode)
-        endpoint = next(endpoint for endpoint in known if endpoint.url == url)
+        endpoint = await _at(uow, known, url)
+        if endpoint is None:
+            raise ConcurrentChange("the endpoint with this URL was made and deleted at the same time")
     endpoint = replace(endpoint, events=wanted, active=True, disabled_reason=None, failing_since=None)
     await uow.webhooks.save_endpoint(endpoint)
     return endpoint, None
+
+
+async def _at(uow: UnitOfWork, known: Sequence[WebhookEndpoint], url: str) -> WebhookEndpoint | None:
+    """The one of `known` with this URL, to be changed; None also where it was deleted since they were read."""
+    found = next((endpoint for endpoint in known if endpoint.url == url), None)
+    endpoint = None if found is None else await uow.webhooks.endpoint_to_change(found.id)
+    return None if endpoint is None or endpoint.deleted_at is not None else endpoint
+
+
+async def find(uow: UnitOfWork, caller: Caller, endpoint_id: str) -> WebhookEndpoint:
+    """One of the caller's endpoints. Raises `NotFound` (`endpoint_not_found`), also once it is deleted."""
+    return _of(caller, await uow.webhooks.endpoint(endpoint_id), endpoint_id)
+
+
+async def change(
+    uow: UnitOfWork,
+    caller: Caller,
+    endpoint_id: str,
+    *,
+    url: str | None = None,
+    events: Sequence[str] | None = None,
+    disabled: bool | None = None,
+    allow_insecure: bool = False,
+) -> WebhookEndpoint:
+    """Change what is given; None leaves a value as it was. The secret stays.
+
+    What waits for another attempt goes to the new URL. Disabling gives it up, and tells no other endpoint. Raises
+    `NotFound` (`endpoint_not_found`), `Invalid` (`invalid_url`, `invalid_events`) and `Conflict` (`endpoint_exists`,
+    `too_many_endpoints`).
+    """
+    before = _of(caller, await uow.webhooks.endpoint_to_change(endpoint_id), endpoint_id)
+    after = before
+    if events is not None:
+        after = replace(after, events=_event_types(events))
+    others = await uow.webhooks.endpoints(caller.merchant.id, caller.livemode)
+    if url is not None and url != before.url:
+        check_url(url, allow_insecure=allow_insecure)
+        if any(other.url == url for other in others):
+            raise Conflict("another of your endpoints has this URL", code="endpoint_exists", param="url")
+        after = replace(after, url=url, failing_since=None)  # another server, which has not failed yet
+    if disabled is False and not before.active:
+        _require_room(others)
+        after = replace(after, active=True, disabled_reason=None, failing_since=None)
+    elif disabled and before.active:
+        after = replace(after, active=False, disabled_reason=DISABLED_BY_MERCHANT)
+        await uow.webhooks.fail_pending(before.id)
+    if after != before:
+        await uow.webhooks.save_endpoint(after)
+    return after
+
+
+async def delete(uow: UnitOfWork, caller: Caller, endpoint_id: str, *, now: int) -> None:
+    """Send nothing to this endpoint any more, forget its secret, and free its URL. May be called again.
+
+    Its deliveries stay readable. One that is being sent at this moment may still arrive. Raises `NotFound`
+    (`endpoint_not_found`) for an endpoint that never was.
+    """
+    found = await uow.webhooks.endpoint_to_change(endpoint_id)
+    if found is not None and found.deleted_at is not None and _is_of(caller, found):
+        return
+    gone = _of(caller, found, endpoint_id)
+    await uow.webhooks.save_endpoint(replace(gone, active=False, sealed_secret=b"", deleted_at=now))
+    await uow.webhooks.fail_pending(gone.id)
+
+
+def _of(caller: Caller, found: WebhookEndpoint | None, endpoint_id: str) -> WebhookEndpoint:
+    if found is None or found.deleted_at is not None or not _is_of(caller, found):
+        raise NotFound(f"no webhook endpoint {endpoint_id[:60]!r}", code="endpoint_not_found")
+    return found
+
+
+def _is_of(caller: Caller, endpoint: WebhookEndpoint) -> bool:
+    return (endpoint.merchant_id, endpoint.livemode) == (caller.merchant.id, caller.livemode)
 
 
 async def disable(uow: UnitOfWork, endpoint: WebhookEndpoint, *, reason: str, now: int) -> None:
@@ -100,12 +180,14 @@ def _event_types(names: Sequence[str] | None) -> tuple[EventType, ...]:
     if names is None:
         return ()
     if not names:
-        raise Invalid("name at least one event, or leave `events` out for all", code="invalid_events", param="events")
+        raise Invalid('name at least one event, or "*" for all', code="invalid_events", param="events")
+    if tuple(names) == (ALL_EVENTS,):
+        return ()
     known = {event.value for event in EventType}
     for name in names:
         if name not in known:
             raise Invalid(
-                f"no event is called {name[:60]!r}: there are {', '.join(sorted(known))}",
+                f'no event is called {name[:60]!r}: there are {", ".join(sorted(known))}; or "*" alone for all',
                 code="invalid_events",
                 param="events",
             )
@@ -142,7 +224,7 @@ async def deliveries(
         caller.merchant.id, caller.livemode, limit=limit, starting_after=starting_after
     )
     attempts = await uow.webhooks.attempts([delivery.id for delivery in page.items])
-    urls = {endpoint.id: endpoint.url for endpoint in await uow.webhooks.endpoints(caller.merchant.id, caller.livemode)}
+    urls = await uow.webhooks.urls({delivery.endpoint_id for delivery in page.items})
     views = (
         DeliveryView(delivery=delivery, url=urls[delivery.endpoint_id], attempts=tuple(attempts.get(delivery.id, ())))
         for delivery in page.items
@@ -154,16 +236,16 @@ async def resend(uow: UnitOfWork, caller: Caller, delivery_id: str, *, now: int)
     """Send a delivery again, now, whatever became of it, and retry it for another three days if need be.
 
     One that is being sent at this moment is left to finish. Notify "events" after the commit. Raises `NotFound`
-    (`delivery_not_found`) and `Conflict` (`endpoint_disabled`).
+    (`delivery_not_found`) and `Conflict` (`endpoint_deleted`, `endpoint_disabled`).
     """
     delivery = await uow.webhooks.delivery(delivery_id)
     if delivery is None or (delivery.merchant_id, delivery.livemode) != (caller.merchant.id, caller.livemode):
         raise NotFound(f"no delivery {delivery_id[:60]!r}", code="delivery_not_found")
     endpoint = await uow.webhooks.endpoint(delivery.endpoint_id)
-    if endpoint is None or not endpoint.active:
-        raise Conflict(
-            "the endpoint of this delivery is disabled: configure its URL again first", code="endpoint_disabled"
-        )
+    if endpoint is None or endpoint.deleted_at is not None:
+        raise Conflict("the endpoint of this delivery was deleted", code="endpoint_deleted")
+    if not endpoint.active:
+        raise Conflict("the endpoint of this delivery is disabled: enable it first", code="endpoint_disabled")
     await uow.webhooks.deliver_again(delivery.id, now=now)
     again = await uow.webhooks.delivery(delivery.id) or delivery
     attempts = await uow.webhooks.attempts([delivery.id])

@@ -7,11 +7,13 @@ from collections.abc import Collection, Mapping, Set
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Row, Select, and_, bindparam, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from openpay.app.records import Delivery, DeliveryAttempt, DeliveryState, DueDelivery, Page, WebhookEndpoint
 from openpay.domain.events import Event, EventType
 from openpay.domain.ids import new_id
+from openpay.errors import ConcurrentChange
 from openpay.store.prepared import Prepared
 from openpay.store.sql import Repository, due
 from openpay.store.tables import deliveries, delivery_attempts, events, webhook_endpoints
@@ -49,6 +51,7 @@ _ENDPOINTS = Prepared(
     .where(
         webhook_endpoints.c.merchant_id == bindparam("merchant_id"),
         webhook_endpoints.c.livemode == bindparam("livemode"),
+        webhook_endpoints.c.deleted_at.is_(None),
     )
     .order_by(webhook_endpoints.c.created_at, webhook_endpoints.c.id)
 )
@@ -60,17 +63,30 @@ class SqlWebhooks(Repository):
         return [_endpoint(row) for row in (await _ENDPOINTS.run(self._connection, place)).rows]
 
     async def endpoint(self, endpoint_id: str) -> WebhookEndpoint | None:
-        query = select(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id)
+        return await self._endpoint(select(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id))
+
+    async def endpoint_to_change(self, endpoint_id: str) -> WebhookEndpoint | None:
+        # As an UPDATE locks it: new deliveries refer to the row and do not have to wait.
+        query = select(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id).with_for_update(key_share=True)
+        return await self._endpoint(query)
+
+    async def _endpoint(self, query: Select[Any]) -> WebhookEndpoint | None:
         row = (await self._connection.execute(query)).first()
         return None if row is None else _endpoint(row)
+
+    async def urls(self, endpoint_ids: Collection[str]) -> Mapping[str, str]:
+        query = select(webhook_endpoints.c.id, webhook_endpoints.c.url)
+        return {row.id: row.url for row in await self._among(query, webhook_endpoints.c.id, endpoint_ids)}
 
     async def add_endpoint(self, endpoint: WebhookEndpoint) -> bool:
         return await self._insert_new(webhook_endpoints, [_endpoint_row(endpoint)]) == 1
 
     async def save_endpoint(self, endpoint: WebhookEndpoint) -> None:
-        await self._connection.execute(
-            update(webhook_endpoints).where(webhook_endpoints.c.id == endpoint.id).values(_endpoint_row(endpoint))
-        )
+        change = update(webhook_endpoints).where(webhook_endpoints.c.id == endpoint.id).values(_endpoint_row(endpoint))
+        try:
+            await self._connection.execute(change)
+        except IntegrityError as error:
+            raise ConcurrentChange("another endpoint took this URL at the same time") from error
 
     async def fail_pending(self, endpoint_id: str) -> None:
         await self._connection.execute(
@@ -242,6 +258,7 @@ def _endpoint(row: Row[Any], prefix: str = "") -> WebhookEndpoint:
         "active",
         "disabled_reason",
         "failing_since",
+        "deleted_at",
     )
     values: dict[str, Any] = {name: getattr(row, prefix + name) for name in names}
     return WebhookEndpoint(events=tuple(EventType(name) for name in getattr(row, f"{prefix}events")), **values)

@@ -347,7 +347,17 @@ webhook_endpoints = Table(
     Column("active", Boolean, nullable=False),
     Column("disabled_reason", Text),
     Column("failing_since", BigInteger),
-    UniqueConstraint("merchant_id", "livemode", "url"),
+    # Deleted ones stay for the deliveries that went to them. Their URL is free again.
+    Column("deleted_at", BigInteger),
+    Index(
+        "uq_webhook_endpoints_url",
+        "merchant_id",
+        "livemode",
+        "url",
+        unique=True,
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
 )
 
 deliveries = Table(

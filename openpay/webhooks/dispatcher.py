@@ -146,7 +146,7 @@ class Dispatcher:
 
     async def _deliver(self, due: DueDelivery, keys: Sequence[SigningKey], *, claimed_at: int) -> None:
         if not due.endpoint.active:
-            # Its event was written in the moment in which the endpoint was disabled.
+            # Its event was written in the moment in which the endpoint was disabled or deleted.
             async with self._db.write() as uow:
                 await uow.webhooks.fail_pending(due.endpoint.id)
             return
@@ -174,8 +174,8 @@ class Dispatcher:
     async def _record(self, due: DueDelivery, reply: Reply, *, at: int) -> None:
         now = int(self._wall_now())
         async with self._db.write() as uow:
-            # Read again: it may have been configured or disabled while we were sending.
-            endpoint = await uow.webhooks.endpoint(due.endpoint.id) or due.endpoint
+            # Read again: it may have been changed, disabled or deleted while we were sending.
+            endpoint = await uow.webhooks.endpoint_to_change(due.endpoint.id) or due.endpoint
             delivery = delivery_after(
                 due.delivery, reply, endpoint_active=endpoint.active, now=now, jitter=self._jitter()
             )

@@ -30,6 +30,9 @@ PROTECTED = [
     ("GET", "/v1/events"),
     ("POST", "/v1/webhooks/configure"),
     ("GET", "/v1/webhooks/endpoints"),
+    ("GET", "/v1/webhooks/endpoints/whe_1"),
+    ("POST", "/v1/webhooks/endpoints/whe_1"),
+    ("DELETE", "/v1/webhooks/endpoints/whe_1"),
     ("GET", "/v1/webhooks/public-key"),
     ("GET", "/v1/webhooks/deliveries"),
     ("POST", "/v1/webhooks/deliveries/del_1/resend"),
@@ -50,7 +53,7 @@ def test_every_route_of_merchants_is_named_here(shop: Shop) -> None:
         for route in shop.app.router.routes()
         if route.resource is not None and route.resource.canonical.startswith("/v1/") and route.method != "HEAD"
     }
-    ids = {"pay_000000000000000000000000", "del_1", "wd_1", "key_1", "ref_1"}
+    ids = {"pay_000000000000000000000000", "del_1", "whe_1", "wd_1", "key_1", "ref_1"}
     named = {
         (method, "/".join("{id}" if part in ids else part for part in path.split("/"))) for method, path in PROTECTED
     }

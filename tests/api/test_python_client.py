@@ -27,12 +27,20 @@ async def test_answers_have_exactly_the_fields_of_their_types(shop: Shop) -> Non
         assert (await client.payments.cancel(payment["id"]))["status"] == "canceled"
 
         endpoint = await client.webhooks.configure("https://shop.example/hook", ["payment.canceled"])
-        assert endpoint.keys() == fields(sdk.WebhookEndpoint)
+        assert endpoint.keys() == fields(sdk.ConfiguredEndpoint)
+        (listed,) = await client.webhooks.endpoints()
+        assert listed.keys() == fields(sdk.WebhookEndpoint)
+        assert await client.webhooks.retrieve(endpoint["id"]) == listed
+        moved = await client.webhooks.update(endpoint["id"], url="https://shop.example/moved", events=("*",))
+        assert (moved["url"], len(moved["events"]) > 5) == ("https://shop.example/moved", True)
         assert (await client.webhooks.public_key()).keys() == fields(sdk.PublicKey)
         await client.webhooks.test()
         (delivery,) = [delivery async for delivery in client.webhooks.deliveries()]
         assert delivery.keys() == fields(sdk.Delivery)
         assert (await client.webhooks.resend(delivery["id"]))["state"] == "pending"
+        for _ in range(2):
+            assert (await client.webhooks.delete(endpoint["id"])).keys() == fields(sdk.DeletedEndpoint)
+        assert await client.webhooks.endpoints() == []
 
         balances = await client.balances()
         assert [balance["token"] for balance in balances] == ["USDT", "USDC", "BNB"]
