@@ -13,7 +13,14 @@ import typer
 
 from openpay.bootstrap.role import Role
 from openpay.cli_accounts import keys_app, merchants_app, operator_app
-from openpay.console import log_to_stderr, read_settings, readable_errors, run, run_with_settings, until_stopped
+from openpay.console import (
+    log_to_stderr,
+    read_settings,
+    readable_errors,
+    run_and_tidy_up,
+    run_with_settings,
+    until_stopped,
+)
 
 if TYPE_CHECKING:
     from openpay.config import Settings
@@ -75,7 +82,7 @@ def demo(
     from openpay.bootstrap.dev import run_demo
 
     log_to_stderr("error")
-    if not run(run_demo(state_dir, block_time_s=block_time, echo=typer.echo)):
+    if not run_and_tidy_up(run_demo(state_dir, block_time_s=block_time, echo=typer.echo)):
         raise typer.Exit(1)
 
 

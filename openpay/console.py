@@ -68,6 +68,20 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
 
 
+def run_and_tidy_up(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work`; SIGTERM cancels it, as Ctrl-C does anyway, so that it undoes what it leaves nobody else to undo."""
+
+    async def cancelled_by_sigterm() -> T:
+        working = asyncio.ensure_future(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+        try:
+            return await working
+        except asyncio.CancelledError:
+            raise typer.Exit(STOPPED_BY_SIGNAL) from None
+
+    return run(cancelled_by_sigterm())
+
+
 @contextlib.contextmanager
 def readable_errors() -> Iterator[None]:
     """Our own errors are for people: one sentence each. Anything else is a bug and keeps its trace."""

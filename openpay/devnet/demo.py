@@ -6,7 +6,8 @@ It uses what a merchant and a customer have: the HTTP API, the page, a node, and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from openpay.chain.blocks import read_bytes, read_quantity
 from openpay.chain.escrow_abi import address_word, balance_of_data, selector
 from openpay.chain.pool import Pool, connect
 from openpay.chain.signing import Signer
-from openpay.client import AsyncOpenPay, OpenPayError, Payment, Settlement
+from openpay.client import ApiError, AsyncOpenPay, ConnectionFailed, OpenPayError, Payment, Settlement
 from openpay.devnet.customer import open_page, pay
 from openpay.devnet.receiver import WebhookReceiver, receive_webhooks
 from openpay.devnet.wallet import IDLE_S, Wallet, mine
@@ -42,11 +43,15 @@ class DemoFailed(Exception):
 
 
 async def run(dev: Mapping[str, Any], *, echo: Echo, tokens: tuple[str, ...] = TOKENS) -> bool:
-    """Go through the scenario for each token; whether all of it happened. `dev` is the content of dev.json."""
+    """Go through the scenario for each token; whether all of it happened. `dev` is the content of dev.json.
+
+    However it ends, the endpoint that it configured is deleted.
+    """
     async with (
         connect(dev["rpc_urls"], chain_id=dev["chain_id"]) as pool,
         AsyncOpenPay(dev["api_key"], dev["api_url"]) as client,
         receive_webhooks(dev["webhook_public_key"]) as (webhook_url, receiver),
+        _deleted_at_the_end(dev, webhook_url, echo=echo),
     ):
         heartbeat = asyncio.create_task(_keep_mining(pool))
         try:
@@ -64,6 +69,24 @@ async def run(dev: Mapping[str, Any], *, echo: Echo, tokens: tuple[str, ...] = T
             heartbeat.cancel()
     echo("\nAll steps happened.")
     return True
+
+
+@asynccontextmanager
+async def _deleted_at_the_end(dev: Mapping[str, Any], url: str, *, echo: Echo) -> AsyncIterator[None]:
+    """Nobody listens at `url` after the demo: an endpoint left there would fail for days, and then be disabled."""
+    try:
+        yield
+    finally:
+        # Once, and not for long: somebody may be waiting for the prompt. By its URL, as the answer to `configure` may
+        # not have come. A server that is gone itself sends nothing.
+        with suppress(ConnectionFailed):
+            async with AsyncOpenPay(dev["api_key"], dev["api_url"], timeout_s=5, retries=0) as client:
+                try:
+                    for endpoint in await client.webhooks.endpoints():
+                        if endpoint["url"] == url:
+                            await client.webhooks.delete(endpoint["id"])
+                except ApiError as error:
+                    echo(f"The webhook endpoint {url} could not be deleted: {error}")
 
 
 @dataclass(frozen=True, kw_only=True)

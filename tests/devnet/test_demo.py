@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from nacl.signing import SigningKey
 
 from openpay.devnet import demo
@@ -21,6 +25,7 @@ from tests.support.process import spawn, stop, wait_until
 
 DER_HEAD = bytes.fromhex("302a300506032b6570032100")
 KEY = SigningKey(b"\x07" * 32)
+OPENPAY = str(Path(sys.executable).with_name("openpay"))
 PUBLIC_KEY = base64.b64encode(DER_HEAD + KEY.verify_key.encode()).decode()
 
 
@@ -62,14 +67,98 @@ async def test_demo_without_an_open_pay_to_talk_to_fails_and_says_so() -> None:
     assert any(line.strip().startswith("failed") for line in lines)
 
 
+class Api:
+    """An Open Pay that knows webhook endpoints and no more: creating a payment does what `on_payment` does."""
+
+    def __init__(self) -> None:
+        self.endpoints = {"whe_others": "https://shop.example/hook"}
+        self.asked_for_payment = asyncio.Event()
+        self.on_payment: Callable[[], Awaitable[web.Response]] = self._refuse
+        app = web.Application()
+        app.router.add_post("/v1/webhooks/configure", self._configure)
+        app.router.add_get("/v1/webhooks/endpoints", self._list)
+        app.router.add_delete("/v1/webhooks/endpoints/{id}", self._delete)
+        app.router.add_post("/v1/payments", self._pay)
+        self.server = TestServer(app)
+
+    @property
+    def dev(self) -> dict[str, Any]:
+        """What dev.json would say."""
+        return {
+            "api_url": str(self.server.make_url("/")).rstrip("/"),
+            "rpc_urls": ["http://127.0.0.1:9"],
+            "chain_id": 31337,
+            "api_key": "sk_live_x",
+            "webhook_public_key": PUBLIC_KEY,
+        }
+
+    async def _configure(self, request: web.Request) -> web.Response:
+        self.endpoints["whe_demo"] = (await request.json())["url"]
+        return web.json_response({"id": "whe_demo"})
+
+    async def _list(self, _request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": id_, "url": url} for id_, url in self.endpoints.items()]})
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        del self.endpoints[request.match_info["id"]]
+        return web.json_response({"id": request.match_info["id"], "deleted": True})
+
+    async def _pay(self, _request: web.Request) -> web.Response:
+        assert "whe_demo" in self.endpoints
+        self.asked_for_payment.set()
+        return await self.on_payment()
+
+    async def _refuse(self) -> web.Response:
+        return web.json_response({"code": "invalid_token", "detail": "none is known here"}, status=422)
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    started = Api()
+    await started.server.start_server()
+    yield started
+    await started.server.close()
+
+
+async def test_demo_that_fails_deletes_its_webhook_endpoint_and_no_other(api: Api) -> None:
+    assert await demo.run(api.dev, echo=lambda _line: None) is False
+    assert api.asked_for_payment.is_set()
+    assert list(api.endpoints) == ["whe_others"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_demo_that_is_interrupted_deletes_its_webhook_endpoint(
+    api: Api, tmp_path: Path, number: signal.Signals
+) -> None:
+    never = asyncio.Event()
+
+    async def hang() -> web.Response:
+        await never.wait()
+        raise AssertionError("unreachable")
+
+    api.on_payment = hang
+    (tmp_path / "dev.json").write_text(json.dumps(api.dev))
+    program = spawn([OPENPAY, "demo", "--state-dir", str(tmp_path)], log=tmp_path / "log")
+    try:
+        async with asyncio.timeout(60):
+            await api.asked_for_payment.wait()
+        program.send_signal(number)
+        assert await asyncio.to_thread(program.wait, 60) == 130
+    finally:
+        stop(program)
+    assert list(api.endpoints) == ["whe_others"]
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
 @pytest.mark.nightly
 async def test_demo_shows_each_step_on_a_node_that_was_running_already(
     start_anvil: Callable[..., Anvil], tmp_path: Path
 ) -> None:
     anvil = start_anvil("--block-time", "0.25")
     state = tmp_path / "state"
-    command = [str(Path(sys.executable).with_name("openpay")), "dev", "--port", "0"]
-    program = spawn([*command, "--state-dir", str(state), "--rpc-url", anvil.rpc_url], log=tmp_path / "log")
+    program = spawn(
+        [OPENPAY, "dev", "--port", "0", "--state-dir", str(state), "--rpc-url", anvil.rpc_url], log=tmp_path / "log"
+    )
     try:
         ready = state / "dev.json"
         wait_until(lambda: ready.exists() or program.poll() is not None, timeout_s=60, what="openpay dev is ready")
