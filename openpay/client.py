@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import http.client
 import json
 import random
@@ -27,7 +26,7 @@ from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequenc
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, NotRequired, Self, TypedDict, Unpack, cast
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import aiohttp
 from nacl.exceptions import BadSignatureError
@@ -44,6 +43,10 @@ PAGE_SIZE = 100
 
 class OpenPayError(Exception):
     """Whatever goes wrong in this module."""
+
+
+class InvalidSetting(OpenPayError, ValueError):
+    """A client or a verifier was given what cannot work: no request was made. Keys are never part of the message."""
 
 
 class ConnectionFailed(OpenPayError):
@@ -359,6 +362,64 @@ class PublicKey(TypedDict):
     format: str
 
 
+# --- what a client is given ------------------------------------------------------------------------------------------
+
+_KEY_PREFIXES = ("sk_live_", "sk_test_")
+
+_MISTAKEN_FOR_A_KEY: Mapping[str, str] = {
+    "whsec_": "is a webhook endpoint's secret, which only verifies webhooks",
+    "MCow": "is a public key, which only verifies webhooks",
+    "pk_": "looks like a publishable key, and Open Pay has none: the checkout page needs no key",
+    "mer_": "is a merchant's id",
+    "key_": "is the key's id, not the key",
+    "0x": "looks like an address or a wallet's private key",
+    "Bearer ": "begins with `Bearer`, which is added for you",
+}
+
+
+def _checked_key(api_key: object) -> str:
+    """The key without white space around it. Raises `InvalidSetting`, which does not show it."""
+    if not isinstance(api_key, str):
+        raise InvalidSetting(
+            f"the API key is a {type(api_key).__name__}, not a string: is the environment variable set that it is from?"
+        )
+    key = api_key.strip()
+    if not key:
+        raise InvalidSetting("the API key is empty: is the environment variable or the file empty that it is from?")
+    wrong = next((words for prefix, words in _MISTAKEN_FOR_A_KEY.items() if key.startswith(prefix)), None)
+    if wrong is None:
+        wrong = _wrong_with(key)
+    if wrong is not None:
+        raise InvalidSetting(
+            f"the API key {wrong}. Pass what `openpay keys create` or `POST /v1/api_keys` showed: sk_live_ or "
+            "sk_test_, then letters and digits"
+        )
+    return key
+
+
+def _wrong_with(key: str) -> str | None:
+    """What makes a text other than a key, in words that follow "the API key"; None: nothing that is seen from here."""
+    place, character = next(((n, each) for n, each in enumerate(key, 1) if not "!" <= each <= "~"), (0, ""))
+    if character == "…":
+        return "holds `…`: it was copied from where keys are shown shortened"
+    if character:
+        what = "white space" if character.isspace() else f"U+{ord(character):04X}"
+        return f"holds {what} in place {place}, which no key does"
+    if not key.startswith(_KEY_PREFIXES):
+        return "does not begin with sk_live_ or sk_test_"
+    return None if len(key) > len(_KEY_PREFIXES[0]) else "ends after its prefix"
+
+
+def _checked_base_url(base_url: object) -> SplitResult:
+    """Raises `InvalidSetting`."""
+    if not isinstance(base_url, str):
+        raise InvalidSetting(f"base_url is a {type(base_url).__name__}, not a string such as https://pay.example")
+    base = urlsplit(base_url.strip().rstrip("/"))
+    if base.scheme not in ("http", "https") or not base.hostname:
+        raise InvalidSetting(f"base_url must look like https://pay.example, not {base_url!r}")
+    return base
+
+
 # --- one exchange, without a network ---------------------------------------------------------------------------------
 
 
@@ -551,15 +612,16 @@ def _next_page(path: str, query: Mapping[str, Any], page: Mapping[str, Any] | No
 
 
 class OpenPay:
-    """The API, blocking. May be shared between threads: each request has a connection of its own."""
+    """The API, blocking. May be shared between threads: each request has a connection of its own.
+
+    White space around `api_key` is left out. Raises `InvalidSetting` for a key or a URL that cannot be one.
+    """
 
     def __init__(
         self, api_key: str, base_url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, retries: int = DEFAULT_RETRIES
     ) -> None:
-        self._api_key = api_key
-        self._base = urlsplit(base_url.rstrip("/"))
-        if self._base.scheme not in ("http", "https") or not self._base.hostname:
-            raise ValueError(f"base_url must look like https://pay.example, not {base_url!r}")
+        self._api_key = _checked_key(api_key)
+        self._base = _checked_base_url(base_url)
         self._timeout_s = timeout_s
         self._retries = retries
         self.payments = Payments(self)
@@ -720,13 +782,13 @@ class Withdrawals:
 
 
 class AsyncOpenPay:
-    """The API for asyncio programs. Use as `async with`, or call `close()` at the end."""
+    """The API for asyncio programs. Use as `async with`, or call `close()` at the end. Raises what `OpenPay` does."""
 
     def __init__(
         self, api_key: str, base_url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, retries: int = DEFAULT_RETRIES
     ) -> None:
-        self._api_key = api_key
-        self._base_url = base_url.rstrip("/")
+        self._api_key = _checked_key(api_key)
+        self._base_url = _checked_base_url(base_url).geturl()
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._retries = retries
         self._session: aiohttp.ClientSession | None = None
@@ -913,16 +975,16 @@ def verify_webhook(
     The same event may arrive twice: keep the `webhook-id` header of those you have handled. That header is signed too
     (`webhook-signature`), and it is checked here wherever it is present.
 
-    Raises `WebhookVerificationError`; `ValueError` for a public key that is none.
+    Raises `WebhookVerificationError`; `InvalidSetting` for a public key that is none.
     """
-    keys = [_verify_key(key) for key in ([public_key] if isinstance(public_key, str) else public_key)]
+    keys = _verify_keys(public_key)
     given = {name.lower(): value for name, value in headers.items()}
     timestamp = _required(given, "x-openpay-timestamp")
-    _require_signature(keys, f"{timestamp}.".encode() + body, [_required(given, "x-openpay-signature")])
+    _require_signature(keys, _as_sent(f"{timestamp}.") + body, [_required(given, "x-openpay-signature")])
     _require_recent(timestamp, tolerance_s=tolerance_s, now=time.time() if now is None else now)
     event_id = given.get("webhook-id")
     if event_id is not None:
-        signed = f"{event_id}.{_required(given, 'webhook-timestamp')}.".encode() + body
+        signed = _as_sent(f"{event_id}.{_required(given, 'webhook-timestamp')}.") + body
         versions = (entry.partition(",") for entry in _required(given, "webhook-signature").split())
         _require_signature(keys, signed, [signature for version, _, signature in versions if version == "v1a"])
     try:
@@ -932,13 +994,30 @@ def verify_webhook(
     return cast(dict[str, Any], event)
 
 
-def _verify_key(public_key: str) -> VerifyKey:
+def _verify_keys(public_key: object) -> list[VerifyKey]:
+    if isinstance(public_key, Sequence) and not isinstance(public_key, str):
+        return [_verify_key(key) for key in public_key]
+    return [_verify_key(public_key)]
+
+
+def _as_sent(header: str) -> bytes:
+    """Bytes of a header that are no UTF-8 reach us as half surrogates: they are no reason to fail."""
+    return header.encode("utf-8", "surrogateescape")
+
+
+def _verify_key(public_key: object) -> VerifyKey:
+    wanted = "pass the `public_key` of what GET /v1/webhooks/public-key answers"
+    if not isinstance(public_key, str):
+        raise InvalidSetting(f"the public key is a {type(public_key).__name__}, not a string: {wanted}")
+    for prefix, what in (("whsec_", "an endpoint's secret"), ("sk_", "an API key")):
+        if public_key.startswith(prefix):
+            raise InvalidSetting(f"the public key is {what}: {wanted}")
     try:
-        der = base64.b64decode(public_key, validate=True)
-    except binascii.Error as error:
-        raise ValueError("the public key is not base64: pass what GET /v1/webhooks/public-key answers") from error
+        der = base64.b64decode(public_key.strip(), validate=True)
+    except ValueError as error:  # not base64, or not even ASCII
+        raise InvalidSetting(f"the public key is not base64: {wanted}") from error
     if len(der) != len(_SPKI_HEAD) + 32 or not der.startswith(_SPKI_HEAD):
-        raise ValueError("the public key is not an Ed25519 key in DER: pass what GET /v1/webhooks/public-key answers")
+        raise InvalidSetting(f"the public key is not an Ed25519 key in DER: {wanted}")
     return VerifyKey(der[len(_SPKI_HEAD) :])
 
 

@@ -268,9 +268,56 @@ async def test_problem_becomes_a_typed_error_at_once(api: Api, use: Use, status:
     assert len(api.requests) == 1
 
 
-def test_base_url_must_be_one() -> None:
-    with pytest.raises(ValueError, match=r"pay\.example"):
-        OpenPay("sk_test_1", "pay.example")
+CONSTRUCTORS = pytest.mark.parametrize("make", [OpenPay, AsyncOpenPay])
+
+
+@CONSTRUCTORS
+def test_base_url_must_be_one(make: Any) -> None:
+    with pytest.raises(sdk.InvalidSetting, match=r"pay\.example"):
+        make("sk_test_1", "pay.example")
+
+
+@CONSTRUCTORS
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("sk_live_…", "copied from where keys are shown shortened"),
+        ("sk_live_a\u00e4secret", r"U\+00E4 in place 10"),
+        ("sk_live_a secret", "white space in place 10"),
+        ("sk_live_a\nsecret", "white space in place 10"),
+        ("sk_live_a\x00secret", r"U\+0000 in place 10"),
+        ("", "empty"),
+        (" \n", "empty"),
+        (None, "environment variable set"),
+        (b"sk_live_secret", "is a bytes, not a string"),
+        ("sk_live_", "ends after its prefix"),
+        ("whsec_secret", "endpoint's secret"),
+        (base64.b64encode(sdk._SPKI_HEAD + b"secret" * 5 + b"12").decode(), "is a public key"),
+        ("pk_live_secret", "publishable"),
+        ("mer_secret", "merchant's id"),
+        ("key_secret", "key's id"),
+        ("0xsecret", "wallet's private key"),
+        ("Bearer sk_live_secret", "added for you"),
+        ("secret", "does not begin with sk_live_ or sk_test_"),
+        ("SK_LIVE_secret", "does not begin with sk_live_ or sk_test_"),
+    ],
+)
+def test_key_that_is_none_is_refused_without_being_shown(make: Any, key: Any, says: str) -> None:
+    with pytest.raises(sdk.InvalidSetting, match=says) as refused:
+        make(key, "https://pay.example")
+    assert isinstance(refused.value, sdk.OpenPayError)
+    assert refused.value.__cause__ is None
+    if key and "secret" in str(key):
+        assert not any(part in str(refused.value) for part in ("_secret", "asecret", "0xsecret", "'secret"))
+
+
+async def test_white_space_around_the_key_is_left_out(api: Api) -> None:
+    api.answer(200, PAYMENT)
+    api.answer(200, PAYMENT)
+    await asyncio.to_thread(OpenPay("  sk_test_1\n", api.url).payments.retrieve, "pay_1")
+    async with AsyncOpenPay("sk_test_1\r\n", api.url + "/") as client:
+        await client.payments.retrieve("pay_1")
+    assert [headers["Authorization"] for _, _, headers, _ in api.requests] == ["Bearer sk_test_1"] * 2
 
 
 def test_module_imports_nothing_else_of_open_pay() -> None:
@@ -376,11 +423,31 @@ def test_signed_nonsense_for_a_time_is_refused(timestamp: str) -> None:
     assert reason_for(BODY, signed(timestamp=timestamp)) == "invalid_timestamp"
 
 
+@pytest.mark.parametrize("name", ["X-OpenPay-Timestamp", "X-OpenPay-Signature", "webhook-id", "webhook-timestamp"])
+@pytest.mark.parametrize("value", ["\udcff", "…", "\x00"])
+def test_header_that_is_no_text_is_refused_like_any_other(name: str, value: str) -> None:
+    assert reason_for(BODY, {**signed(), name: value}) in ("wrong_signature", "missing_header")
+
+
 def test_signed_body_that_is_no_json_is_refused() -> None:
     assert reason_for(b"hello", signed(b"hello")) == "not_json"
 
 
-@pytest.mark.parametrize("key", ["", "not base64!", "c2hvcnQ=", base64.b64encode(b"\x30" * 44).decode()])
-def test_public_key_that_is_none_is_the_callers_mistake(key: str) -> None:
-    with pytest.raises(ValueError, match="public-key"):
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "not base64!",
+        "c2hvcnQ=",
+        base64.b64encode(b"\x30" * 44).decode(),
+        "MCow…",
+        "whsec_c2hvcnQ=",
+        "sk_live_1",
+        None,
+        {"public_key": PUBLIC_KEY},
+        ["sk_live_1"],
+    ],
+)
+def test_public_key_that_is_none_is_the_callers_mistake(key: Any) -> None:
+    with pytest.raises(sdk.InvalidSetting, match="public key"):
         verify_webhook(BODY, signed(), key, now=NOW)
