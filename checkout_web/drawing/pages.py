@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -77,11 +78,10 @@ class Pages:
     """Renders documents and state parts. Everything from outside is escaped by Jinja's autoescape."""
 
     def __init__(self) -> None:
-        loader = FileSystemLoader(TEMPLATES)
         texts = (path.read_bytes() for path in sorted(TEMPLATES.parent.rglob("*")) if path.suffix in _WORDS_OF_PARTS)
         self._templates = hashlib.sha256(b"\0".join(texts)).hexdigest()
         self._wordings = load_wordings()
-        self._environments = {code: _environment(loader, wording) for code, wording in self._wordings.items()}
+        self._environments = {code: _environment(wording) for code, wording in self._wordings.items()}
 
     def state(
         self, checkout: Checkout, selection: Selection, links: Links, *, claim_refused: ClaimRefused | None = None
@@ -173,10 +173,11 @@ class Pages:
         return script.replace(english, every)
 
 
-def _environment(loader: FileSystemLoader, wording: Wording) -> Environment:
-    """Templates that speak one language."""
+@cache
+def _environment(wording: Wording) -> Environment:
+    """Templates that speak one language, compiled once by a process."""
     environment = Environment(
-        loader=loader,
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from gettext import NullTranslations
 from io import BytesIO
 from pathlib import Path
@@ -16,16 +18,17 @@ from checkout_web.words.wording import Wording
 CATALOGUES = Path(__file__).parents[1] / "locale"
 
 
-def load_wordings(directory: Path = CATALOGUES) -> dict[str, Wording]:
-    """Every language's wording, by code."""
-    return {code: Wording(language, _translations(directory, language)) for code, language in LANGUAGES.items()}
+@cache
+def load_wordings() -> Mapping[str, Wording]:
+    """Every language's wording, by code. Read once by a process."""
+    return {code: Wording(language, _translations(language)) for code, language in LANGUAGES.items()}
 
 
-def _translations(directory: Path, language: Language) -> NullTranslations:
+def _translations(language: Language) -> NullTranslations:
     """The catalogue of `language`; English is the source, and needs none."""
     if language == ENGLISH:
         return NullTranslations()
-    with (directory / f"{language.code}.po").open("rb") as file:
+    with (CATALOGUES / f"{language.code}.po").open("rb") as file:
         catalogue = read_po(file, locale=language.locale)
     # Compiled here, in memory, rather than kept beside its source, where it could be older than that.
     compiled = BytesIO()
