@@ -1,4 +1,4 @@
-"""docs/webhooks.md says what the code does, and its Node example runs."""
+"""docs/webhooks.md says what the code does, and its examples in Python and Node run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import json
 import os
 import re
 import shutil
-import subprocess
+import socket
+import sys
 import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +25,7 @@ from openpay.domain.retry import LATER_DELAY_S, RETRY_DELAYS_S
 from openpay.webhooks.dispatcher import PER_ENDPOINT
 from openpay.webhooks.sender import TIMEOUT_S
 from openpay.webhooks.signing import Signer, signed_headers
+from tests.support.process import free_port, spawn, stop, wait_until
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "webhooks.md").read_text()
@@ -44,29 +50,89 @@ def test_limits_are_those_of_the_code() -> None:
         assert words in TEXT
 
 
-@pytest.mark.parametrize(
-    ("tamper", "age_s", "outcome"), [("", 0, "accepted"), (" ", 0, "wrong signature"), ("", 400, "too old or too new")]
-)
-def test_node_example_accepts_only_what_we_sign(tmp_path: Path, tamper: str, age_s: int, outcome: str) -> None:
-    example = re.search(r"```js\n(.*?)```", TEXT, flags=re.DOTALL)
-    assert example is not None
-    key, body = SigningKey.generate(), '{"event":"payment.completed","note":"größer"}'.encode()
-    headers = signed_headers(
-        body,
+# --- the examples, as whole servers ----------------------------------------------------------------------------------
+
+BODY = '{"event":"payment.completed","note":"größer","metadata":{"order_id":"1042"}}'.encode()
+KEY = SigningKey(b"\x07" * 32)
+PUBLIC_KEY = base64.b64encode(bytes.fromhex("302a300506032b6570032100") + bytes(KEY.verify_key)).decode()
+
+
+def headers_signed(age_s: int) -> Mapping[str, str]:
+    return signed_headers(
+        BODY,
         event_id="evt_1",
         timestamp=int(time.time()) - age_s,
-        signers=[Signer(key_id="sig_1", seed=bytes(key))],
+        signers=[Signer(key_id="sig_1", seed=bytes(KEY))],
         secret="whsec_" + base64.b64encode(b"s" * 32).decode(),
     )
-    der = bytes.fromhex("302a300506032b6570032100") + bytes(key.verify_key)
-    arrived = {name.lower(): value for name, value in headers.items()}  # as Node's http module gives them
-    script = tmp_path / "verify.mjs"
-    script.write_text(
-        f"const PUBLIC_KEY = {json.dumps(base64.b64encode(der).decode())};\n{example[1]}\n"
-        f"try {{ verifyWebhook(Buffer.from({json.dumps((body + tamper.encode()).decode())}), {json.dumps(arrived)});"
-        ' console.log("accepted"); } catch (error) { console.log(error.message); }\n'
-    )
+
+
+def example(language: str, port: int) -> str:
+    """The page's server in this language, on another port."""
+    found = re.search(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert found is not None
+    code, changes = re.subn(r"\b3000\b", str(port), found[1])
+    assert changes == 1
+    return code
+
+
+def python_server(directory: Path, port: int) -> list[str]:
+    (directory / "server.py").write_text(f"PUBLIC_KEY = {PUBLIC_KEY!r}\n{example('python', port)}")
+    return [sys.executable, str(directory / "server.py")]
+
+
+def node_server(directory: Path, port: int) -> list[str]:
+    (directory / "server.mjs").write_text(f"const PUBLIC_KEY = {json.dumps(PUBLIC_KEY)};\n{example('js', port)}")
     node = shutil.which("node", path=f"{ROOT / '.tools' / 'bin'}{os.pathsep}{os.environ['PATH']}")
     assert node is not None, "scripts/setup installs Node"
-    printed = subprocess.run([node, script], capture_output=True, text=True, check=True).stdout
-    assert printed.strip() == outcome
+    return [node, str(directory / "server.mjs")]
+
+
+@pytest.fixture(scope="module", params=[python_server, node_server], ids=["python", "node"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a running example."""
+    directory = tmp_path_factory.mktemp("example")
+    port = free_port()
+    program = spawn(request.param(directory, port), log=directory / "log")
+
+    def listens() -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        assert program.poll() is None, (directory / "log").read_text()
+        return False
+
+    wait_until(listens, timeout_s=60, what="the example listens")
+    yield f"http://127.0.0.1:{port}/openpay"
+    stop(program)
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    request = urllib.request.Request(url, data=body, headers=dict(headers), method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def without(headers: Mapping[str, str], name: str) -> dict[str, str]:
+    return {each: value for each, value in headers.items() if each.lower() != name.lower()}
+
+
+def test_example_accepts_what_we_sign_and_answers_400_to_everything_else(server: str) -> None:
+    good = headers_signed(0)
+    bad = [
+        (BODY, {}),
+        (BODY, without(good, "X-OpenPay-Signature")),
+        (BODY, without(good, "X-OpenPay-Timestamp")),
+        (BODY, {**good, "X-OpenPay-Signature": "not base64 at all"}),
+        (BODY, {**good, "X-OpenPay-Signature": "c2hvcnQ="}),
+        (BODY, {**good, "X-OpenPay-Timestamp": "soon"}),
+        (BODY + b" ", good),
+        (b"", good),
+        (BODY, headers_signed(400)),
+        (BODY, headers_signed(-400)),
+    ]
+    assert post(server, BODY, good) == 204
+    assert [post(server, body, headers) for body, headers in bad] == [400] * len(bad)
+    assert post(server, BODY, good) == 204  # it is still there
