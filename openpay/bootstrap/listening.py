@@ -9,13 +9,18 @@ from aiohttp import web
 
 from openpay.errors import ConfigurationError
 
+KEEP_ALIVE_S = 75.0
+"""How long a connection without a request stays open; aiohttp alone would keep each for an hour. Longer than the 60 s
+of the usual proxy (nginx, load balancers): so it is the proxy that hangs up, and never sends a request into a connection
+that is just being closed here."""
+
 
 @asynccontextmanager
 async def listening(app: web.Application, host: str, port: int, *, settings: str) -> AsyncIterator[str]:
     """The URL it answers at. `settings` are those that say where, for the `ConfigurationError` of a port in use."""
     # Nothing here takes compressed bodies, and aiohttp would unpack each before any handler has a say: a megabyte takes
     # seconds, in which nobody else is answered.
-    runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False, keepalive_timeout=KEEP_ALIVE_S)
     await runner.setup()
     try:
         try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import ClientConnectorError, ClientSession, web
 
-from openpay.bootstrap.listening import listening
+from openpay.bootstrap import listening as module
+from openpay.bootstrap.listening import KEEP_ALIVE_S, listening
 from openpay.errors import ConfigurationError
 from tests.support.process import free_port
 
@@ -40,3 +43,17 @@ async def test_what_comes_compressed_is_not_unpacked() -> None:
     async with listening(app, "127.0.0.1", 0, settings="OPENPAY_PORT") as url, ClientSession() as session:
         answer = await session.post(url, data=sent, headers={"Content-Encoding": "gzip"})
         assert await answer.text() == str(len(sent))
+
+
+async def test_connection_without_a_request_is_closed_after_a_proxy_would_have_closed_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert 60 < KEEP_ALIVE_S <= 120
+    monkeypatch.setattr(module, "KEEP_ALIVE_S", 0.1)
+    async with listening(web.Application(), "127.0.0.1", 0, settings="OPENPAY_PORT") as url, asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: pay.example\r\n\r\n")
+        answer = await reader.read()  # to its end, which is the server's
+        assert answer.startswith(b"HTTP/1.1 404")
+        assert b"connection: close" not in answer.lower()
+        writer.close()
