@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -28,14 +29,6 @@ IDEMPOTENCY_PARAMETER = {
 
 def document(*, public_url: str, version: str) -> Document:
     """The whole document. Internal links are `$ref`s into `components`."""
-    models: list[tuple[type[BaseModel], Any]] = [(answers.ProblemShape, "serialization")]
-    for route in ROUTES:
-        models.append((route.answer, "serialization"))
-        if route.body.model_fields:
-            models.append((route.body, "validation"))
-    public = _public_paths()
-    models += [(shape, "serialization") for shape in (health.LiveShape, health.ReadyShape, answers.JwksShape)]
-    _, definitions = models_json_schema(list(dict.fromkeys(models)), ref_template="#/components/schemas/{model}")
     paths: dict[str, Document] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
@@ -50,9 +43,9 @@ def document(*, public_url: str, version: str) -> Document:
         "servers": [{"url": public_url}],
         "security": [{"apiKey": []}],
         "tags": [{"name": tag} for tag in dict.fromkeys([*(route.tag for route in ROUTES), "Service"])],
-        "paths": paths | public,
+        "paths": paths | _public_paths(),
         "components": {
-            "schemas": definitions["$defs"],
+            "schemas": _schemas(),
             "securitySchemes": {
                 "apiKey": {"type": "http", "scheme": "bearer", "description": "sk_live_… or sk_test_…"}
             },
@@ -64,6 +57,20 @@ def document(*, public_url: str, version: str) -> Document:
             },
         },
     }
+
+
+@cache
+def _schemas() -> Document:
+    """Of every body and answer: much of the time that an application takes to start, and the same for each."""
+    models: list[tuple[type[BaseModel], Any]] = [(answers.ProblemShape, "serialization")]
+    for route in ROUTES:
+        models.append((route.answer, "serialization"))
+        if route.body.model_fields:
+            models.append((route.body, "validation"))
+    models += [(shape, "serialization") for shape in (health.LiveShape, health.ReadyShape, answers.JwksShape)]
+    _, definitions = models_json_schema(list(dict.fromkeys(models)), ref_template="#/components/schemas/{model}")
+    schemas: Document = definitions["$defs"]
+    return schemas
 
 
 def _operation(route: Route) -> Document:

@@ -320,7 +320,8 @@ async def test_a_translation_cannot_end_the_block_of_the_scripts_words(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Another English: templates are compiled once for each wording, with its words.
-    monkeypatch.setattr("checkout_web.drawing.pages.load_wordings", lambda: {"en": Wording(ENGLISH, NullTranslations())})
+    english = {"en": Wording(ENGLISH, NullTranslations())}
+    monkeypatch.setattr("checkout_web.drawing.pages.load_wordings", lambda: english)
     monkeypatch.setattr("checkout_web.drawing.pages.SCRIPT_WORDS", {"copy": "</script><b>x"})
     payment = await shop.create()
     async with TestClient(TestServer(shop.application())) as client:
