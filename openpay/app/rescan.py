@@ -18,7 +18,7 @@ from openpay.app.refunds import signed_refunds
 from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit
 from openpay.domain.payment import Payment
-from openpay.domain.rescanning import correct
+from openpay.domain.rescanning import correct, told_apart
 from openpay.errors import ConcurrentChange, Conflict, Invalid, NotFound
 
 MOST_NAMED = 100
@@ -111,8 +111,13 @@ async def commit_part(
         cursor = await uow.chain.cursor(rescan.chain_id)
         if cursor is None or cursor.final_number is None or cursor.final_number < last.number:
             raise ConcurrentChange(f"block {last.number} of chain {rescan.chain_id} is not final any more")
-        deposits = await _add_deposits(uow, [deposit for fact in facts for deposit in fact.deposits])
+        found = [deposit for fact in facts for deposit in fact.deposits]
         logs = await _add_logs(uow, rescan.chain_id, facts)
+        signed = await signed_refunds(uow, rescan.chain_id, logs)
+        told = {log.payment_id for log in logs if log.payment_id is not None}
+        # Those that are judged below too, and at once: all who lock several do it in one order.
+        await uow.payments.lock({deposit.payment_id for deposit in found} | told | set(signed))
+        deposits = await _add_deposits(uow, found)
         is_done = last.number >= rescan.last
         after = replace(
             rescan,
@@ -130,13 +135,11 @@ async def commit_part(
                 f"rescan {rescan.id} is no longer at block {rescan.next}: it was canceled, or another watcher is "
                 "running"
             )
-        signed = await signed_refunds(uow, rescan.chain_id, logs)
-        news = {deposit.payment_id for deposit in deposits}
-        news |= {log.payment_id for log in logs if log.payment_id is not None}
-        changed, told = await judge(
+        news = {deposit.payment_id for deposit in deposits} | told
+        changed, events = await judge(
             uow, cursor, news, set(signed) - news, answers={}, signed=signed, tokens=tokens, wall_now=wall_now
         )
-        return Reread(rescan=after, changed=changed, events=told)
+        return Reread(rescan=after, changed=changed, events=events)
 
 
 async def note_failure(db: Database, rescan: Rescan, failure: str, *, wall_now: int, is_final: bool = False) -> None:
@@ -149,7 +152,8 @@ async def note_failure(db: Database, rescan: Rescan, failure: str, *, wall_now: 
 
 
 async def _add_deposits(uow: UnitOfWork, found: Sequence[Deposit]) -> list[Deposit]:
-    """Store those that are not on record; what they explain is no longer money from inside a contract."""
+    """Store those that are not on record; what they explain is no longer money from inside a contract, nor is what went
+    back of it. Their payments are locked."""
     payment_ids = list(dict.fromkeys(deposit.payment_id for deposit in found))
     recorded = await uow.deposits.of(payment_ids)
     new: list[Deposit] = []
@@ -158,6 +162,9 @@ async def _add_deposits(uow: UnitOfWork, found: Sequence[Deposit]) -> list[Depos
         correction = correct(recorded.get(payment_id, ()), theirs)
         for deposit, units in correction.reduced:
             await uow.deposits.reduce(deposit, units)
+        if correction.explained:
+            refunds = (await uow.refunds.of([payment_id])).get(payment_id, ())
+            await uow.refunds.put(told_apart(refunds, correction))
         new += correction.new
     await uow.deposits.add(new)
     return new

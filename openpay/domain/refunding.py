@@ -7,9 +7,11 @@ accumulated: the same record gives the same refunds, whether a block was read fo
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
+from openpay.domain.accounts import still_owed
 from openpay.domain.assessment import Head, is_late
 from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit, Source
@@ -29,7 +31,6 @@ from openpay.domain.refunds import (
     unmined,
     unsigned,
 )
-from openpay.domain.replacements import given_back_before
 
 DEFAULT_WINDOW_S = 3_600
 """A refund waits this long after its deposit's block, unless the merchant says otherwise."""
@@ -165,42 +166,57 @@ def assess_refunds(
 
     owed = _owed(payment, deposits)
     moved = {each.id for each in known.values() if each.status in _OUT_OF_THE_VAULT or each.id in pairs}
-    given_back = given_back_before({each: deposit for each, (deposit, _) in owed.items()}, refunds, moved)
+    # What the merchant asked for comes before the deposits it is taken from.
     for refund in list(known.values()):
-        if refund.status not in UNSENT or refund.id in pairs or refund.id in owed:
-            continue
-        # What the merchant asked for comes before the deposits it is taken from; a deposit that is gone gives nothing.
-        units = take(refund.token, refund.units) if refund.source is None else 0
-        known[refund.id] = waiting(refund, units, since=refund.created_at) if units else _gone(refund)
-    for refund_id, (deposit, reason) in owed.items():
-        if refund_id in moved:
-            continue
+        if refund.source is None and refund.status in UNSENT and refund.id not in pairs:
+            units = take(refund.token, refund.units)
+            known[refund.id] = waiting(refund, units, since=refund.created_at) if units else _gone(refund)
+            moved |= {refund.id} if units else set()
+    unasked = [_direct(payment, log) for log in _unasked(pairs, outflows) if not head.is_final(log.block_number)]
+    from_vault = [each for each in (*known.values(), *unasked) if each.source is not None or not _is_of_treasury(each)]
+    left_to_pay = still_owed([deposit for deposit, _ in owed], from_vault, moved | {each.id for each in unasked})
+    carriers = set()
+    for deposit, reason in owed:
+        refund_id = next(each for each in _ids_of(payment, deposit) if each not in moved)
         before = known.get(refund_id)
-        units = take(deposit.token, deposit.units - given_back.get(refund_id, 0))
+        units = take(deposit.token, left_to_pay.units[deposit.key])
         if units == 0:
-            if before is not None and before.status in UNSENT:
-                known[refund_id] = _gone(before)
             continue
+        carriers.add(refund_id)
+        if before is not None and before.found_senders:
+            before = replace(before, found_senders=())  # it moves only what is left of its own deposit
         if before is None:
             before = _begun(payment, deposit, reason, units, refund_id=refund_id, now=head.time)
         if before.status is RefundStatus.CANCELED:
             before = before.moved(RefundTrigger.RETURNED)
         if before.status is RefundStatus.AWAITING_CLAIM:
-            before = _judged(replace(before, units=units), payment, deposit, tokens=tokens, rules=rules)
+            asked = replace(rules, policy=RefundPolicy.MANUAL) if deposit.token in left_to_pay.unsure else rules
+            before = _judged(replace(before, units=units), payment, deposit, tokens=tokens, rules=asked)
         known[refund_id] = waiting(before, units, since=deposit.block_time)
+    for refund in list(known.values()):
+        if refund.source is not None and refund.status in UNSENT and refund.id not in carriers | moved:
+            known[refund.id] = _gone(refund)
     return tuple(known.values())
 
 
 _OUT_OF_THE_VAULT = frozenset({RefundStatus.SUBMITTED, RefundStatus.SUCCEEDED})
 
 
-def _owed(payment: Payment, deposits: Sequence[Deposit]) -> Mapping[str, tuple[Deposit, RefundReason]]:
-    """The deposits that must go back and why, in chain order, by the id of their refund: each has one, for ever."""
-    return {
-        derived_id("ref", f"{payment.id}:{deposit.key}"): (deposit, reason)
+def _owed(payment: Payment, deposits: Sequence[Deposit]) -> Sequence[tuple[Deposit, RefundReason]]:
+    """The deposits that must go back and why, in chain order."""
+    return [
+        (deposit, reason)
         for deposit in sorted(deposits, key=lambda each: each.order)
         if (reason := reason_for(payment, deposit)) is not None
-    }
+    ]
+
+
+def _ids_of(payment: Payment, deposit: Deposit) -> Iterator[str]:
+    """The ids of a deposit's refunds: the first, for ever the same; and those of the rest where one that is on its way,
+    or done, moved less than turned out to be owed."""
+    yield derived_id("ref", f"{payment.id}:{deposit.key}")
+    for number in count(2):
+        yield derived_id("ref", f"{payment.id}:{deposit.key}:{number}")
 
 
 def _recorded(
@@ -216,13 +232,14 @@ def _recorded(
         for refund_id, log in pairs.items()
         if known[refund_id].status is not RefundStatus.SUCCEEDED and head.is_final(log.block_number)
     ]
-    ours = set(pairs.values())
-    direct = [
-        _direct(payment, log)
-        for log in outflows
-        if log.name == "Refunded" and log not in ours and head.is_final(log.block_number)
-    ]
+    direct = [_direct(payment, log) for log in _unasked(pairs, outflows) if head.is_final(log.block_number)]
     return [*completed, *direct]
+
+
+def _unasked(pairs: Mapping[str, Outflow], outflows: Sequence[Outflow]) -> list[Outflow]:
+    """What the merchant gave back at the escrow without asking for it here."""
+    ours = set(pairs.values())
+    return [log for log in outflows if log.name == "Refunded" and log not in ours]
 
 
 def _pair(refunds: Sequence[Refund], logs: Sequence[Outflow]) -> dict[str, Outflow]:
@@ -360,7 +377,7 @@ def read_again(
             after = replace(refund, log_index=log.log_index, completed_at=log.block_time)
         elif refund.tx_hash in followed:
             after = unmined(refund)
-        elif refund.mode is RefundMode.MERCHANT_SIGNATURE and not _is_direct(refund):
+        elif _is_of_treasury(refund):
             after = unsigned(refund)
         else:
             after = undone(refund)
@@ -372,6 +389,11 @@ def read_again(
 def _is_of(refund: Refund, log: Outflow) -> bool:
     named = (refund.tx_hash, refund.token, refund.units, refund.destination)
     return named == (log.tx_hash, log.token, log.units, log.to)
+
+
+def _is_of_treasury(refund: Refund) -> bool:
+    """Whether the merchant signs it: it moves nothing out of the vault."""
+    return refund.mode is RefundMode.MERCHANT_SIGNATURE and not _is_direct(refund)
 
 
 def _is_direct(refund: Refund) -> bool:

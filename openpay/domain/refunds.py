@@ -155,6 +155,8 @@ class Refund:
     `source` is the key of the deposit it gives back (None: the merchant's own wish), `sender` that deposit's payer
     where one is known: whose signature may name an address. `available_at`: block time from which it may go out.
     `log_index` and `tx_hash` name the escrow's log once it succeeded; `tx_hash` our transaction before.
+    `found_senders`: who its money turned out to be from, in units each, where a rescan found transfers that its deposit
+    had been taken for.
     """
 
     id: str
@@ -177,6 +179,7 @@ class Refund:
     log_index: int | None = None
     failure: str | None = None
     completed_at: int | None = None
+    found_senders: tuple[tuple[bytes, int], ...] = ()
 
     def moved(self, trigger: RefundTrigger, **changes: object) -> Refund:
         """This refund after `trigger`, with `changes` to its moving fields. Raises `InvariantViolated`."""

@@ -9,19 +9,21 @@ Invariant: of every payment and token the sum on record is what reached the vaul
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from openpay.domain.deposit import Deposit, Source
+from openpay.domain.refunds import Refund
 
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
     """`new` are deposits to add; `reduced` those on record that become smaller, each with the units left, which may be
-    none."""
+    none; `explained` by the key of such a deposit whose money how much of it is."""
 
     new: tuple[Deposit, ...] = ()
     reduced: tuple[tuple[Deposit, int], ...] = ()
+    explained: Mapping[str, tuple[tuple[bytes, int], ...]] = field(default_factory=dict)
 
 
 def correct(recorded: Sequence[Deposit], found: Sequence[Deposit]) -> Correction:
@@ -33,13 +35,25 @@ def correct(recorded: Sequence[Deposit], found: Sequence[Deposit]) -> Correction
     new = [deposit for deposit in found if deposit.key not in known]
     internal = sorted((each for each in recorded if each.source is Source.INTERNAL), key=lambda each: each.order)
     left = {each.key: each.units for each in internal}
+    explained: dict[str, tuple[tuple[bytes, int], ...]] = {}
     for deposit in sorted(new, key=lambda each: each.order):
         to_explain = deposit.units if deposit.source is Source.TRANSACTION else 0
         for each in internal:
             if each.token != deposit.token or each.block_number < deposit.block_number:
                 continue  # a balance read before the transfer did not hold it
-            explained = min(to_explain, left[each.key])
-            left[each.key] -= explained
-            to_explain -= explained
+            units = min(to_explain, left[each.key])
+            left[each.key] -= units
+            to_explain -= units
+            if units and deposit.payer is not None:
+                explained[each.key] = (*explained.get(each.key, ()), (deposit.payer, units))
     reduced = [(each, left[each.key]) for each in internal if left[each.key] != each.units]
-    return Correction(new=tuple(new), reduced=tuple(reduced))
+    return Correction(new=tuple(new), reduced=tuple(reduced), explained=explained)
+
+
+def told_apart(refunds: Sequence[Refund], correction: Correction) -> tuple[Refund, ...]:
+    """The refunds whose deposits a correction explains, with the senders that were found: those that changed."""
+    return tuple(
+        replace(refund, found_senders=(*refund.found_senders, *correction.explained[refund.source]))
+        for refund in refunds
+        if refund.source is not None and refund.source in correction.explained
+    )

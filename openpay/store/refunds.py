@@ -81,6 +81,7 @@ def _row(refund: Refund) -> dict[str, Any]:
         "mode": refund.mode.value,
         "status": refund.status.value,
         "named_by": None if refund.named_by is None else refund.named_by.value,
+        "found_senders": [[sender.hex(), str(units)] for sender, units in refund.found_senders],
     }
 
 
@@ -93,5 +94,6 @@ def _refund(row: Row[Any]) -> Refund:
             "mode": RefundMode(row.mode),
             "status": RefundStatus(row.status),
             "named_by": None if row.named_by is None else NamedBy(row.named_by),
+            "found_senders": tuple((bytes.fromhex(sender), int(units)) for sender, units in row.found_senders),
         }
     )

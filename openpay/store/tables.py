@@ -299,8 +299,7 @@ refunds = Table(
     Column("log_index", Integer),
     Column("failure", Text),
     Column("completed_at", BigInteger),
-    # A deposit is given back once.
-    UniqueConstraint("payment_id", "source"),
+    Column("found_senders", JSON, nullable=False),
     Index("ix_refunds_due", "chain_id", "status", "available_at"),
     Index("ix_refunds_list", "merchant_id", "livemode", "seq"),
 )

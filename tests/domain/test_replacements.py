@@ -12,10 +12,9 @@ from openpay.domain.deposit import Deposit, Source
 from openpay.domain.keccak import keccak
 from openpay.domain.refunding import Outflow
 from openpay.domain.refunds import UNSENT, NamedBy, Refund, RefundStatus, approved, sent, without_effect
-from openpay.domain.rescanning import correct
 from tests.domain.builders import make_deposit
 from tests.domain.refunding import AFTER, ELSEWHERE, SENDER, assess, expired, outflow, the
-from tests.domain.rescanning import corrected
+from tests.domain.rescanning import rescanned
 
 OTHER = bytes([6]) * 20
 
@@ -50,8 +49,9 @@ def test_transfer_that_a_rescan_finds_was_sent_back_with_what_was_taken_for_it()
     payment, wrong, others = expired(), inner(100), bnb(60, by=OTHER, block=AFTER + 5)
     first = by_source(assess(payment, wrong, others))
     submitted = sent(approved(first[wrong.key], ELSEWHERE), bytes(32))
-    known = (submitted, first[others.key])
     found = bnb(100, block=9)
+    _, known = rescanned([wrong, others], [found], (submitted, first[others.key]))
+    submitted = known[0]
 
     on_its_way = by_source(assess(payment, found, others, refunds=known))
     done = by_source(assess(payment, found, others, refunds=known, outflows=[paid_out(submitted)]))
@@ -66,7 +66,8 @@ def test_money_that_comes_after_such_a_rescan_goes_back_to_whoever_sent_it() -> 
     payment, wrong, found = expired(), inner(100), bnb(100, block=9)
     submitted = sent(approved(the(assess(payment, wrong)), ELSEWHERE), bytes(32))
     log = paid_out(submitted)
-    known = assess(payment, found, refunds=[submitted], outflows=[log])
+    _, refunds_found = rescanned([wrong], [found], [submitted])
+    known = assess(payment, found, refunds=refunds_found, outflows=[log])
 
     late = bnb(60, by=OTHER, block=AFTER + 110)
     refunds = by_source(assess(payment, found, late, refunds=known, outflows=[log]))
@@ -79,7 +80,8 @@ def test_what_was_found_beyond_what_went_back_is_still_owed() -> None:
     payment, wrong = expired(), inner(100)
     submitted = sent(approved(the(assess(payment, wrong)), ELSEWHERE), bytes(32))
 
-    refunds = by_source(assess(payment, bnb(130, block=9), refunds=[submitted]))
+    record, known = rescanned([wrong], [bnb(130, block=9)], [submitted])
+    refunds = by_source(assess(payment, *record, refunds=known))
 
     assert refunds[bnb(130, block=9).key].units == 30
 
@@ -88,7 +90,8 @@ def test_refund_that_comes_to_nothing_leaves_the_found_transfer_owed() -> None:
     payment, wrong, found = expired(), inner(100), bnb(100, block=9)
     submitted = sent(approved(the(assess(payment, wrong)), ELSEWHERE), bytes(32))
 
-    refunds = by_source(assess(payment, found, refunds=[without_effect(submitted)]))
+    _, known = rescanned([wrong], [found], [submitted])
+    refunds = by_source(assess(payment, found, refunds=[without_effect(each) for each in known]))
 
     assert refunds[wrong.key].status is RefundStatus.CANCELED
     assert (refunds[found.key].units, refunds[found.key].status) == (100, RefundStatus.SCHEDULED)
@@ -145,7 +148,7 @@ def test_a_rescan_takes_nothing_from_whoever_was_read_at_once(
     logs = [paid_out(each, log_index=n) for n, each in enumerate(gone) if mined and each.status not in UNSENT]
     known = assess(payment, *read, refunds=gone, outflows=logs)
 
-    record = corrected(read, correct(read, missed))
+    record, known = rescanned(read, missed, known)
     if late:
         record.append(bnb(77, by=OTHER, block=AFTER + 110))
     after = assess(payment, *record, refunds=known, outflows=logs)

@@ -35,7 +35,9 @@ def test_transfer_that_was_taken_for_money_from_inside_a_contract_is_on_record_o
     seen = internal(100, block=7)
     missed = make_deposit(100, "BNB", block=5)
     correction = correct([seen], [missed])
-    assert correction == Correction(new=(missed,), reduced=((seen, 0),))
+    assert missed.payer is not None
+    explained = {seen.key: ((missed.payer, 100),)}
+    assert correction == Correction(new=(missed,), reduced=((seen, 0),), explained=explained)
     assert corrected([seen], correction) == [missed]
 
 

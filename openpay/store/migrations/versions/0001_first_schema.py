@@ -474,11 +474,11 @@ def upgrade() -> None:
         sa.Column("log_index", sa.Integer(), nullable=True),
         sa.Column("failure", sa.Text(), nullable=True),
         sa.Column("completed_at", sa.BigInteger(), nullable=True),
+        sa.Column("found_senders", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"], name=op.f("fk_refunds_merchant_id")),
         sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name=op.f("fk_refunds_payment_id")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_refunds")),
         sa.UniqueConstraint("id", name=op.f("uq_refunds_id")),
-        sa.UniqueConstraint("payment_id", "source", name=op.f("uq_refunds_payment_id_source")),
     )
     with op.batch_alter_table("refunds", schema=None) as batch_op:
         batch_op.create_index("ix_refunds_due", ["chain_id", "status", "available_at"], unique=False)
