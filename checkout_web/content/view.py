@@ -13,6 +13,7 @@ from math import ceil
 from urllib.parse import urlsplit
 
 from checkout_web.content.arrivals import Arrival, newest_arrivals
+from checkout_web.content.networks import ALSO_CALLED
 from checkout_web.content.refunds import RefundLine, refund_lines
 from checkout_web.words.language import ENGLISH, Language
 from openpay.app.lag import lag_s
@@ -121,6 +122,8 @@ class Checkout:
     lines: tuple[OrderLine, ...]
     test_mode: bool
     network: str
+    network_names: tuple[str, ...]
+    """By all of which wallets and exchanges call it."""
     chain_id: int
     coin: str
     """What the network's own coin is called, in which its fees are paid."""
@@ -157,6 +160,11 @@ class Checkout:
     can_retry: bool
     success_url: str | None
     cancel_url: str | None
+
+    @property
+    def asks(self) -> bool:
+        """Whether money is asked for: the payment takes it, and the time to send it is not over."""
+        return self.part in {Part.WAITING, Part.UNDERPAID}
 
     @property
     def may_ask(self) -> bool:
@@ -199,6 +207,7 @@ def present(view: PaymentView, *, merchant: Merchant, chain: Chain, now: int, wa
         ),
         test_mode=not payment.livemode,
         network=chain.name,
+        network_names=(chain.name, *ALSO_CALLED.get(chain.chain_id, ())),
         chain_id=chain.chain_id,
         coin=next((token.symbol for token in chain.tokens if token.contract is None), "BNB"),
         public_rpc_urls=chain.public_rpc_urls,

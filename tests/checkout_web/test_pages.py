@@ -77,7 +77,7 @@ async def test_waiting_shows_amount_address_network_contract_and_deadline(shop: 
     text = re.sub(r"<[^>]+>", "", html)
     assert "25.00 USDT" in text
     assert "0x55d398326f99059fF775485246999027B3197955" in text
-    assert "BNB Smart Chain (chain 56)" in text
+    assert "BNB Smart Chain / BEP20 / BSC (chain 56)" in text
     assert "26 March 2026, 13:30 UTC" in text
     assert 'datetime="2026-03-26T13:30:00Z"' in html
 
@@ -105,6 +105,26 @@ async def test_underpaid_in_another_token_leads_back_to_the_one_begun_with(shop:
     assert "Different tokens cannot be added together" in html
     assert "In USDC the whole amount is still due" in html
     assert 'id="better-token"' in html
+
+
+async def test_whoever_is_new_to_this_is_told_how_to_pay_behind_a_line_of_its_own(shop: Shop, client: Client) -> None:
+    html = await page(client, await shop.create())
+    (told,) = re.findall(r'<details class="more first-time">(.*?)</details>', html, re.DOTALL)
+    words = re.sub(r"<[^>]+>", "", told)
+    assert "New to this? How to pay" in words
+    assert "enter exactly 25.00 USDT, and choose BNB Smart Chain / BEP20 / BSC as the network" in words
+    assert "first-time" not in await page(client, await shop.scene(Part.UNDERPAID))
+
+
+@pytest.mark.parametrize("part", [Part.WAITING, Part.UNDERPAID, Part.CLOSING, Part.CONFIRMING])
+async def test_only_a_page_that_asks_for_money_says_what_sending_it_now_means_for_one_behind(
+    shop: Shop, client: Client, part: Part
+) -> None:
+    payment = await shop.scene(part)
+    shop.clock.seconds += 400 if part is Part.CLOSING else 60
+    html = await page(client, payment)
+    assert "Catching up with the network: about" in html
+    assert ("What you send may show up here later" in html) is (part in {Part.WAITING, Part.UNDERPAID})
 
 
 async def test_a_page_behind_the_network_says_so(shop: Shop, client: Client) -> None:

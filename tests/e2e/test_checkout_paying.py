@@ -42,7 +42,7 @@ async def test_both_qr_codes_and_copying_pay_and_the_pages_follow_to_the_shop(ma
             for blocks, count in ((1, 1), (1, 2), (5, 7)):
                 market.chain.mine(blocks)
                 await asyncio.gather(*(each.reads("Payment found", f"{count} of 12") for each in everybody))
-            await scanning.reads("Payment found", "Still a few seconds. The time limit no longer runs.")
+            await scanning.reads("Payment found", "Done in a few seconds. The time limit no longer runs.")
             await expect(scanning.page.get_by_role("timer")).to_have_count(0)
 
         await asyncio.gather(*(each.reads("Paid. Thank you!", "25.00") for each in everybody))
