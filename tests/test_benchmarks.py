@@ -20,10 +20,12 @@ def check(figures: list[Figure], aimed_at: set[str]) -> None:
     assert {figure.name for figure in figures if figure.met is not None} == aimed_at
 
 
+@pytest.mark.nightly
 def test_reading_is_measured_against_web3_and_the_floor() -> None:
     check(reading.run(length=4, rounds=1), {"proven / web3.py", "proven / floor, one core"})
 
 
+@pytest.mark.nightly
 def test_catching_up_is_measured_with_commits_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catch_up, "LONG_GAP", 0)  # with processes, short as it is
     monkeypatch.setattr(catch_up, "LONGEST_STEP", 3)
@@ -31,6 +33,7 @@ def test_catching_up_is_measured_with_commits_and_without(monkeypatch: pytest.Mo
     check(catching.run(blocks=6, rounds=1), {"with commits / without", "with commits / without, every core"})
 
 
+@pytest.mark.nightly
 def test_checkout_is_measured_in_a_browser_and_by_open_pages() -> None:
     figures = checkout.run(viewers=(20,), loads=1)
     names = {"first view: transferred", "20 pages open: memory each", "20 viewers of one page: memory each"}

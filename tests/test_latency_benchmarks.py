@@ -27,6 +27,7 @@ def test_recovery_is_measured_with_a_process_that_is_killed() -> None:
     check(recovery.run(kills=1), with_limit=1)
 
 
+@pytest.mark.nightly
 def test_cost_of_watched_addresses_is_measured_by_their_number() -> None:
     counts = (10, 1_000)
     figures = watched.run(counts=counts, blocks=2)

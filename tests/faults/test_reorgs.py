@@ -132,7 +132,7 @@ async def expect_end(scene: Scene, payment: Payment, fate: Fate) -> None:
 
 
 @pytest.mark.parametrize("fate", Fate)
-@pytest.mark.parametrize("tag", ["lags", "is off"])
+@pytest.mark.parametrize("tag", ["lags", pytest.param("is off", marks=pytest.mark.nightly)])
 async def test_reorg_above_finality_leaves_what_the_new_branch_holds(
     deep_scene: DeepScene, sqlite_url: str, tag: str, fate: Fate
 ) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.workers import ALONE, FIRST, SHARED, group_of
+from tests.support.workers import ALONE, FIRST, SHARED, arrange, group_of
 
 TESTS = Path(__file__).parents[1]
 
@@ -26,3 +27,15 @@ def test_long_tests_go_alone_and_short_ones_by_module() -> None:
     assert group_of(one) != group_of(two)
     assert group_of("tests/domain/test_money.py::test_one") == group_of("tests/domain/test_money.py::test_two[x]")
     assert group_of("tests/test_client.py::test_one") == group_of("tests/test_client.py::test_two")
+
+
+@dataclass(frozen=True)
+class Item:
+    nodeid: str
+
+
+def test_what_waits_takes_turns_with_what_works_and_what_is_short_comes_last() -> None:
+    files = ("api/test_a", "watcher/test_b", "e2e/test_alerts", "watcher/test_b", "e2e/test_dev", "checkout_web/test_c")
+    items = [Item(f"tests/{file}.py::test_{number}") for number, file in enumerate(files)]
+    arrange(items)  # type: ignore[arg-type]
+    assert [item.nodeid.partition("::test_")[2] for item in items] == ["4", "5", "2", "1", "3", "0"]

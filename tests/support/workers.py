@@ -1,10 +1,13 @@
-"""What `scripts/test` hands out to its workers: together what belongs together, and first what takes longest.
+"""What `scripts/test` hands out to its workers: together what belongs together, first what takes longest, and what
+waits in turns with what works.
 
 A worker takes one group after the other (`--dist loadgroup`). Groups are told by the names of tests, which is all that
 the process knows which hands them out.
 """
 
 from __future__ import annotations
+
+from itertools import chain, zip_longest
 
 import pytest
 from xdist.remote import Producer
@@ -29,6 +32,10 @@ FIRST = ("e2e", "checkout_web", *ALONE)
 """Places whose tests take long. Those that take little come last, so that no worker waits for another's."""
 
 
+WAITING = "e2e"
+"""Where tests wait most of their time, for blocks and pages: meanwhile others keep the cores busy."""
+
+
 class Groups(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
@@ -49,8 +56,19 @@ def group_of(nodeid: str) -> str:
 
 
 def arrange(items: list[pytest.Item]) -> None:
-    """Sort the tests, those of one place as they are."""
-    items.sort(key=lambda item: FIRST.index(place) if (place := _place(item.nodeid)) in FIRST else len(FIRST))
+    """Sort the tests by group, those of one group as they are."""
+    waiting: dict[str, list[pytest.Item]] = {}
+    working: dict[str, list[pytest.Item]] = {}
+    for item in sorted(items, key=lambda item: _rank(item.nodeid)):
+        groups = waiting if _place(item.nodeid) == WAITING else working
+        groups.setdefault(group_of(item.nodeid), []).append(item)
+    turns = zip_longest(waiting.values(), working.values(), fillvalue=())
+    items[:] = chain.from_iterable(chain.from_iterable(turns))
+
+
+def _rank(nodeid: str) -> tuple[int, bool]:
+    place = _place(nodeid)
+    return FIRST.index(place) if place in FIRST else len(FIRST), _file(nodeid) not in SHARED
 
 
 def _file(nodeid: str) -> str:
