@@ -13,7 +13,17 @@ from random import Random
 from openpay.domain.deposit import Deposit, Source
 from openpay.domain.keccak import keccak
 from openpay.domain.refunding import Outflow, read_again
-from openpay.domain.refunds import UNSENT, Refund, RefundStatus, approved, sent, without_effect
+from openpay.domain.refunds import (
+    UNSENT,
+    NamedBy,
+    Refund,
+    RefundMode,
+    RefundReason,
+    RefundStatus,
+    approved,
+    sent,
+    without_effect,
+)
 from tests.domain.builders import block_hash, block_time, make_deposit
 from tests.domain.refunding import ELSEWHERE, assess, expired, outflow
 from tests.domain.rescanning import rescanned
@@ -116,6 +126,29 @@ class Fork:
                 refund = approved(refund, refund.destination or ELSEWHERE)
             self._put(sent(refund, keccak(refund.id.encode())))
 
+    def wish(self, units: int) -> None:
+        """The merchant sends some of it elsewhere, as far as nothing else has a claim on it."""
+        units = min(units, sum(each.units for each in self.refunds if each.status in UNSENT and each.source))
+        if units:
+            self.refunds += (
+                replace(
+                    self.refunds[0],
+                    id=f"ref_wish_{len(self.refunds)}",
+                    units=units,
+                    reason=RefundReason.MERCHANT,
+                    mode=RefundMode.MANUAL,
+                    source=None,
+                    sender=None,
+                    status=RefundStatus.SCHEDULED,
+                    destination=ELSEWHERE,
+                    named_by=NamedBy.MERCHANT,
+                    tx_hash=None,
+                    log_index=None,
+                    completed_at=None,
+                    found_senders=(),
+                ),
+            )
+
     def mine(self, wanted: Callable[[Refund], bool]) -> None:
         for refund in self.refunds:
             if refund.status is RefundStatus.SUBMITTED and not self.is_mined(refund) and wanted(refund):
@@ -147,7 +180,9 @@ class Fork:
 
     def is_due(self, refund: Refund) -> bool:
         """Whether whose money it is has not had all of it: what a merchant would ask the customer."""
-        payer = self.payers[refund.source or ""]
+        if refund.source is None:
+            return True
+        payer = self.payers[refund.source]
         return refund.units <= self.paid()[payer] - self.back(MOVED)[payer]
 
     def held(self) -> int:
@@ -161,8 +196,21 @@ class Fork:
         return _sums((each.payer, each.units) for each in self.branch.deposits(self.transfers))
 
     def back(self, statuses: Collection[RefundStatus]) -> Counter[bytes | None]:
-        """What refunds of these statuses move of the money of each."""
-        return _sums((self.payers[each.source or ""], each.units) for each in self.refunds if each.status in statuses)
+        """What refunds of these statuses move of the money of each; what the merchant wished is nobody's."""
+        return _sums(
+            (self.payers[each.source], each.units)
+            for each in self.refunds
+            if each.source is not None and each.status in statuses
+        )
+
+    def sum_of(self, statuses: Collection[RefundStatus]) -> int:
+        return sum(each.units for each in self.refunds if each.status in statuses)
+
+    def under_way(self) -> int:
+        """What was sent and is in no block."""
+        return sum(
+            each.units for each in self.refunds if each.status is RefundStatus.SUBMITTED and not self.is_mined(each)
+        )
 
     def _remember(self, deposits: Sequence[Deposit]) -> None:
         for deposit in deposits:
@@ -191,6 +239,9 @@ class Weather:
     missed: float = 0.0
     unmined: float = 0.0
     reverted: float = 0.0
+    wished: float = 0.0
+    found_in_time: bool = False
+    """Whether a rescan finds what was missed before the next rewind."""
 
 
 def tell(random: Random, weather: Weather, *, check: Callable[[Fork], None]) -> Fork:
@@ -208,7 +259,7 @@ def tell(random: Random, weather: Weather, *, check: Callable[[Fork], None]) -> 
     transfers = [
         Transfer(
             payer=None if happens(weather.unknown) else bytes([60 + random.randrange(3)]) * 20,
-            units=random.choice([50, 100, 100, 130]),
+            units=random.choice([10, 50, 100, 100, 130]),
         )
         for _ in range(random.randint(1, 5))
     ]
@@ -232,6 +283,9 @@ def tell(random: Random, weather: Weather, *, check: Callable[[Fork], None]) -> 
     check(it)
     for branch in visits:
         if branch is not it.branch:
+            if weather.found_in_time:
+                it.rescan()
+                check(it)
             it.turn_to(branch, keeps=lambda _: not happens(weather.unmined))
             check(it)
         for _ in range(random.randint(1, 3)):
@@ -244,6 +298,8 @@ def tell(random: Random, weather: Weather, *, check: Callable[[Fork], None]) -> 
                 it.revert(lambda _: happens(weather.reverted))
             else:
                 it.rescan()
+            if happens(weather.wished):
+                it.wish(random.choice([20, 70, 150]))
             it.judge()
             check(it)
     it.rescan()
