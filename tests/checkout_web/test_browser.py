@@ -202,6 +202,8 @@ async def test_without_javascript_everything_needed_to_pay_is_there(street: Stre
         await expect(page.get_by_role("button", name="Copy")).to_have_count(0)
         await page.get_by_role("link", name="USDC").click()
         await page.get_by_role("link", name="Address only").click()
+        reloading = page.locator(".without-scripts")
+        await expect(reloading).to_have_text("This page reloads by itself, because JavaScript is off. Stop that")
         assert await scan(page) == to_checksum(payment.address)
         await expect(page.locator("#token-USDC")).to_have_attribute("aria-current", "true")
         await shop.pay(payment, 25 * WHOLE, "USDC")
@@ -210,6 +212,7 @@ async def test_without_javascript_everything_needed_to_pay_is_there(street: Stre
         await shop.confirm(payment)
         await page.reload()
         await visit.reads("Paid. Thank you!")
+        await expect(reloading).to_have_count(0)
         assert visit.nothing_was_wrong()
 
 

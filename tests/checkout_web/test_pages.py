@@ -189,8 +189,14 @@ async def test_the_success_page_goes_on_to_the_merchant(shop: Shop, client: Clie
     html = await page(client, payment)
     assert f'<meta http-equiv="refresh" content="{RETURN_AFTER_S};url={url}">' in html
     assert f'href="{url}"' in html
+    (line,) = re.findall(r'<p class="quiet without-scripts">(.*?)</p>', html)
+    assert line.startswith("You will be taken back in 8 seconds. <a href=")
+    assert "stay=1" in line
+    assert html.index(line) < html.index('id="state-heading"')  # a receipt is longer than a screen
+    assert "reloads by itself" not in html
     stayed = await page(client, payment, "?stay=1")
     assert "http-equiv" not in stayed
+    assert "without-scripts" not in stayed
     assert f'href="{url}"' in stayed
 
 
