@@ -9,8 +9,8 @@
  *
  * In the language of the checkout URL (`?lang=`), else of `handlers.lang` or `data-openpay-lang`, else of this page.
  *
- * `handlers`: functions named ready, resize, status, completed, canceled, closed; each is given
- * { payment, status, height }. The same are sent as bubbling events `openpay:completed` and so on, from the link or
+ * `handlers`: functions named ready, resize, status, completed, canceled, refused, closed; each is given
+ * { payment, status, height }, and `refused` { origin, reason } too. The same are sent as bubbling events `openpay:completed` and so on, from the link or
  * the element. They are for the customer's eyes: that an order is paid, only the signed webhook says.
  */
 (() => {
@@ -114,13 +114,30 @@
       this.element = frame;
       this.hear = (event) => this.receive(event);
       addEventListener("message", this.hear);
-      frame.addEventListener("load", () => this.expect(HEARD_AFTER_LOAD_MS), { once: true });
-      this.expect(HEARD_MS);
+      frame.addEventListener("load", () => this.expect(HEARD_AFTER_LOAD_MS, "not_allowed"), { once: true });
+      this.expect(HEARD_MS, "no_answer");
     }
 
-    expect(ms) {
+    expect(ms, reason) {
       clearTimeout(this.timer);
-      if (!this.isHeard && !this.isEnded) this.timer = setTimeout(() => this.onRefused(), ms);
+      if (!this.isHeard && !this.isEnded) this.timer = setTimeout(() => this.refuse(reason), ms);
+    }
+
+    // Browsers do not tell a page why a frame stays empty, but its integrator has to know what to do.
+    refuse(reason) {
+      const shop = location.origin;
+      const explained = {
+        not_allowed:
+          shop === "null"
+            ? "a page without an origin of its own (a file, a sandboxed frame) cannot show the checkout: serve it by HTTP"
+            : `${shop} may not show the checkout of ${ORIGIN}: its merchant has to allow this origin, beside those that ` +
+              `are to stay allowed: openpay merchants set mer_… --embed-origin ${shop}`,
+        no_answer: `the checkout of ${ORIGIN} did not answer`,
+      };
+      console.error(`OpenPay: ${explained[reason]}. The customer is given the hosted page instead.`);
+      this.detail = { ...this.detail, origin: shop, reason };
+      this.emit("refused");
+      this.onRefused();
     }
 
     receive(event) {

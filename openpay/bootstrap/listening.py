@@ -11,8 +11,8 @@ from openpay.errors import ConfigurationError
 
 KEEP_ALIVE_S = 75.0
 """How long a connection without a request stays open; aiohttp alone would keep each for an hour. Longer than the 60 s
-of the usual proxy (nginx, load balancers): so it is the proxy that hangs up, and never sends a request into a connection
-that is just being closed here."""
+of the usual proxy (nginx, load balancers): so it is the proxy that hangs up, and never sends a request into a
+connection that is just being closed here."""
 
 
 @asynccontextmanager

@@ -26,8 +26,10 @@ SHOP_PAGE = """<!doctype html>
 
 SHOP_SCRIPT = """
 window.heard = [];
-for (const name of ["ready", "resize", "status", "completed", "canceled", "closed"]) {
-  document.addEventListener(`openpay:${name}`, ({ detail }) => heard.push([name, detail.payment, detail.status]));
+for (const name of ["ready", "resize", "status", "completed", "canceled", "refused", "closed"]) {
+  document.addEventListener(`openpay:${name}`, ({ detail }) => {
+    heard.push([name, detail.payment, detail.reason ? `${detail.reason} ${detail.origin}` : detail.status]);
+  });
 }
 """
 

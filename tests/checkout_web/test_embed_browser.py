@@ -90,6 +90,7 @@ async def test_a_site_that_is_not_allowed_gets_the_hosted_page_instead(
         )
         # Nobody clicked: a link in its place, and the shop's page stays.
         await expect(front.page.locator("#place a")).to_have_attribute("href", url)
+        assert await front.heard("refused") == [["refused", payment.id, f"not_allowed {front.origin}"]]
         await front.page.evaluate("mounted.close()")
         await expect(front.page.locator("#place a")).to_have_count(0)
         await front.page.locator("#buy").click()
@@ -97,6 +98,10 @@ async def test_a_site_that_is_not_allowed_gets_the_hosted_page_instead(
         await expect(front.page.locator("#state-heading")).to_have_text("Waiting for your payment")
         refusals = [text for text in front.complaints if "frame-ancestors 'none'" in text]
         assert len(refusals) == 2
+        explained = [text for text in front.complaints if text.startswith("OpenPay: ")]
+        assert len(explained) == 2
+        assert f"{front.origin} may not show the checkout of {origin(server)}" in explained[0]
+        assert f"openpay merchants set mer_… --embed-origin {front.origin}" in explained[0]
 
 
 async def test_a_checkout_that_does_not_answer_becomes_the_hosted_page(
@@ -115,6 +120,7 @@ async def test_a_checkout_that_does_not_answer_becomes_the_hosted_page(
         await expect(front.page.get_by_role("dialog")).to_be_visible()
         await front.page.clock.run_for(2_000)
         await front.page.wait_for_url(f"{origin(server)}/checkout/{payment.id}")
+        assert any(f"the checkout of {origin(server)} did not answer" in text for text in front.complaints)
 
 
 async def test_copying_works_in_the_frame(browser: Browser, server: TestServer, shop: Shop) -> None:
