@@ -11,10 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openpay.domain.keccak import keccak
-from openpay.domain.refunds import UNSENT, RefundMode, RefundReason, RefundStatus, approved, sent
+from openpay.domain.refunds import (
+    UNSENT,
+    NamedBy,
+    RefundMode,
+    RefundReason,
+    RefundStatus,
+    approved,
+    sent,
+    without_effect,
+)
 from tests.domain.builders import head_at
 from tests.domain.forking import MOVED, Fork, Weather, tell
 from tests.domain.refunding import AFTER, ELSEWHERE, SENDER, assess, expired, outflow, the
+from tests.domain.rescanning import rescanned
 from tests.domain.test_replacements import OTHER, bnb, by_source, inner, paid_out
 
 REWINDS = Weather(unmined=0.3, reverted=0.3)
@@ -128,18 +138,29 @@ def test_what_is_missing_in_the_vault_is_not_taken_from_money_that_came_later() 
     assert sum(after[each.key].units for each in (there, second) if each.key in after) == 50
 
 
-def test_part_that_the_merchant_sent_elsewhere_is_not_taken_from_money_that_came_later() -> None:
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_part_that_the_merchant_sends_elsewhere_is_not_taken_from_money_that_comes_later(is_sent: bool) -> None:
     payment, there = expired(), bnb(100, block=10)
     refund = the(assess(payment, there))
-    part = replace(refund, id="ref_part", units=40, source=None, reason=RefundReason.MERCHANT, mode=RefundMode.MANUAL)
-    submitted = sent(replace(part, destination=ELSEWHERE), bytes(32))
-    logs = [paid_out(submitted)]
-    known = assess(payment, there, refunds=[refund, submitted], outflows=logs)
+    part = replace(
+        refund,
+        id="ref_part",
+        units=40,
+        source=None,
+        sender=None,
+        reason=RefundReason.MERCHANT,
+        mode=RefundMode.MANUAL,
+        named_by=NamedBy.MERCHANT,
+        destination=ELSEWHERE,
+    )
+    part = sent(part, bytes(32)) if is_sent else part
+    logs = [paid_out(part)] if is_sent else []
+    known = assess(payment, there, refunds=[refund, part], outflows=logs)
 
     late = bnb(70, by=OTHER, block=AFTER + 110)
     after = by_source(assess(payment, there, late, refunds=known, outflows=logs))
 
-    assert (after[there.key].units, after[late.key].units) == (60, 70)
+    assert (after[None].units, after[there.key].units, after[late.key].units) == (40, 60, 70)
 
 
 @pytest.mark.parametrize("final", [AFTER + 90, AFTER], ids=["final", "not yet final"])
@@ -163,3 +184,53 @@ def test_money_from_inside_a_contract_that_moved_and_is_gone_makes_the_merchant_
     rest = after[again[1].key]
     assert again[0].key not in after
     assert (rest.units, rest.status, rest.mode) == (60, RefundStatus.REQUESTED, RefundMode.MANUAL)
+
+
+def test_money_from_inside_a_contract_that_moved_and_is_there_changes_nothing_for_others() -> None:
+    payment, seen, others = expired(), inner(100, block=9), bnb(60, by=OTHER, block=20)
+    submitted = sent(approved(the(assess(payment, seen)), ELSEWHERE), bytes(32))
+
+    after = by_source(assess(payment, seen, others, refunds=[submitted]))
+
+    assert after[others.key].status is RefundStatus.SCHEDULED
+
+
+def test_what_a_rescan_told_apart_is_held_against_its_sender_alone() -> None:
+    payment, missed, unknown = expired(), inner(100, block=11), inner(50, block=9)
+    others = bnb(60, by=OTHER, block=20)
+    first = by_source(assess(payment, unknown, missed))
+    submitted = sent(approved(first[missed.key], ELSEWHERE), bytes(32))
+
+    record, known = rescanned([unknown, missed], [bnb(100, block=10)], (first[unknown.key], submitted))
+    after = by_source(assess(payment, *record, others, refunds=known))
+
+    assert set(after) == {missed.key, unknown.key, others.key}
+    assert (after[unknown.key].units, after[unknown.key].status) == (50, RefundStatus.AWAITING_CLAIM)
+    assert (after[others.key].units, after[others.key].status) == (60, RefundStatus.SCHEDULED)
+
+
+def test_refund_that_went_out_smaller_after_a_rescan_moved_nothing_of_the_sender_that_was_found() -> None:
+    payment, seen = expired(), inner(100, block=11)
+    submitted = sent(approved(the(assess(payment, seen)), ELSEWHERE), bytes(32))
+    record, known = rescanned([seen], [bnb(60, block=10)], [submitted])
+    refunds = by_source(assess(payment, *record, refunds=[without_effect(each) for each in known]))
+    assert refunds[seen.key].units == 40
+    again = sent(refunds[seen.key], keccak(b"again"))
+
+    found, rest = bnb(60, block=21, branch="other"), replace(inner(40), block_hash=keccak(b"other"))
+    after = by_source(assess(payment, found, rest, refunds=[again, refunds[record[1].key]], outflows=[paid_out(again)]))
+
+    assert after[found.key].units == 60
+    assert rest.key not in after
+
+
+def test_what_was_sent_is_held_against_a_deposit_of_the_same_amount_where_there_is_one() -> None:
+    payment, small, great = expired(), inner(50, block=9), inner(100, block=11)
+    refunds = by_source(assess(payment, small, great))
+    submitted = sent(approved(refunds[great.key], ELSEWHERE), bytes(32))
+    again = [replace(each, block_hash=keccak(b"other" + bytes([each.units]))) for each in (small, great)]
+
+    after = by_source(assess(payment, *again, refunds=[refunds[small.key], submitted], outflows=[paid_out(submitted)]))
+
+    assert after[again[0].key].units == 50
+    assert again[1].key not in after
