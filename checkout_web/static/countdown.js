@@ -78,7 +78,9 @@ function showLocally(time) {
   const country = navigator.languages.find((candidate) => candidate.split("-")[0] === language);
   const moment = new Date(time.dateTime);
   const today = moment.toDateString() === new Date().toDateString();
+  const locales = [country ?? page, page];
+  const { hour12 } = new Intl.DateTimeFormat(locales, { hour: "numeric" }).resolvedOptions();
   // Latin digits, as in all the figures that stand beside it.
-  const clock = { hour: "2-digit", minute: "2-digit", numberingSystem: "latn" };
-  time.textContent = moment.toLocaleString([country ?? page, page], today ? clock : { day: "numeric", month: "long", ...clock });
+  const clock = { hour: hour12 ? "numeric" : "2-digit", minute: "2-digit", numberingSystem: "latn" };
+  time.textContent = moment.toLocaleString(locales, today ? clock : { day: "numeric", month: "long", ...clock });
 }

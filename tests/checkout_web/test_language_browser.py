@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.async_api import ViewportSize, expect
 
 from checkout_web.content.view import Part
@@ -69,6 +71,15 @@ async def test_arabic_is_mirrored_and_what_is_compared_by_eye_is_not(street: Str
         # Latin digits, in the times that the browser writes as well.
         read = await page.locator("body").inner_text()
         assert not any(digit in read for digit in "٠١٢٣٤٥٦٧٨٩")
+
+
+async def test_a_time_is_the_readers_own_as_the_country_writes_it(street: Street, shop: Shop) -> None:
+    payment = await shop.create()  # until 13:30 UTC
+    for locale, written in (("en-US", "March 26 at 6:30 AM"), ("en-GB", "26 March at 06:30")):
+        async with street.visit(payment, locale=locale, timezone_id="America/Los_Angeles") as visit:
+            await expect(visit.page.locator(".countdown time")).to_have_text(
+                re.compile(written.replace(" AM", r"\sAM"))
+            )
 
 
 async def test_the_switch_works_without_scripts_and_scripts_keep_to_it(street: Street, shop: Shop) -> None:

@@ -49,6 +49,7 @@ async def test_paper_shows_the_whole_order_without_any_script(street: Street) ->
     async with street.visit(payment, size=PHONE, java_script_enabled=False) as visit:
         await visit.page.emulate_media(media="print")
         await expect(visit.page.get_by_text("Delivery to your door").locator("visible=true")).to_have_count(1)
+        await expect(visit.page.locator("h1")).to_have_text("Blue Door Coffee", use_inner_text=True)
 
 
 async def test_the_longest_amount_and_its_token_stand_on_one_line_of_a_desktop(street: Street) -> None:
