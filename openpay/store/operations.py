@@ -182,12 +182,9 @@ class SqlOperations(Repository):
     async def _transactions(self, query: Select[Any]) -> list[OperatorTransaction]:
         rows = list(await self._connection.execute(query))
         subjects: dict[str, list[str]] = defaultdict(list)
-        named = (
-            select(operator_transaction_subjects)
-            .where(operator_transaction_subjects.c.transaction_id.in_([row.id for row in rows]))
-            .order_by(operator_transaction_subjects.c.position)
-        )
-        for each in await self._connection.execute(named):
+        named = select(operator_transaction_subjects).order_by(operator_transaction_subjects.c.position)
+        of = operator_transaction_subjects.c.transaction_id
+        for each in await self._among(named, of, [row.id for row in rows]):
             subjects[each.transaction_id].append(each.subject)
         return [_transaction(row, tuple(subjects[row.id])) for row in rows]
 

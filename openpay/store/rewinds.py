@@ -128,9 +128,10 @@ class SqlRewinds(Repository):
         )
 
     async def mark(self, chain_id: int, payment_ids: Collection[str]) -> None:
-        await self._insert_new(
-            rewound_payments, [{"chain_id": chain_id, "payment_id": payment_id} for payment_id in payment_ids]
-        )
+        # A mark that another transaction is just taking away is not waited for: it wants the payment's lock in turn.
+        marked = await self.marked_among(chain_id, payment_ids)
+        new = [each for each in payment_ids if each not in marked]
+        await self._insert_new(rewound_payments, [{"chain_id": chain_id, "payment_id": each} for each in new])
 
     async def marked(self, chain_id: int, *, limit: int) -> list[str]:
         doubted = select(doubted_balances.c.payment_id)
@@ -151,11 +152,8 @@ class SqlRewinds(Repository):
         return await self._connection.scalar(query) is not None
 
     async def unmark(self, chain_id: int, payment_ids: Collection[str]) -> None:
-        await self._connection.execute(
-            delete(rewound_payments).where(
-                rewound_payments.c.chain_id == chain_id, rewound_payments.c.payment_id.in_(payment_ids)
-            )
-        )
+        of_chain = delete(rewound_payments).where(rewound_payments.c.chain_id == chain_id)
+        await self._delete_among(of_chain, rewound_payments.c.payment_id, payment_ids)
 
     async def _count(self, query: Select[Any]) -> int:
         count: int | None = await self._connection.scalar(query)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, or_, select, update
+from sqlalchemy import ColumnElement, Delete, Select, Table, and_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -62,6 +62,11 @@ class Repository:
         for some in in_parts(values):
             rows += await self._connection.execute(query.where(column.in_(some)))
         return rows
+
+    async def _delete_among(self, query: Delete, column: ColumnElement[Any], values: Iterable[Any]) -> None:
+        """Delete what `query` would where `column` is one of `values`, of however many."""
+        for some in in_parts(values):
+            await self._connection.execute(query.where(column.in_(some)))
 
     async def _claim(self, table: Table, query: Select[Any], *, until: int) -> list[Row[Any]]:
         """Hold the rows of `table` that `query` finds until then; in order, without those just being claimed."""

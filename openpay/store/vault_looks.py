@@ -34,8 +34,5 @@ class SqlVaultLooks(Repository):
         return sorted((Vault(**row._mapping) for row in found), key=attrgetter("seq"))
 
     async def settle(self, payment_ids: Collection[str], *, at: int) -> None:
-        await self._connection.execute(
-            delete(doubted_balances).where(
-                doubted_balances.c.payment_id.in_(payment_ids), doubted_balances.c.block_number <= at
-            )
-        )
+        looked_at = delete(doubted_balances).where(doubted_balances.c.block_number <= at)
+        await self._delete_among(looked_at, doubted_balances.c.payment_id, payment_ids)

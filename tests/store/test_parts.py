@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
+from openpay.app.records import OperatorTransaction, TransactionStatus
+from openpay.domain.deposit import Source
 from tests.app.worlds import CHAIN, World
 from tests.domain.builders import make_deposit
 
@@ -41,6 +44,46 @@ async def test_what_is_on_record_is_found_among_any_number_of_hashes(world: Worl
         assert await uow.payments.ids_by_terms(CHAIN.chain_id, hashes) == {payment.terms.id(): "pay_1"}
         assert await uow.refunds.succeeded_by(hashes) == []
         assert await uow.chain.escrow_logs_of_transactions(CHAIN.chain_id, hashes) == []
+
+
+async def test_any_number_of_marks_and_doubts_is_taken_away(world: World) -> None:
+    await world.add("pay_1")
+    names = [f"pay_{number}" for number in range(MANY)]
+    doubted = replace(make_deposit(5, "BNB"), source=Source.INTERNAL, tx_hash=None)
+    async with world.store.write() as uow:
+        await uow.deposits.add([doubted])
+        await uow.deposits.remove_block(doubted.block_hash)
+        await uow.rewinds.mark(CHAIN.chain_id, ["pay_1"])
+        assert [each.payment_id for each in await uow.vault_looks.doubted(CHAIN.chain_id)] == ["pay_1"]
+        await uow.rewinds.unmark(CHAIN.chain_id, names)
+        await uow.vault_looks.settle(names, at=doubted.block_number + 1_000)
+        assert await uow.vault_looks.doubted(CHAIN.chain_id) == []
+        assert not await uow.rewinds.is_any_marked(CHAIN.chain_id)
+
+
+async def test_any_number_of_transactions_has_its_subjects(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openpay.store.parts.MOST_NAMED", 2)
+    transactions = [
+        OperatorTransaction(
+            id=f"otx_{number}",
+            chain_id=CHAIN.chain_id,
+            kind="settle",
+            subjects=(f"pay_{number}", "pay_b", "pay_a"),
+            sender=bytes([4]) * 20,
+            nonce=number,
+            tx_hash=number.to_bytes(32, "big"),
+            raw=b"raw",
+            gas=1,
+            gas_price=1,
+            status=TransactionStatus.SIGNED,
+            created_at=1,
+        )
+        for number in range(5)
+    ]
+    async with world.store.write() as uow:
+        for each in transactions:
+            await uow.operations.add_transaction(each)
+        assert await uow.operations.open_transactions(CHAIN.chain_id) == transactions
 
 
 async def test_any_number_of_payments_is_locked_in_the_order_of_making(
