@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 
 from openpay.chain.pool import Pool
 from openpay.chain.signing import Signer
-from openpay.client import AsyncOpenPay, OpenPayError
+from openpay.client import AsyncOpenPay, OpenPayError, Payment
 from openpay.devnet.customer import pay
 from openpay.devnet.receiver import Received, WebhookReceiver
 from openpay.devnet.wallet import Wallet
@@ -58,6 +58,7 @@ def build_shop(facts: ShopFacts) -> web.Application:
             web.get("", shop.page),
             web.get("/static/{name}", shop.file),
             web.post("/orders", shop.order),
+            web.get("/orders/{payment}", shop.ordered),
             web.post("/pay", shop.pay),
             web.get("/webhooks", shop.log),
             web.post("/webhooks", shop.receiver.handle),
@@ -120,14 +121,15 @@ class _Shop:
         payment = await self.client.payments.create(**params)
         return web.json_response({"sent": params, "answered": payment})
 
+    async def ordered(self, request: web.Request) -> web.Response:
+        """What became of an order."""
+        return web.json_response(await self._payment(request.match_info["payment"]))
+
     async def pay(self, request: web.Request) -> web.Response:
         """The demo customer pays what the payment still asks for, by a transaction signed here."""
         body = await read_json_object(request, optional=False)
         payment_id, token = str(body.get("payment")), str(body.get("token", "USDT"))
-        try:
-            payment = await self.client.payments.retrieve(payment_id)
-        except OpenPayError as error:
-            raise Invalid(str(error), code="invalid_payment", param="payment") from error
+        payment = await self._payment(payment_id)
         if token not in payment["accepted_tokens"]:
             raise Invalid(f"this payment does not take {token[:20]!r}", code="invalid_token", param="token")
         if payment["status"] not in ("initiated", "pending"):
@@ -135,6 +137,12 @@ class _Shop:
         async with self._paying:
             tx_hash = await pay(self._wallet, payment, token)
         return web.json_response({"tx_hash": "0x" + tx_hash.hex()})
+
+    async def _payment(self, payment_id: str) -> Payment:
+        try:
+            return await self.client.payments.retrieve(payment_id)
+        except OpenPayError as error:
+            raise Invalid(str(error), code="invalid_payment", param="payment") from error
 
     async def log(self, request: web.Request) -> web.Response:
         """Webhooks received so far, from number `after` on, and why others were refused."""

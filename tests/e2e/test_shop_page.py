@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from typing import Any
@@ -69,6 +70,59 @@ async def test_a_place_in_the_page_and_the_checkouts_own_page(browser: Browser, 
     await page.get_by_role("button", name="Pay on the checkout’s own page").click()
     await page.wait_for_url("**/checkout/pay_*")
     await expect(page.locator("#state-heading")).to_have_text("Waiting for your payment")
+    assert complaints == []
+    await page.context.close()
+
+
+async def test_an_order_left_on_the_checkouts_own_page_is_found_again_and_can_be_paid(
+    browser: Browser, dev: Dev
+) -> None:
+    page, complaints = await opened(browser, dev)
+    pay = page.get_by_role("button", name="Pay the last order for me")
+    await expect(pay).to_be_disabled()
+    await page.get_by_label("Pay it for me").uncheck()
+    await page.get_by_role("button", name="Pay on the checkout’s own page").click()
+    await page.wait_for_url("**/checkout/pay_*")
+    checkout = page.url
+    await page.go_back()
+    for come_back in (None, page.reload):
+        if come_back is not None:
+            await come_back()
+        await expect(pay).to_be_enabled()
+        await expect(page.get_by_role("link", name="Its checkout page")).to_have_attribute("href", checkout)
+    shown = json.loads(await page.locator("#created").inner_text())
+    assert shown["answered"]["checkout_url"] == checkout
+    await expect(page.locator("#last")).to_contain_text(
+        f"Last order: #{shown['sent']['metadata']['order_id']}, 25.00 USD"
+    )
+
+    await pay.click()
+    await expect(pay).to_be_disabled()
+    await page.reload()  # nothing is paid for twice
+    await expect(page.locator("#last")).to_contain_text(", paid.", timeout=PATIENCE_MS)
+    await expect(pay).to_be_disabled()
+    assert complaints == []
+    await page.context.close()
+
+
+async def test_what_is_told_is_listed_newest_first_with_its_time_and_order(browser: Browser, dev: Dev) -> None:
+    page, complaints = await opened(browser, dev)
+    await page.get_by_role("button", name="Pay in this page").click()
+    await expect(page.locator("#last")).to_contain_text(", paid.", timeout=PATIENCE_MS)
+    sent = json.loads(await page.locator("#created").inner_text())
+    told = page.locator(
+        "#webhooks > li", has_text=f"order #{sent['sent']['metadata']['order_id']} – {sent['answered']['id']}"
+    )
+    await expect(told.filter(has_text="payment.completed")).to_have_count(1, timeout=PATIENCE_MS)
+    lines = [line.split(" ")[:2] for line in await told.locator("summary >> xpath=../..").all_inner_texts()]
+    events = [event for _, event in lines]
+    assert [event for event in events if event in {"payment.pending", "payment.confirming", "payment.completed"}] == [
+        "payment.completed",
+        "payment.confirming",
+        "payment.pending",
+    ]
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d", time) for time, _ in lines)
+    assert await page.locator("ol").count() == 0
     assert complaints == []
     await page.context.close()
 
