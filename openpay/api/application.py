@@ -22,6 +22,14 @@ from openpay.errors import NotFound
 from openpay.http import new_application
 from openpay.http.monitoring import add_probes
 
+HOME = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex"><title>Open Pay</title></head><body><main><h1>Open Pay</h1>
+<p>This server takes payments for shops. To pay, follow the link that your shop gave you.</p>
+<p>For programmers: <a href="/docs">its API</a>.</p></main></body></html>
+"""
+"""What is at `/`, for people who come there: customers who shortened an address, and integrators."""
+
 
 def build_app(deps: ApiDeps) -> web.Application:
     """The API at `/`. The checkout page is added to it as a sub-application."""
@@ -34,6 +42,7 @@ def build_app(deps: ApiDeps) -> web.Application:
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)
     described = openapi.document(public_url=deps.public_url, version=version("openpay"))
+    app.router.add_get("/", _constant(HOME, "text/html") if deps.home is None else _leading_to(deps.home))
     app.router.add_get("/openapi.json", _constant(json.dumps(described, indent=1), "application/json"))
     app.router.add_get("/docs", _docs(docs_page.page(described)))
     add_probes(app, deps.monitored)
@@ -46,6 +55,13 @@ def _constant(text: str, content_type: str, headers: dict[str, str] | None = Non
 
     async def handle(_request: web.Request) -> web.StreamResponse:
         return web.Response(body=body, content_type=content_type, charset="utf-8", headers=headers)
+
+    return handle
+
+
+def _leading_to(path: str) -> Handler:
+    async def handle(_request: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound(path)
 
     return handle
 

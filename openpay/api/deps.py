@@ -26,7 +26,8 @@ class ApiDeps:
     `clock` is the time of payments (in `openpay dev` the local chain's), `wall_clock` the server's own: it schedules
     deliveries and dates keys. `chains` maps live mode (True) and test mode (False) to the chain each is bound to.
     `public_url` is how the world reaches this server, without a trailing slash. `allow_insecure_webhooks` accepts http
-    and loopback targets. `warnings` is asked by `/readyz` for what an operator should mend, `endpoints` for the nodes.
+    and loopback targets. `home` is the path that `/` leads to; None: it says what this is. `warnings` is asked by
+    `/readyz` for what an operator should mend, `endpoints` for the nodes.
     """
 
     db: Database
@@ -41,6 +42,7 @@ class ApiDeps:
     http: HttpSettings = field(default_factory=HttpSettings)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     allow_insecure_webhooks: bool = False
+    home: str | None = None
     warnings: Callable[[], Sequence[str]] = tuple
     endpoints: Callable[[], Mapping[int, Sequence[EndpointStanding]]] = dict
 

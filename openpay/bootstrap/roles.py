@@ -43,8 +43,8 @@ SCHEDULES_EVERY_S = 30
 _log = structlog.get_logger(__name__)
 
 
-def build_web(installation: Installation) -> web.Application:
-    """The API with the checkout page mounted at /checkout."""
+def build_web(installation: Installation, *, home: str | None = None) -> web.Application:
+    """The API with the checkout page mounted at /checkout. `home`: the path that `/` leads to, if to any."""
     import checkout_web
     from openpay import api
     from openpay.http import HttpSettings, RateLimit
@@ -70,6 +70,7 @@ def build_web(installation: Installation) -> web.Application:
                 https=urlsplit(settings.base_url).scheme == "https",
             ),
             allow_insecure_webhooks=settings.allow_insecure_webhooks,
+            home=home,
             warnings=installation.warnings,
             registry=installation.registry,
             endpoints=lambda: endpoint_standings(installation),
@@ -101,7 +102,7 @@ async def run(
     one of several chains that finds a reorg below finality, which is the end of that one alone.
 
     `on_listening` is awaited with the server's URL once it accepts connections. `mounts` are applications of a
-    development server's own, by their prefix.
+    development server's own, by their prefix; `/` leads to the first.
     """
     wanted = frozenset(roles)
     scheduler = _scheduler(installation, wanted, price_refresh_s)
@@ -237,7 +238,7 @@ async def _serve(
     mounts: Mapping[str, web.Application],
 ) -> None:
     settings = installation.settings
-    app, named = build_web(installation), "OPENPAY_HOST and OPENPAY_PORT"
+    app, named = build_web(installation, home=next(iter(mounts), None)), "OPENPAY_HOST and OPENPAY_PORT"
     allow_connections()
     for prefix, mounted in mounts.items():
         app.add_subapp(prefix, mounted)

@@ -37,8 +37,19 @@ async def store(sqlite_url: str) -> AsyncIterator[Store]:
 # --- paths and methods -----------------------------------------------------------------------------------------------
 
 
+async def test_a_person_at_the_root_is_told_where_they_are_and_nothing_else(shop: Shop) -> None:
+    answer = await shop.get("/", key=None)
+
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    text = answer.raw.decode()
+    assert 'href="/docs"' in text
+    assert "follow the link that your shop gave you" in text
+    assert not re.search(r"\d+\.\d+\.\d+|python|aiohttp", text)
+    assert (await shop.call("HEAD", "/", key=None)).status == 200
+
+
 async def test_unknown_paths_are_problems(shop: Shop) -> None:
-    for path in ("/", "/v1", "/v1/payments/", "/v2/payments", "/%00", "/favicon.ico", "/..%2f..%2fetc"):
+    for path in ("/v1", "/v1/payments/", "/v2/payments", "/%00", "/favicon.ico", "/..%2f..%2fetc"):
         for key in ("live", None):
             problem(await shop.get(path, key=key), 404, "unknown_path")
 

@@ -142,6 +142,12 @@ def test_it_refuses_what_its_own_page_does_not_ask(dev: Dev) -> None:
     assert post(dev, "orders", '{"amount": "25.00"}', "text/plain")[0] == 415
 
 
+def test_the_root_of_a_development_server_leads_to_the_shop(dev: Dev) -> None:
+    url: str = dev.facts["api_url"]
+    with urllib.request.urlopen(f"{url}/", timeout=30) as answer:
+        assert answer.url == f"{url}/demo"
+
+
 def test_another_name_of_this_machine_is_led_to_the_allowed_one(dev: Dev) -> None:
     url: str = dev.facts["api_url"]
     with urllib.request.urlopen(url.replace("127.0.0.1", "localhost") + "/demo", timeout=30) as answer:
