@@ -31,7 +31,7 @@ export class Way {
     const heading = this.#heading();
     heading.dataset.words = heading.textContent;
     heading.textContent = say("wallet_sent_heading");
-    this.#countdown().hidden = true;
+    this.#setAside(true);
   }
 
   #unfold(way, section) {
@@ -41,12 +41,12 @@ export class Way {
     way.querySelector("[data-way-warning]").remove();
     const heading = this.#heading();
     heading.textContent = heading.dataset.words;
-    this.#countdown().hidden = false;
+    this.#setAside(false);
   }
 
-  // To whom has paid, the time that runs is no news.
-  #countdown() {
-    return this.#live.querySelector(".countdown");
+  // To whom has paid, neither the time that runs is news, nor how to pay.
+  #setAside(isAside) {
+    for (const part of this.#live.querySelectorAll(".countdown, .first-time")) part.hidden = isAside;
   }
 
   #heading() {

@@ -13,7 +13,15 @@ from tests.checkout_web.gallery import every_state
 from tests.checkout_web.scenes import ORDER, Shop
 
 NARROW = ViewportSize(width=320, height=640)
-MAIN_STATES = (Part.WAITING, Part.UNDERPAID, Part.CONFIRMING, Part.PAID, Part.EXPIRED_RECEIVED, "refund_claim")
+MAIN_STATES = (
+    Part.WAITING,
+    Part.UNDERPAID,
+    Part.CONFIRMING,
+    Part.PAID,
+    Part.EXPIRED_RECEIVED,
+    "refund_claim",
+    "refund_failed",
+)
 
 
 # Shows another document in the page's place: its stylesheet stays, and a hundred pages take a second.
@@ -75,11 +83,9 @@ async def test_arabic_is_mirrored_and_what_is_compared_by_eye_is_not(street: Str
 
 async def test_a_time_is_the_readers_own_as_the_country_writes_it(street: Street, shop: Shop) -> None:
     payment = await shop.create()  # until 13:30 UTC
-    for locale, written in (("en-US", "March 26 at 6:30 AM"), ("en-GB", "26 March at 06:30")):
+    for locale, written in (("en-US", r"March 26 at 6:30\sAM"), ("en-GB", "26 March at 06:30")):
         async with street.visit(payment, locale=locale, timezone_id="America/Los_Angeles") as visit:
-            await expect(visit.page.locator(".countdown time")).to_have_text(
-                re.compile(written.replace(" AM", r"\sAM"))
-            )
+            await expect(visit.page.locator(".countdown time")).to_have_text(re.compile(written))
 
 
 async def test_the_switch_works_without_scripts_and_scripts_keep_to_it(street: Street, shop: Shop) -> None:

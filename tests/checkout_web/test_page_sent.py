@@ -22,8 +22,8 @@ async def test_the_ways_to_pay_are_folded_until_they_are_asked_for(street: Stree
         await visit.press("Test Wallet")
         await visit.says("Sent. 25.00 USDT from Test Wallet.")
         await visit.reads(ON_ITS_WAY)
-        timer = page.get_by_role("timer")
-        for part in (qr, address, page.locator(".ask"), page.locator(".choices"), cancel, timer):
+        timer, beginners = page.get_by_role("timer"), page.locator(".first-time")
+        for part in (qr, address, page.locator(".ask"), page.locator(".choices"), cancel, timer, beginners):
             await expect(part).to_be_hidden()
         await expect(page.get_by_role("region", name="Sent. 25.00 USDT from Test Wallet.")).to_be_visible()
 
@@ -56,6 +56,7 @@ async def test_sending_again_unfolds_them_and_going_back_folds_them(street: Stre
         await visit.press("Send again anyway")
         await visit.reads(WAITING)
         await expect(qr).to_be_visible()
+        await expect(visit.page.locator(".first-time")).to_be_visible()
         await visit.press("Back")
         await visit.reads(ON_ITS_WAY)
         await expect(qr).to_be_hidden()
