@@ -9,7 +9,7 @@ from openpay.app.excess import keep_excess
 from openpay.app.outbox import tell
 from openpay.app.ports import UnitOfWork
 from openpay.app.records import Cursor, EscrowLog
-from openpay.app.refunds import SignedRefunds, head_of, keep_refunds
+from openpay.app.refunds import SignedRefunds, head_of, keep_refunds, waiting_after_rewind
 from openpay.domain.assessment import EscrowAnswer, Evidence, SettledLog, advance
 from openpay.domain.chains import Token
 from openpay.domain.payment import Payment
@@ -40,9 +40,8 @@ async def judge(
     # First of all: what is read before the lock may be changed by whoever has it, and would be put back as it was.
     payments = await uow.payments.lock(payment_ids)
     newest = replace(head_of(cursor), times=times or {})
-    # Those still marked after a rewind wait for a look at their balances, or for their turn.
     rereading = replace(newest, is_rereading=True)
-    marked = frozenset() if cursor.reread_to is None else await uow.rewinds.marked_among(cursor.chain_id, payment_ids)
+    marked = await waiting_after_rewind(uow, cursor, payment_ids)
     deposits = await uow.deposits.of(payment_ids)
     attempts = await uow.attempts.of(payment_ids)
     logs = await uow.chain.escrow_logs_of(payment_ids)

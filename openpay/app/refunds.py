@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from openpay.app.outbox import tell
 from openpay.app.ports import UnitOfWork
@@ -113,12 +114,21 @@ async def _read_again(uow: UnitOfWork, payment: Payment, known: Sequence[Refund]
     )
 
 
+async def waiting_after_rewind(uow: UnitOfWork, cursor: Cursor, payment_ids: Collection[str]) -> frozenset[str]:
+    """Those of which nothing may be decided, though the chain was read again after a rewind: they wait for their turn,
+    or for a look at their vault's balance. What is missing of them on record may be about to come."""
+    if cursor.reread_to is None:
+        return frozenset()
+    return await uow.rewinds.marked_among(cursor.chain_id, payment_ids)
+
+
 async def refresh_refunds(
     uow: UnitOfWork, payment_id: str, *, tokens: Sequence[Token], wall_now: int
 ) -> tuple[Payment, list[Refund]]:
     """Judge a payment's refunds again after somebody acted on one; both as they are stored afterwards.
 
-    What pages show of the payment changed, so it is saved even where no field of it is.
+    What pages show of the payment changed, so it is saved even where no field of it is. After a rewind what somebody
+    did is kept, and judged with all else when it is the payment's turn.
     """
     (payment,) = await uow.payments.lock([payment_id])
     cursor = await uow.chain.cursor(payment.chain_id)
@@ -127,8 +137,10 @@ async def refresh_refunds(
     deposits = (await uow.deposits.of([payment_id])).get(payment_id, [])
     logs = (await uow.chain.escrow_logs_of([payment_id])).get(payment_id, [])
     known = (await uow.refunds.of([payment_id])).get(payment_id, [])
+    waits = bool(await waiting_after_rewind(uow, cursor, [payment_id]))
+    head = replace(head_of(cursor), is_rereading=cursor.is_rereading or waits)
     _, events = await keep_refunds(
-        uow, payment, deposits=deposits, logs=logs, known=known, signed=(), head=head_of(cursor), tokens=tokens
+        uow, payment, deposits=deposits, logs=logs, known=known, signed=(), head=head, tokens=tokens
     )
     payment = await uow.payments.save(payment)
     await tell(uow, payment, events, wall_now=wall_now)
