@@ -290,3 +290,20 @@ async def test_nothing_can_be_read_again_before_anything_was_final(world: World)
     await world.mine(0)
     with pytest.raises(Invalid, match="no final block"):
         await request_rescan(world.store, 56, 0, 0, now=1)
+
+
+async def test_what_went_back_of_money_that_a_rescan_explains_is_known_to_be_its_senders(world: World) -> None:
+    await world.add()
+    inner = replace(make_deposit(300, "BNB"), source=Source.INTERNAL, tx_hash=None, sender=None, payer=None)
+    await world.mine(LAST_BLOCK - 1)
+    await world.mine(LAST_BLOCK, deposits=[inner])
+    await world.mine(LAST_BLOCK + 1, final=LAST_BLOCK + 1)
+    async with world.store.write() as uow:
+        ((refund,),) = (await uow.refunds.of(["pay_1"])).values()
+        await uow.refunds.put([sent(approved(refund, bytes([9]) * 20), bytes(32))])
+    found = make_deposit(300, "BNB")
+    await rescanned(world, holding(world, LAST_BLOCK - 1, found))
+
+    async with world.store.read() as uow:
+        ((after,),) = (await uow.refunds.of(["pay_1"])).values()
+    assert (after.status, after.found_senders) == (RefundStatus.SUBMITTED, ((found.payer, 300),))
