@@ -44,9 +44,9 @@ export class Way {
     this.#setAside(false);
   }
 
-  // To whom has paid, neither the time that runs is news, nor how to pay.
+  // To whom has paid, neither the time that runs is news, nor how to pay, nor what is still to be sent.
   #setAside(isAside) {
-    for (const part of this.#live.querySelectorAll(".countdown, .first-time")) part.hidden = isAside;
+    for (const part of this.#live.querySelectorAll(".countdown, .first-time, .rest")) part.hidden = isAside;
   }
 
   #heading() {

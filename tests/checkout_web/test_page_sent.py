@@ -38,6 +38,8 @@ async def test_the_ways_to_pay_are_folded_until_they_are_asked_for(street: Stree
         # News leave it as the customer left it.
         await shop.pay(payment, 10 * WHOLE)
         await expect(page.locator("[data-part=underpaid]")).to_be_visible()
+        await expect(page.get_by_text("Received so far: 10.00 USDT")).to_be_visible()
+        await expect(page.get_by_text("Still to send: 15.00 USDT")).to_be_hidden()
         await expect(qr).to_be_visible()
         await page.get_by_text("Address and QR code").click()
         await expect(qr).to_be_hidden()
