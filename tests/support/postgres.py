@@ -54,7 +54,7 @@ class PostgresCluster:
 
         Raises FileNotFoundError where there is no PostgreSQL.
         """
-        initdb = _find_initdb()
+        initdb = find_initdb()
         postgres = initdb.with_name("postgres")
         account = _server_account()
         directory = Path(tempfile.mkdtemp(prefix="openpay-postgres-", dir=_common_temp_directory()))
@@ -168,7 +168,7 @@ def run_in_thread(function: Callable[[], T]) -> T:
         return executor.submit(function).result()
 
 
-def _find_initdb() -> Path:
+def find_initdb() -> Path:
     # Newest first; in names like "9.6" and "15" the number decides, not the spelling.
     system = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
     found = find_executable("initdb", *system, PRIVATE_COPY / "pginstall" / "bin")
