@@ -203,7 +203,8 @@ export class WalletPart {
     else if (this.#shownKey !== key) this.#root.replaceChildren(...this.#content(wallets));
     this.#shownKey = sentIsShown ? null : key;
     if (hadFocus && !this.#root.contains(document.activeElement)) {
-      this.#root.querySelector("[data-wallet-status]")?.focus({ preventScroll: true });
+      const next = this.#root.querySelector("[data-wallet-status]") ?? this.#root.querySelector("button");
+      next?.focus({ preventScroll: true });
     }
   }
 

@@ -89,6 +89,15 @@ async def test_a_wallet_pressed_by_key_leads_to_what_became_of_it(street: Street
         await expect(visit.page.locator("[data-wallet-status]")).to_be_focused()
 
 
+async def test_starting_over_leads_the_focus_to_the_wallets_again(street: Street, shop: Shop) -> None:
+    payment, wallet = await shop.create(), PageWallet(answers={"eth_sendTransaction": NEVER})
+    async with street.visit(payment, wallet) as visit:
+        await visit.press("Test Wallet")
+        await visit.says("Approve the transfer")
+        await visit.section.get_by_role("button", name="Start over").press("Enter")
+        await expect(visit.section.get_by_role("button", name="Test Wallet")).to_be_focused()
+
+
 async def test_a_wallets_answer_does_not_fetch_the_focus_from_elsewhere(street: Street, shop: Shop) -> None:
     payment = await shop.create()
     wallet = PageWallet(answers={"eth_sendTransaction": NEVER})
