@@ -20,6 +20,7 @@ from openpay.domain.ledger import (
     Difference,
     Entry,
     Surplus,
+    compare_given_back,
     compare_payment,
     compare_state,
     compare_units,
@@ -108,6 +109,8 @@ async def reconcile(
         entries = {id_: entries_of(deposits.get(id_, ()), logs.get(id_, ()), moment.number) for id_ in ids}
         await _compare_vaults(holdings, chain, payments, entries, moment, result)
         returned += (refund for id_ in ids for refund in refunds.get(id_, ()))
+        for id_ in ids:
+            result.differences += compare_given_back(id_, deposits.get(id_, ()), refunds.get(id_, ()))
         progress(result.payments)
     await _compare_treasuries(db, holdings, chain, returned, result)
     return result

@@ -7,11 +7,14 @@ logs; the chain says it by balances and by the state of each payment's id.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from openpay.domain.custody import EscrowState
+from openpay.domain.deposit import Deposit
 from openpay.domain.payment import Payment, SettlementStatus, Status
+from openpay.domain.refunds import Refund, RefundStatus
 from openpay.domain.vaults import vault_address
 
 OUT_OF_VAULT = frozenset({"Settled", "Swept", "Refunded", "Rescued"})
@@ -137,6 +140,31 @@ def compare_payment(payment: Payment, entries: Iterable[Entry]) -> list[Differen
         differences += _compare_settlement(payment, settled)
         differences += _compare_paid(payment, entries)
     return differences
+
+
+def compare_given_back(payment_id: str, deposits: Iterable[Deposit], refunds: Iterable[Refund]) -> list[Difference]:
+    """What refunds gave back to each sender against what it paid. More went by a refund whose deposit a rewind took
+    away, out of others' money; or once for a transfer and once for what it had been taken for."""
+    paid: Counter[tuple[str, bytes | None]] = Counter()
+    given: Counter[tuple[str, bytes | None]] = Counter()
+    for deposit in deposits:
+        paid[deposit.token, deposit.payer] += deposit.units
+    for refund in refunds:
+        if refund.status is RefundStatus.SUCCEEDED and refund.source is not None:
+            if refund.sender is not None:
+                given[refund.token, refund.sender] += refund.units
+            for sender, units in refund.found_senders:
+                given[refund.token, sender] += units
+    return [
+        Difference(
+            subject=payment_id,
+            what=f"{token} given back to 0x{sender.hex()}",
+            books=f"at most {paid[token, sender]}",
+            found=str(units),
+        )
+        for (token, sender), units in given.items()
+        if sender is not None and units > paid[token, sender]
+    ]
 
 
 def _compare_settlement(payment: Payment, settled: Entry | None) -> list[Difference]:

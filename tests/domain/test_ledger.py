@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from openpay.domain.ledger import unseen_in_vault
+from openpay.domain.ledger import Difference, compare_given_back, unseen_in_vault
 from openpay.domain.payment import LATE_WINDOW_S, Status
-from tests.domain.builders import make_payment
+from openpay.domain.refunding import logged
+from tests.domain.builders import make_deposit, make_payment
+from tests.domain.refunding import SENDER, assess, expired, outflow, the
 
 TOKENS = ("USDT", "USDC", "BNB")
 END = 2_000_000_000
@@ -32,3 +34,26 @@ def test_what_may_lie_unseen_in_a_vault_depends_on_whether_it_is_watched(
     ended_at = None if status in (Status.INITIATED, Status.CONFIRMING) else END
     payment = replace(make_payment(), status=status, ended_at=ended_at)
     assert unseen_in_vault(payment, TOKENS, native=["BNB"], at=at) == unseen
+
+
+def test_sender_who_got_more_than_it_paid_is_a_difference() -> None:
+    there, gone = make_deposit(60), make_deposit(40, block=20)
+    refunds = [
+        logged(each, outflow(units=each.units, log_index=place))
+        for place, each in enumerate(assess(expired(), there, gone))
+    ]
+
+    assert compare_given_back("pay_1", [there, gone], refunds) == []
+    assert compare_given_back("pay_1", [there], refunds) == [
+        Difference(subject="pay_1", what=f"USDT given back to 0x{SENDER.hex()}", books="at most 60", found="100")
+    ]
+
+
+def test_what_turned_out_to_be_a_senders_counts_as_given_back_to_it() -> None:
+    found = make_deposit(60)
+    refund = logged(the(assess(expired(), found)), outflow(units=60))
+    taken_for_it = replace(refund, id="ref_2", source="gone", sender=None, found_senders=((SENDER, 10),))
+
+    (difference,) = compare_given_back("pay_1", [found], [refund, taken_for_it])
+
+    assert (difference.books, difference.found) == ("at most 60", "70")

@@ -190,6 +190,18 @@ async def test_refund_is_held_against_its_own_log(books: Books) -> None:
     }
 
 
+async def test_refund_whose_deposit_is_gone_is_found(books: Books) -> None:
+    desk = RefundDesk(books.till)
+    expired = await desk.expired_with(9 * UNIT)
+    await desk.pass_time(HOUR_S)
+    await desk.settle_up()
+    await books.till.until_final()
+    assert await books.disagreements() == []
+    await books.tamper(delete(deposits).where(deposits.c.payment_id == expired.id))
+    given = [each for each in await books.disagreements() if "given back" in each[1]]
+    assert [(subject, paid, moved) for subject, _, paid, moved in given] == [(expired.id, "at most 0", str(9 * UNIT))]
+
+
 async def test_money_sent_straight_to_a_treasury_is_surplus_and_no_difference(books: Books) -> None:
     scene = books.till.scene
     merchant = scene.deployment.merchant.address
