@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -12,12 +13,14 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.dev import running
-from tests.support.process import free_port
+from tests.e2e.dev import Dev, running
+from tests.e2e.installation import PATIENCE_S
+from tests.support.process import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 TRY_IT = re.compile(r"<!-- begin: try it -->\n```sh\n(.*?)```\n<!-- end: try it -->", re.DOTALL)
+SHOP = re.compile(r"<!-- begin: shop.py -->\n```python\n(.*?)```\n<!-- end: shop.py -->", re.DOTALL)
 BROWSER = {"Accept": "text/html,application/xhtml+xml", "User-Agent": "Mozilla/5.0"}
 PORT = 8080
 
@@ -53,6 +56,42 @@ def test_commands_to_try_create_a_payment_and_find_it(tmp_path: Path) -> None:
         with urllib.request.urlopen(urllib.request.Request(created["checkout_url"], headers=BROWSER)) as page:
             assert (page.status, page.headers.get_content_type()) == (200, "text/html")
             assert "Order #1042" in page.read().decode()
+
+
+def test_shop_in_python_is_told_by_a_verified_webhook_that_it_was_paid(dev: Dev, tmp_path: Path) -> None:
+    script = SHOP.search(README)
+    assert script is not None, "the marks around the script are gone"
+    text, changes = re.subn(
+        r"\b3000\b", str(free_port()), script[1].replace("http://127.0.0.1:8080", dev.facts["api_url"])
+    )
+    assert changes == 2
+    (tmp_path / "shop.py").write_text(text)
+    log = tmp_path / "log"
+    environment = {**os.environ, "OPENPAY_KEY": dev.facts["api_key"]}
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            [sys.executable, "shop.py"], cwd=tmp_path, env=environment, stdout=output, stderr=output
+        ) as shop,
+    ):
+        try:
+            wait_until(
+                lambda: "Running on" in log.read_text() or shop.poll() is not None, timeout_s=60, what="the shop"
+            )
+            found = re.search(r"^Pay at \S+/checkout/(pay_\w+)$", log.read_text(), re.MULTILINE)
+            assert found is not None, log.read_text()
+            paying = json.dumps({"payment": found[1], "token": "USDT"}).encode()
+            urllib.request.urlopen(
+                urllib.request.Request(
+                    f"{dev.facts['api_url']}/demo/pay", data=paying, headers={"Content-Type": "application/json"}
+                )
+            ).close()
+            wait_until(lambda: "Deliver order 1043\n" in log.read_text(), timeout_s=PATIENCE_S, what="the webhook")
+        finally:
+            shop.terminate()
+            for endpoint in dev.api.webhooks.endpoints():
+                if endpoint["url"].endswith("/openpay"):
+                    dev.api.webhooks.delete(endpoint["id"])
 
 
 def test_commands_are_safe_for_shells_that_expand_question_marks() -> None:
