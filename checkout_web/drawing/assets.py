@@ -15,14 +15,18 @@ _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _IMPORT = re.compile(rb'^import\s+(?:[^"()]*?\sfrom\s+)?"\./([^"/]+)"', re.MULTILINE)
 
 
-# Only what is certainly a comment without reading the language: whole lines in scripts, and all of CSS's, none of whose
-# strings here holds one. (No text of several lines in our scripts has a line that starts with two slashes.)
-_COMMENTS = {".js": re.compile(rb"^[ \t]*//.*\n", re.MULTILINE), ".css": re.compile(rb"/\*.*?\*/\n*", re.DOTALL)}
+# Only what certainly means nothing, without reading the language. Comments: whole lines in scripts, and all of CSS's,
+# none of whose strings here holds one. (No text of several lines in our scripts has a line that starts with two slashes.)
+# And what a line begins with: the only text of several lines in a script here is CSS.
+_FOR_READERS = {
+    ".js": re.compile(rb"^[ \t]*//.*\n|^[ \t]+|^\n", re.MULTILINE),
+    ".css": re.compile(rb"/\*.*?\*/\n*|^[ \t]+|^\n", re.DOTALL | re.MULTILINE),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
-    """As it is sent: comments are for readers of the source, and a fifth of the bytes."""
+    """As it is sent: comments and indents are for readers of the source, and a fifth of the bytes."""
 
     body: bytes
     gzipped: bytes
@@ -56,10 +60,10 @@ def load_assets(directory: Path) -> Assets:
     for path in sorted(directory.iterdir()):
         if not path.is_file():
             continue
-        comments = _COMMENTS.get(path.suffix)
+        for_readers = _FOR_READERS.get(path.suffix)
         body = path.read_bytes()
-        if comments is not None:
-            body = comments.sub(b"", body)
+        if for_readers is not None:
+            body = for_readers.sub(b"", body)
         digest.update(f"{path.name}\0{len(body)}\0".encode())
         digest.update(body)
         # mtime 0: the same file compresses to the same bytes in every process.

@@ -65,18 +65,21 @@ async def test_static_files_are_sent_compressed_where_that_is_understood(client:
         assert response.headers["Content-Type"] == "text/css; charset=utf-8"
 
 
-def test_comments_stay_at_home_and_nothing_else_is_lost(tmp_path: Path) -> None:
-    (tmp_path / "a.js").write_text('// says why\nconst url = "https://a.example"; // kept\n  // also why\ngo(url);\n')
-    (tmp_path / "a.css").write_text("/* why\n and how */\na { color: red; } /* b */\n")
+def test_comments_and_indents_stay_at_home_and_nothing_else_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text(
+        '// says why\nconst url = "https://a.example"; // kept\n  // also why\n\n  go(url);\n'
+    )
+    (tmp_path / "a.css").write_text("/* why\n and how */\na {\n  color: red; } /* b */\n")
     files = load_assets(tmp_path).files
     assert files["a.js"].body == b'const url = "https://a.example"; // kept\ngo(url);\n'
-    assert files["a.css"].body == b"a { color: red; } "
+    assert files["a.css"].body == b"a {\ncolor: red; } "
 
 
-def test_no_text_of_several_lines_in_a_script_looks_like_a_comment() -> None:
+def test_no_text_of_several_lines_in_a_script_looks_like_a_comment_or_needs_its_indents() -> None:
     for path in STATIC.glob("*.js"):
         for text in re.findall(r"`[^`]*`", path.read_text()):
             assert not re.search(r"^\s*//", text, re.MULTILINE), path.name
+            assert "\n" not in text or "box-sizing" in text, path.name  # a stylesheet
 
 
 async def test_document_and_state_are_sent_compressed(client: TestClient, shop: Shop) -> None:
