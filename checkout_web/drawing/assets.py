@@ -16,8 +16,8 @@ _IMPORT = re.compile(rb'^import\s+(?:[^"()]*?\sfrom\s+)?"\./([^"/]+)"', re.MULTI
 
 
 # Only what certainly means nothing, without reading the language. Comments: whole lines in scripts, and all of CSS's,
-# none of whose strings here holds one. (No text of several lines in our scripts has a line that starts with two slashes.)
-# And what a line begins with: the only text of several lines in a script here is CSS.
+# none of whose strings here holds one. (No text of several lines in our scripts has a line that starts with two
+# slashes.) And what a line begins with: the only text of several lines in a script here is CSS.
 _FOR_READERS = {
     ".js": re.compile(rb"^[ \t]*//.*\n|^[ \t]+|^\n", re.MULTILINE),
     ".css": re.compile(rb"/\*.*?\*/\n*|^[ \t]+|^\n", re.DOTALL | re.MULTILINE),
