@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from openpay.domain.deposit import Deposit
 from openpay.domain.refunds import Refund
@@ -52,38 +53,42 @@ def still_owed(deposits: Sequence[Deposit], refunds: Sequence[Refund], moved: Co
     """
     left = {deposit.key: deposit.units for deposit in deposits}
     debts = [_Debt(refund=each, units=each.units) for each in refunds if each.id in moved]
-    by_key = {deposit.key: deposit for deposit in deposits}
-    accounts: dict[tuple[str, bytes | None], list[Deposit]] = defaultdict(list)
-    tokens: dict[str, list[Deposit]] = defaultdict(list)
-    for deposit in deposits:
-        accounts[deposit.token, deposit.payer].append(deposit)
-        tokens[deposit.token].append(deposit)
+    accounts: dict[tuple[str, bytes | None], list[str]] = defaultdict(list)
+    for key, deposit in zip(left, deposits, strict=True):
+        accounts[deposit.token, deposit.payer].append(key)
 
-    def hold(debt: _Debt, among: Iterable[Deposit], *, at_most: int | None = None) -> None:
-        most = debt.units if at_most is None else at_most
-        for deposit in among:
-            units = min(debt.units, most, left[deposit.key])
-            left[deposit.key] -= units
+    def hold(debt: _Debt, among: Iterable[str], *, at_most: int | None = None) -> None:
+        most = debt.units if at_most is None else min(debt.units, at_most)
+        for key in among:
+            if most == 0:
+                return
+            units = min(most, left[key])
+            left[key] -= units
             debt.units -= units
             most -= units
 
-    def exactly(debt: _Debt, among: Iterable[Deposit]) -> list[Deposit]:
-        return [each for each in among if left[each.key] == debt.units][:1]
+    def hold_exactly(debt: _Debt, among: Iterable[str]) -> None:
+        if debt.units:
+            hold(debt, islice((key for key in among if left[key] == debt.units), 1))
 
     for debt in debts:
-        if debt.refund.source in by_key:
-            hold(debt, [by_key[debt.refund.source]])
+        if debt.refund.source in left:
+            hold(debt, [debt.refund.source])
+    # Nearly always that was all: each deposit on record, and what moved its own.
+    debts = [debt for debt in debts if debt.units]
     for debt in debts:
         for sender, units in debt.refund.found_senders:
             hold(debt, accounts[debt.refund.token, sender], at_most=units)
     unsure = {debt.refund.token for debt in debts if debt.units and debt.is_of_unknown}
     for debt in debts:
-        hold(debt, exactly(debt, accounts[debt.account]))
+        hold_exactly(debt, accounts[debt.account])
     for debt in debts:
         hold(debt, accounts[debt.account])
-    for debt in debts:
-        there = [each for each in reversed(tokens[debt.refund.token]) if each.block_time <= debt.refund.created_at]
-        hold(debt, exactly(debt, there))
+    newest_first = list(zip(reversed(left), reversed(deposits), strict=True))
+    for debt in [debt for debt in debts if debt.units]:
+        token, when = debt.refund.token, debt.refund.created_at
+        there = [key for key, deposit in newest_first if deposit.token == token and deposit.block_time <= when]
+        hold_exactly(debt, there)
         hold(debt, there)
     return Owed(units=left, unsure=frozenset(unsure))
 

@@ -166,23 +166,24 @@ def assess_refunds(
 
     owed = _owed(payment, deposits)
     moved = {each.id for each in known.values() if each.status in _OUT_OF_THE_VAULT or each.id in pairs}
-    # What the merchant asked for comes before the deposits it is taken from.
+    # What the merchant asked for comes before the deposits it is taken from, and is as good as gone.
     for refund in list(known.values()):
         if refund.source is None and refund.status in UNSENT and refund.id not in pairs:
             units = take(refund.token, refund.units)
             known[refund.id] = waiting(refund, units, since=refund.created_at) if units else _gone(refund)
-            moved |= {refund.id} if units else set()
+            if units:
+                moved.add(refund.id)
     unasked = [_direct(payment, log) for log in _unasked(pairs, outflows) if not head.is_final(log.block_number)]
     from_vault = [each for each in (*known.values(), *unasked) if each.source is not None or not _is_of_treasury(each)]
     left_to_pay = still_owed([deposit for deposit, _ in owed], from_vault, moved | {each.id for each in unasked})
-    carriers = set()
+    kept = set(moved)
     for deposit, reason in owed:
         refund_id = next(each for each in _ids_of(payment, deposit) if each not in moved)
         before = known.get(refund_id)
         units = take(deposit.token, left_to_pay.units[deposit.key])
         if units == 0:
             continue
-        carriers.add(refund_id)
+        kept.add(refund_id)
         if before is not None and before.found_senders:
             before = replace(before, found_senders=())  # it moves only what is left of its own deposit
         if before is None:
@@ -194,7 +195,7 @@ def assess_refunds(
             before = _judged(replace(before, units=units), payment, deposit, tokens=tokens, rules=asked)
         known[refund_id] = waiting(before, units, since=deposit.block_time)
     for refund in list(known.values()):
-        if refund.source is not None and refund.status in UNSENT and refund.id not in carriers | moved:
+        if refund.source is not None and refund.status in UNSENT and refund.id not in kept:
             known[refund.id] = _gone(refund)
     return tuple(known.values())
 
