@@ -129,6 +129,8 @@ async def test_forced_colours_leave_selection_progress_and_buttons_to_be_seen(ga
         bar = await _picture(page, "progress")
         row = {bar.getpixel((x, bar.height // 2)) for x in range(3, bar.width - 3)}
         assert len(row) >= 2, "the bar's filled part looks like the rest of it"
+        lines = "steps => steps.map((step) => getComputedStyle(step).borderTopStyle)"
+        assert await page.locator(".steps li").evaluate_all(lines) == ["solid", "solid", "dotted"]
         await gallery.show(page, gallery["refund_claim"])
         for control in ("input[name=destination]", "button[value=ask]"):
             assert await page.locator(control).first.evaluate("box => getComputedStyle(box).borderTopStyle") == "solid"
