@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import insert, select
 
 from openpay.app.records import OperatorTransaction, TransactionStatus
 from openpay.domain.deposit import Source
+from openpay.store.tables import operator_transactions
 from tests.app.worlds import CHAIN, World
 from tests.domain.builders import make_deposit
 
@@ -61,29 +63,32 @@ async def test_any_number_of_marks_and_doubts_is_taken_away(world: World) -> Non
         assert not await uow.rewinds.is_any_marked(CHAIN.chain_id)
 
 
-async def test_any_number_of_transactions_has_its_subjects(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openpay.store.parts.MOST_NAMED", 2)
-    transactions = [
-        OperatorTransaction(
-            id=f"otx_{number}",
-            chain_id=CHAIN.chain_id,
-            kind="settle",
-            subjects=(f"pay_{number}", "pay_b", "pay_a"),
-            sender=bytes([4]) * 20,
-            nonce=number,
-            tx_hash=number.to_bytes(32, "big"),
-            raw=b"raw",
-            gas=1,
-            gas_price=1,
-            status=TransactionStatus.SIGNED,
-            created_at=1,
-        )
-        for number in range(5)
-    ]
+async def test_any_number_of_transactions_is_followed_with_their_subjects(world: World) -> None:
+    first = OperatorTransaction(
+        id="otx",
+        chain_id=CHAIN.chain_id,
+        kind="settle",
+        subjects=("pay_2", "pay_1"),
+        sender=bytes([4]) * 20,
+        nonce=0,
+        tx_hash=bytes(32),
+        raw=b"raw",
+        gas=1,
+        gas_price=1,
+        status=TransactionStatus.SIGNED,
+        created_at=1,
+    )
     async with world.store.write() as uow:
-        for each in transactions:
-            await uow.operations.add_transaction(each)
-        assert await uow.operations.open_transactions(CHAIN.chain_id) == transactions
+        await uow.operations.add_transaction(first)
+        row = (await uow.connection.execute(select(operator_transactions))).one()._asdict()
+        del row["seq"]
+        more = (
+            {"id": f"otx_{nonce}", "nonce": nonce, "tx_hash": nonce.to_bytes(32, "big")} for nonce in range(1, MANY)
+        )
+        await uow.connection.execute(insert(operator_transactions), [row | each for each in more])
+        found = await uow.operations.open_transactions(CHAIN.chain_id)
+    assert len(found) == MANY
+    assert found[0] == first
 
 
 async def test_any_number_of_payments_is_locked_in_the_order_of_making(
