@@ -7,6 +7,7 @@ the public key. Only `pay` is no shop's: there the demo customer's key signs.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ GOODS: Mapping[str, str] = {"4.50": "A cup of coffee", "25.00": "Two bags of bea
 """What is for sale, by its price in USD."""
 
 SHOWN_HEADERS = ("webhook-id", "x-openpay-timestamp", "x-openpay-signature", "openpay-key-id")
+
+_A_SHOPS_WEBHOOKS = re.compile(r"http://127\.0\.0\.1:\d+/demo/webhooks", re.ASCII)
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; "
@@ -90,8 +93,15 @@ class _Shop:
         if request.host != urlsplit(here).netloc:
             raise web.HTTPTemporaryRedirect(here)
         # Only now: who never looks at the shop has no endpoint that they did not make.
-        await self.client.webhooks.configure(f"{here}/webhooks")
+        await self._listen(f"{here}/webhooks")
         return self._answer("index.html", {"Content-Security-Policy": _POLICY})
+
+    async def _listen(self, url: str) -> None:
+        """Have webhooks sent to `url`, and no more to the port of an earlier run, where nobody listens."""
+        for endpoint in await self.client.webhooks.endpoints():
+            if endpoint["url"] != url and _A_SHOPS_WEBHOOKS.fullmatch(endpoint["url"]):
+                await self.client.webhooks.delete(endpoint["id"])
+        await self.client.webhooks.configure(url)
 
     async def file(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]

@@ -15,11 +15,14 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import TestClient, TestServer
 from nacl.signing import SigningKey
 
+from openpay.chain.pool import connect
+from openpay.chain.signing import Signer
 from openpay.devnet import demo
 from openpay.devnet.receiver import receive_webhooks
+from openpay.devnet.shop import ShopFacts, build_shop
 from tests.support.anvil import Anvil
 from tests.support.process import spawn, stop, wait_until
 
@@ -148,6 +151,30 @@ async def test_demo_that_is_interrupted_deletes_its_webhook_endpoint(
         stop(program)
     assert list(api.endpoints) == ["whe_others"]
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+async def test_shop_listens_at_its_port_of_today_and_no_more_at_an_earlier_one(api: Api, anvil: Anvil) -> None:
+    api.endpoints["whe_yesterday"] = "http://127.0.0.1:8079/demo/webhooks"
+    api.endpoints["whe_mine"] = "http://127.0.0.1:8079/webhooks"
+    async with connect([anvil.rpc_url], chain_id=31337) as pool:
+        facts = ShopFacts(
+            url=api.dev["api_url"],
+            api_key=api.dev["api_key"],
+            webhook_public_key=PUBLIC_KEY,
+            pool=pool,
+            chain_id=31337,
+            customer=Signer(b"\x01" * 32),
+        )
+        shop = web.Application()
+        shop.add_subapp("/demo", build_shop(facts))
+        host = facts.url.removeprefix("http://")
+        async with TestClient(TestServer(shop)) as visitor:
+            assert (await visitor.get("/demo", headers={"Host": host})).status == 200
+    assert api.endpoints == {
+        "whe_others": "https://shop.example/hook",
+        "whe_mine": "http://127.0.0.1:8079/webhooks",
+        "whe_demo": f"{facts.url}/demo/webhooks",
+    }
 
 
 @pytest.mark.nightly
