@@ -136,6 +136,29 @@ async def test_forced_colours_leave_selection_progress_and_buttons_to_be_seen(ga
             assert await page.locator(control).first.evaluate("box => getComputedStyle(box).borderTopStyle") == "solid"
 
 
+async def test_an_address_has_room_for_three_groups_in_a_line_on_any_screen(gallery: Gallery) -> None:
+    """Two columns, and two in the second of them, are too many for a small laptop."""
+    async with gallery.page() as page:
+        await gallery.show(page, gallery["waiting"])
+        address = page.locator(".where .hex").first
+        for width in (*range(320, 1_300, 70), 896, 1_024):
+            await page.set_viewport_size({"width": width, "height": 800})
+            wraps_at = await address.evaluate(
+                "hex => { const tops = [...hex.children].map((part) => part.getBoundingClientRect().top);"
+                " return tops.filter((top) => top === tops[0]).length; }"
+            )
+            assert wraps_at >= 3, width
+
+
+async def test_a_message_keeps_off_the_edges_of_a_phone(gallery: Gallery) -> None:
+    async with gallery.page(PHONE) as page:
+        await page.goto(str(gallery.server.make_url("/checkout/pay_unknown")))
+        box = await page.locator(".message").bounding_box()
+        assert box is not None
+        assert box["x"] >= 8
+        assert box["x"] + box["width"] <= PHONE["width"] - 8
+
+
 async def _edges(page: Page, selector: str) -> str:
     edges: str = await page.locator(selector).first.evaluate(
         "link => { const { outlineStyle, outlineColor, borderColor } = getComputedStyle(link);"
