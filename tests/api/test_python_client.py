@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from openpay import client as sdk
-from openpay.client import AsyncOpenPay, OpenPay
+from openpay.client import AsyncOpenPay, OpenPay, calls
 from tests.api.shop import Shop
 
 
@@ -52,7 +52,7 @@ async def test_answers_have_exactly_the_fields_of_their_types(shop: Shop) -> Non
 
 
 async def test_blocking_client_lists_over_pages_and_filters(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sdk, "PAGE_SIZE", 2)
+    monkeypatch.setattr(calls, "PAGE_SIZE", 2)
 
     def work() -> tuple[list[str], list[str]]:
         client = OpenPay(shop.live_key, shop.base_url)
