@@ -8,7 +8,7 @@ from checkout_web.words.marking import N_, NN_, Counted
 
 _CHOOSING: Mapping[str, str | Counted] = {
     "wallet_intro": N_("It opens with the exact transfer filled in. You check it there, and approve it."),
-    "wallet_nameless": N_("Your browser’s wallet"),
+    "wallet_nameless": N_("Browser wallet"),
     "wallet_back": N_("Back"),
     "wallet_start_over": N_("Start over"),
     "wallet_try_again": N_("Try again"),

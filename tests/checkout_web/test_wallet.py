@@ -282,7 +282,7 @@ async def test_the_wallet_of_before_eip_6963_is_used_where_none_announces_itself
     payment = await street.shop.create()
     old, announced = PageWallet(injected=True), PageWallet(name="Announced")
     async with street.visit(payment, old) as visit:
-        await visit.press("Your browser’s wallet")
+        await visit.press("Browser wallet")
         await visit.says("Sent.")
     async with street.visit(payment, old, announced) as visit:
         await expect(visit.section.get_by_role("listitem")).to_have_text(["Announced"])
