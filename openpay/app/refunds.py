@@ -15,7 +15,8 @@ from openpay.domain.deposit import Deposit
 from openpay.domain.events import Draft, EventType
 from openpay.domain.ledger import OUT_OF_VAULT
 from openpay.domain.payment import Payment
-from openpay.domain.refunding import Outflow, RefundRules, assess_refunds, logged, read_again, reason_for
+from openpay.domain.receipts import Outflow, logged, read_again
+from openpay.domain.refunding import RefundRules, assess_refunds, reason_for
 from openpay.domain.refunds import Refund, RefundStatus
 from openpay.errors import InvariantViolated
 
@@ -92,11 +93,22 @@ async def keep_refunds(
         head=head,
         tokens=tokens,
         rules=RefundRules(policy=merchant.refund_policy, window_s=merchant.refund_window_s),
+        signed_for=await _signed_for(uow, outflows, known),
     )
     before = {refund.id: refund for refund in known}
     changed = [refund for refund in refunds if before.get(refund.id) != refund]
     await uow.refunds.put(changed)
     return bool(changed), tuple(_completed(refund) for refund in changed if refund.status is RefundStatus.SUCCEEDED)
+
+
+async def _signed_for(uow: UnitOfWork, outflows: Sequence[Outflow], known: Sequence[Refund]) -> Mapping[bytes, str]:
+    """Which refund each of our transactions is for that moved money out of the vault, by hash. Not asked for those that
+    a refund is known to have succeeded by."""
+    told = {refund.tx_hash for refund in known if refund.status is RefundStatus.SUCCEEDED}
+    new = {log.tx_hash for log in outflows if log.name == "Refunded"} - told
+    if not new:
+        return {}
+    return {tx_hash: subjects[0] for tx_hash, subjects in (await uow.operations.subjects_by_hash(new)).items()}
 
 
 async def _read_again(uow: UnitOfWork, payment: Payment, known: Sequence[Refund]) -> tuple[Refund, ...]:

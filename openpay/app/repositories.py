@@ -377,6 +377,9 @@ class Operations(Protocol):
     async def transactions_of(self, subject: str) -> list[OperatorTransaction]:
         """All that were ever signed for a subject, the oldest first."""
 
+    async def subjects_by_hash(self, tx_hashes: Collection[bytes]) -> Mapping[bytes, tuple[str, ...]]:
+        """What those of these transactions that we signed are for, whatever became of them."""
+
     async def mined_without_success(self, subjects: Collection[str]) -> frozenset[str]:
         """Those of `subjects` that some mined transaction was for. They are due, so it did nothing for them."""
 

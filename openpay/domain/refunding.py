@@ -7,9 +7,10 @@ accumulated: the same record gives the same refunds, whether a block was read fo
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from types import MappingProxyType
 
 from openpay.domain.accounts import still_owed
 from openpay.domain.assessment import Head, is_late
@@ -18,6 +19,7 @@ from openpay.domain.deposit import Deposit, Source
 from openpay.domain.ids import derived_id
 from openpay.domain.money import USD_DECIMALS
 from openpay.domain.payment import ENDED, Payment, Status
+from openpay.domain.receipts import Outflow, direct, is_of_treasury, logged, pair, unasked
 from openpay.domain.refunds import (
     UNSENT,
     NamedBy,
@@ -27,9 +29,6 @@ from openpay.domain.refunds import (
     RefundReason,
     RefundStatus,
     RefundTrigger,
-    undone,
-    unmined,
-    unsigned,
 )
 
 DEFAULT_WINDOW_S = 3_600
@@ -40,20 +39,6 @@ MAX_PERSONAL_NONCE = 5_000
 """Senders with more transactions are exchanges' hot wallets: what is sent back to those is lost to the customer."""
 MIN_WORTH_USD = 500_000
 """0.50 USD in micros: less is dust, below the gas of its own refund when gas is dear."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outflow:
-    """A log of the escrow that moved money out of the vault. `name`: Settled, Swept, Refunded or Rescued."""
-
-    name: str
-    token: str
-    units: int
-    to: bytes
-    tx_hash: bytes
-    log_index: int
-    block_number: int
-    block_time: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +114,16 @@ def assess_refunds(
     head: Head,
     tokens: Sequence[Token],
     rules: RefundRules,
+    signed_for: Mapping[bytes, str] = MappingProxyType({}),
 ) -> tuple[Refund, ...]:
     """All refunds of `payment`, the known ones first, as they stand at `head`. Calling it again changes nothing.
+
+    `signed_for` says of the operator's transactions, by hash, which refund each was signed for.
 
     Refunds from the treasury (`requires_signature`) pass through: their log belongs to no vault.
     """
     known = {refund.id: refund for refund in refunds}
-    pairs = _pair(refunds, [log for log in outflows if log.name == "Refunded"])
+    pairs = pair(refunds, [log for log in outflows if log.name == "Refunded"], signed_for=signed_for)
     known |= {each.id: each for each in _recorded(payment, known, pairs, outflows, head)}
     settlements = [log for log in outflows if log.name == "Settled"]
     if settlements:
@@ -173,9 +161,9 @@ def assess_refunds(
             known[refund.id] = waiting(refund, units, since=refund.created_at) if units else _gone(refund)
             if units:
                 moved.add(refund.id)
-    unasked = [_direct(payment, log) for log in _unasked(pairs, outflows) if not head.is_final(log.block_number)]
-    from_vault = [each for each in (*known.values(), *unasked) if each.source is not None or not _is_of_treasury(each)]
-    left_to_pay = still_owed([deposit for deposit, _ in owed], from_vault, moved | {each.id for each in unasked})
+    not_final = [direct(payment, log) for log in unasked(pairs, outflows) if not head.is_final(log.block_number)]
+    from_vault = [each for each in (*known.values(), *not_final) if each.source is not None or not is_of_treasury(each)]
+    left_to_pay = still_owed([deposit for deposit, _ in owed], from_vault, moved | {each.id for each in not_final})
     kept = set(moved)
     for deposit, reason in owed:
         refund_id = next(each for each in _ids_of(payment, deposit) if each not in moved)
@@ -233,51 +221,8 @@ def _recorded(
         for refund_id, log in pairs.items()
         if known[refund_id].status is not RefundStatus.SUCCEEDED and head.is_final(log.block_number)
     ]
-    direct = [_direct(payment, log) for log in _unasked(pairs, outflows) if head.is_final(log.block_number)]
-    return [*completed, *direct]
-
-
-def _unasked(pairs: Mapping[str, Outflow], outflows: Sequence[Outflow]) -> list[Outflow]:
-    """What the merchant gave back at the escrow without asking for it here."""
-    ours = set(pairs.values())
-    return [log for log in outflows if log.name == "Refunded" and log not in ours]
-
-
-def _pair(refunds: Sequence[Refund], logs: Sequence[Outflow]) -> dict[str, Outflow]:
-    """Which refund each `Refunded` log is: the one that names it, else ours by its transaction, else one of the same
-    amount to the same address, else one of the same amount that has no address yet. Each log and refund once."""
-    candidates = sorted(
-        (rank, log.block_number, log.log_index, position)
-        for position, refund in enumerate(refunds)
-        for log in logs
-        if (rank := _likeness(refund, log)) is not None
-    )
-    by_place = {(log.block_number, log.log_index): log for log in logs}
-    pairs: dict[str, Outflow] = {}
-    for _, block_number, log_index, position in candidates:
-        log = by_place.get((block_number, log_index))
-        if log is not None and refunds[position].id not in pairs:
-            pairs[refunds[position].id] = by_place.pop((block_number, log_index))
-    return pairs
-
-
-def _likeness(refund: Refund, log: Outflow) -> int | None:
-    """How surely this log is that refund's, 0 for certain; None when it is not."""
-    if (refund.token, refund.units) != (log.token, log.units) or refund.mode is RefundMode.MERCHANT_SIGNATURE:
-        return 0 if _names(refund, log) else None
-    if refund.status is RefundStatus.SUCCEEDED:
-        return 0 if _names(refund, log) else None
-    if refund.status not in UNSENT | {RefundStatus.SUBMITTED}:
-        return None
-    if refund.destination == log.to:
-        return 1 if refund.tx_hash == log.tx_hash else 2
-    if refund.destination is None:
-        return 3 if refund.sender == log.to else 4
-    return None
-
-
-def _names(refund: Refund, log: Outflow) -> bool:
-    return refund.log_index == log.log_index and refund.tx_hash == log.tx_hash
+    made_alone = [direct(payment, log) for log in unasked(pairs, outflows) if head.is_final(log.block_number)]
+    return [*completed, *made_alone]
 
 
 def _begun(payment: Payment, deposit: Deposit, reason: RefundReason, units: int, *, refund_id: str, now: int) -> Refund:
@@ -315,93 +260,6 @@ def _judged(
     return refund.moved(
         RefundTrigger.RULED, destination=deposit.payer, named_by=NamedBy.RULE, mode=RefundMode.AUTOMATIC
     )
-
-
-def logged(refund: Refund, log: Outflow) -> Refund:
-    """The refund that this final log of the escrow carried out."""
-    return refund.moved(
-        RefundTrigger.LOGGED,
-        destination=log.to,
-        tx_hash=log.tx_hash,
-        log_index=log.log_index,
-        completed_at=log.block_time,
-        failure=None,
-    )
-
-
-def _direct(payment: Payment, log: Outflow) -> Refund:
-    """A refund that the merchant made by itself, at the escrow: nothing here asked for it."""
-    return Refund(
-        id=_direct_id(payment.id, log.tx_hash, log.log_index),
-        payment_id=payment.id,
-        merchant_id=payment.merchant_id,
-        livemode=payment.livemode,
-        chain_id=payment.chain_id,
-        token=log.token,
-        units=log.units,
-        reason=RefundReason.MERCHANT,
-        mode=RefundMode.MERCHANT_SIGNATURE,
-        source=None,
-        sender=None,
-        status=RefundStatus.SUCCEEDED,
-        available_at=log.block_time,
-        created_at=log.block_time,
-        destination=log.to,
-        named_by=NamedBy.MERCHANT,
-        tx_hash=log.tx_hash,
-        log_index=log.log_index,
-        completed_at=log.block_time,
-    )
-
-
-def _direct_id(payment_id: str, tx_hash: bytes, log_index: int) -> str:
-    return derived_id("ref", f"{payment_id}:{tx_hash.hex()}:{log_index}")
-
-
-def read_again(
-    refunds: Sequence[Refund], logs: Sequence[Outflow], *, followed: Collection[bytes]
-) -> tuple[Refund, ...]:
-    """Refunds that had succeeded, as they stand once the chain was read again after a rewind: those that changed.
-
-    `logs` are all that the transactions named by them left on the chain, out of vault or treasury; `followed` the
-    hashes of our transactions whose end is not known. A log that moved keeps its refund. Where it is gone, our own
-    transaction may yet be mined, once; so nothing is sent in its place before its end is known.
-    """
-    left = list(logs)
-    changed = []
-    succeeded = [refund for refund in refunds if refund.status is RefundStatus.SUCCEEDED]
-    for refund in sorted(succeeded, key=lambda each: not any(_names(each, log) for log in logs)):
-        same = [log for log in left if _is_of(refund, log)]
-        if same:
-            log = next((log for log in same if _names(refund, log)), same[0])
-            left.remove(log)
-            after = replace(refund, log_index=log.log_index, completed_at=log.block_time)
-        elif refund.tx_hash in followed:
-            after = unmined(refund)
-        elif _is_of_treasury(refund):
-            after = unsigned(refund)
-        else:
-            after = undone(refund)
-        if after != refund:
-            changed.append(after)
-    return tuple(changed)
-
-
-def _is_of(refund: Refund, log: Outflow) -> bool:
-    named = (refund.tx_hash, refund.token, refund.units, refund.destination)
-    return named == (log.tx_hash, log.token, log.units, log.to)
-
-
-def _is_of_treasury(refund: Refund) -> bool:
-    """Whether the merchant signs it: it moves nothing out of the vault."""
-    return refund.mode is RefundMode.MERCHANT_SIGNATURE and not _is_direct(refund)
-
-
-def _is_direct(refund: Refund) -> bool:
-    """Whether the merchant made it at the escrow without asking for it here."""
-    if refund.tx_hash is None or refund.log_index is None:
-        return False
-    return refund.id == _direct_id(refund.payment_id, refund.tx_hash, refund.log_index)
 
 
 def _gone(refund: Refund) -> Refund:

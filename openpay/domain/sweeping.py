@@ -13,7 +13,8 @@ from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit
 from openpay.domain.ids import derived_id
 from openpay.domain.payment import Payment
-from openpay.domain.refunding import MIN_WORTH_USD, Outflow, vault_units, worth_usd_down
+from openpay.domain.receipts import Outflow
+from openpay.domain.refunding import MIN_WORTH_USD, vault_units, worth_usd_down
 
 MIN_WORTH_WEI = 10**15
 """Of the chain's own coin where no quote prices it: 0.001, what sweeping costs at 10 gwei."""

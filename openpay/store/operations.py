@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -151,6 +151,17 @@ class SqlOperations(Repository):
             .order_by(operator_transactions.c.seq)
         )
         return await self._transactions(query)
+
+    async def subjects_by_hash(self, tx_hashes: Collection[bytes]) -> Mapping[bytes, tuple[str, ...]]:
+        query = (
+            select(operator_transactions.c.tx_hash, operator_transaction_subjects.c.subject)
+            .join(operator_transactions)
+            .order_by(operator_transaction_subjects.c.position)
+        )
+        found: dict[bytes, tuple[str, ...]] = {}
+        for row in await self._among(query, operator_transactions.c.tx_hash, tx_hashes):
+            found[row.tx_hash] = (*found.get(row.tx_hash, ()), row.subject)
+        return found
 
     async def mined_without_success(self, subjects: Collection[str]) -> frozenset[str]:
         query = (

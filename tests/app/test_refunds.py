@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from openpay.app.records import EscrowLog
+from openpay.app.records import EscrowLog, OperatorTransaction, TransactionStatus
 from openpay.app.refund_requests import RefundRequest, RefundService
 from openpay.app.refunds import refresh_refunds
 from openpay.domain.address import to_checksum
@@ -190,3 +190,36 @@ async def test_part_that_the_merchant_sent_elsewhere_is_recorded_whole(world: Wo
     rest, done = await refunds(world)
     assert (rest.units, rest.status) == (25, RefundStatus.SCHEDULED)
     assert (done.id, done.units, done.status) == (part.id, 15, RefundStatus.SUCCEEDED)
+
+
+async def test_replaced_transaction_that_was_mined_after_all_completes_its_own_refund(world: World) -> None:
+    payment = await world.add()
+    await world.mine(LAST_BLOCK, deposits=[make_deposit(40), make_deposit(40, position=1)])
+    await world.mine(AFTER, final=AFTER)
+    first, second = await refunds(world)
+    replaced, dearer, other = TX, keccak(b"dearer"), keccak(b"other")
+    async with world.store.write() as uow:
+        for nonce, tx_hash, refund in ((0, replaced, second), (0, dearer, second), (1, other, first)):
+            await uow.operations.add_transaction(operator_transaction(tx_hash, nonce=nonce, subject=refund.id))
+        await uow.refunds.put([sent(first, other), sent(second, dearer)])
+
+    await world.mine(AFTER + 1, final=AFTER + 1, escrow_logs=[refunded(payment)])
+
+    assert [each.status for each in await refunds(world)] == [RefundStatus.SUBMITTED, RefundStatus.SUCCEEDED]
+
+
+def operator_transaction(tx_hash: bytes, *, nonce: int, subject: str) -> OperatorTransaction:
+    return OperatorTransaction(
+        id=f"otx_{tx_hash.hex()[:20]}",
+        chain_id=56,
+        kind="refund",
+        subjects=(subject,),
+        sender=bytes([3]) * 20,
+        nonce=nonce,
+        tx_hash=tx_hash,
+        raw=b"raw",
+        gas=300_000,
+        gas_price=10**9,
+        status=TransactionStatus.SIGNED,
+        created_at=1,
+    )

@@ -12,7 +12,7 @@ from random import Random
 
 from openpay.domain.deposit import Deposit, Source
 from openpay.domain.keccak import keccak
-from openpay.domain.refunding import Outflow, read_again
+from openpay.domain.receipts import Outflow, read_again
 from openpay.domain.refunds import (
     UNSENT,
     NamedBy,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from openpay.domain.assessment import Head
@@ -10,7 +10,8 @@ from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit
 from openpay.domain.keccak import keccak
 from openpay.domain.payment import Payment, Status
-from openpay.domain.refunding import Outflow, RefundRules, assess_refunds
+from openpay.domain.receipts import Outflow
+from openpay.domain.refunding import RefundRules, assess_refunds
 from openpay.domain.refunds import Refund
 from tests.domain.builders import LIFE_S, START, block_time, head_at, make_payment
 
@@ -39,15 +40,25 @@ def assess(
     refunds: Sequence[Refund] = (),
     head: Head | None = None,
     rules: RefundRules | None = None,
+    signed_for: Mapping[bytes, str] | None = None,
 ) -> tuple[Refund, ...]:
     head = head or head_at(AFTER + 100, final=AFTER + 90)
     rules = rules or RefundRules()
-    first = assess_refunds(
-        payment, deposits=deposits, outflows=outflows, refunds=refunds, head=head, tokens=TOKENS, rules=rules
-    )
-    again = assess_refunds(
-        payment, deposits=deposits, outflows=outflows, refunds=first, head=head, tokens=TOKENS, rules=rules
-    )
+
+    def decided(known: Sequence[Refund]) -> tuple[Refund, ...]:
+        return assess_refunds(
+            payment,
+            deposits=deposits,
+            outflows=outflows,
+            refunds=known,
+            head=head,
+            tokens=TOKENS,
+            rules=rules,
+            signed_for=signed_for or {},
+        )
+
+    first = decided(refunds)
+    again = decided(first)
     assert again == first, "deciding twice must change nothing"
     return first
 

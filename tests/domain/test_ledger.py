@@ -8,7 +8,7 @@ import pytest
 
 from openpay.domain.ledger import Difference, compare_given_back, unseen_in_vault
 from openpay.domain.payment import LATE_WINDOW_S, Status
-from openpay.domain.refunding import logged
+from openpay.domain.receipts import logged
 from tests.domain.builders import make_deposit, make_payment
 from tests.domain.refunding import SENDER, assess, expired, outflow, the
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from openpay.domain.deposit import Deposit
 from openpay.domain.keccak import keccak
 from openpay.domain.payment import Payment, Status
-from openpay.domain.refunding import Outflow, RefundRules, vault_units
+from openpay.domain.receipts import Outflow
+from openpay.domain.refunding import RefundRules, vault_units
 from openpay.domain.refunds import (
     UNSENT,
     NamedBy,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from openpay.domain.deposit import Deposit, Source
 from openpay.domain.keccak import keccak
-from openpay.domain.refunding import Outflow
+from openpay.domain.receipts import Outflow
 from openpay.domain.refunds import UNSENT, NamedBy, Refund, RefundStatus, approved, sent, without_effect
 from tests.domain.builders import make_deposit
 from tests.domain.refunding import AFTER, ELSEWHERE, SENDER, assess, expired, outflow, the

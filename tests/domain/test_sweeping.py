@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from openpay.domain.chains import Token
 from openpay.domain.deposit import Deposit
-from openpay.domain.refunding import Outflow
+from openpay.domain.receipts import Outflow
 from openpay.domain.sweeping import MIN_WORTH_WEI, excess_of
 from tests.domain.builders import head_at, make_deposit, make_payment
 

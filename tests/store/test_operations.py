@@ -53,6 +53,8 @@ async def test_transaction_keeps_its_subjects_in_order(store: Store) -> None:
         assert await uow.operations.open_transactions(CHAIN_ID) == [many, none]
         assert await uow.operations.transactions_of("pay_1") == [many]
         assert await uow.operations.transactions_of("pay_9") == []
+        known = await uow.operations.subjects_by_hash({many.tx_hash, none.tx_hash, b"\x09" * 32})
+    assert known == {many.tx_hash: ("pay_3", "pay_1", "pay_2")}
 
 
 async def test_replacement_follows_what_it_replaced(store: Store) -> None:
