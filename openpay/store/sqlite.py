@@ -38,6 +38,15 @@ class SqliteConnection(aiosqlite.Connection):
         """What the thread is doing or about to do, also for callers that were cancelled: all else waits its turn."""
         self._thread.daemon = True  # a process that ends waits for no connection
 
+    async def _connect(self) -> Self:
+        try:
+            await super()._connect()
+        except sqlite3.Error:
+            # It is told to end, and has nothing else to do: soon its word would come to a loop that is closed.
+            self._thread.join()
+            raise
+        return self
+
     @property
     def instant(self) -> sqlite3.Connection | None:
         """The driver's connection while a statement is one that may be carried out at once, in this thread."""
