@@ -146,9 +146,7 @@ class Dispatcher:
 
     async def _deliver(self, due: DueDelivery, keys: Sequence[SigningKey], *, claimed_at: int) -> None:
         if not due.endpoint.active:
-            # Its event was written in the moment in which the endpoint was disabled or deleted.
-            async with self._db.write() as uow:
-                await uow.webhooks.fail_pending(due.endpoint.id)
+            await self._give_up(due.endpoint.id)
             return
         now = int(self._wall_now())
         if now + self._timeout_s >= claimed_at + LEASE_S:
@@ -163,6 +161,13 @@ class Dispatcher:
         reply = await self._sender.send(due.endpoint.url, due.event.body, headers)
         await self._record(due, reply, at=now)
 
+    async def _give_up(self, endpoint_id: str) -> None:
+        """For events that were written in the moment in which their endpoint was disabled or deleted."""
+        async with self._db.write() as uow:
+            endpoint = await uow.webhooks.endpoint_to_change(endpoint_id)
+            if endpoint is None or not endpoint.active:  # else enabled since the claim, which lapses
+                await uow.webhooks.fail_pending(endpoint_id)
+
     def _signers(self, due: DueDelivery, keys: Sequence[SigningKey]) -> list[Signer]:
         if not keys:
             raise InvariantViolated(f"merchant {due.event.merchant_id} has an endpoint and no signing key")
@@ -176,8 +181,15 @@ class Dispatcher:
         async with self._db.write() as uow:
             # Read again: it may have been changed, disabled or deleted while we were sending.
             endpoint = await uow.webhooks.endpoint_to_change(due.endpoint.id) or due.endpoint
+            # What one server answers says nothing of another that has the endpoint by now, not even that it is gone.
+            is_same = endpoint.url == due.endpoint.url
             delivery = delivery_after(
-                due.delivery, reply, endpoint_active=endpoint.active, now=now, jitter=self._jitter()
+                due.delivery,
+                reply,
+                endpoint_active=endpoint.active,
+                endpoint_moved=not is_same,
+                now=now,
+                jitter=self._jitter(),
             )
             attempt = DeliveryAttempt(
                 delivery_id=delivery.id,
@@ -190,7 +202,7 @@ class Dispatcher:
             )
             if not await uow.webhooks.record(delivery, attempt):
                 return
-            after, why_disabled = endpoint_after(endpoint, reply, now=now)
+            after, why_disabled = endpoint_after(endpoint, reply, now=now) if is_same else (endpoint, None)
             if why_disabled is not None and endpoint.active:
                 await disable(uow, after, reason=why_disabled, now=now)
             elif after != endpoint:

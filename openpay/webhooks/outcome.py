@@ -34,13 +34,22 @@ class Reply:
         return self.status is not None and 200 <= self.status < 300
 
 
-def delivery_after(delivery: Delivery, reply: Reply, *, endpoint_active: bool, now: int, jitter: float) -> Delivery:
-    """The delivery after this attempt. `jitter` in [0, 1) is a random number; see `domain.retry`."""
+def delivery_after(
+    delivery: Delivery,
+    reply: Reply,
+    *,
+    endpoint_active: bool,
+    now: int,
+    jitter: float,
+    endpoint_moved: bool = False,
+) -> Delivery:
+    """The delivery after this attempt. `jitter` in [0, 1) is a random number; see `domain.retry`. `endpoint_moved`: the
+    endpoint has another URL by now than the one that replied."""
     attempts = delivery.attempts + 1
     if reply.succeeded:
         return replace(delivery, attempts=attempts, state=DeliveryState.SUCCEEDED, next_attempt_at=None)
     retry_at = None
-    if endpoint_active and reply.status != HTTPStatus.GONE:
+    if endpoint_active and (endpoint_moved or reply.status != HTTPStatus.GONE):
         retry_at = next_attempt_at(
             attempts=attempts,
             now=now,

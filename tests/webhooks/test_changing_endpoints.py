@@ -116,6 +116,55 @@ async def test_failed_delivery_goes_to_the_url_that_its_endpoint_has_by_then(sho
     assert (await stored(shop, endpoint)).failing_since is None
 
 
+@pytest.mark.parametrize("status", [410, 500])
+async def test_answer_of_the_url_before_says_nothing_of_the_url_that_its_endpoint_has_by_then(
+    shop: Shop, receiver: Receiver, status: int
+) -> None:
+    endpoint, _ = await shop.configure(receiver.url("/before"))
+    answering = asyncio.Event()
+
+    async def slowly(_request: web.Request) -> web.StreamResponse:
+        await answering.wait()
+        return web.Response(status=status)
+
+    receiver.answer(slowly, path="/before")
+    event = await shop.tell()
+    async with shop.dispatching():
+        await receiver.next()
+        await committed(
+            shop,
+            lambda uow: change(uow, shop.caller, endpoint.id, url=receiver.url("/after"), allow_insecure=True),
+        )
+        answering.set()
+        await shop.attempted(event, 1)
+        moved = await stored(shop, endpoint)
+        assert (moved.active, moved.failing_since) == (True, None)
+        shop.clock.ahead_s += 10
+        ended = await shop.ended(event)
+
+    assert (ended.state, ended.attempts) == (DeliveryState.SUCCEEDED, 2)
+    assert (await receiver.next()).path == "/after"
+
+
+async def test_endpoint_enabled_again_loses_nothing_to_a_claim_from_when_it_was_disabled(
+    shop: Shop, receiver: Receiver
+) -> None:
+    endpoint, _ = await shop.configure(receiver.url())
+    before = await shop.tell()
+    await committed(shop, disabling(shop, endpoint))
+    async with shop.db.write() as uow:  # as one whose transaction began before
+        await uow.webhooks.deliver_again((await shop.delivery_of(before)).id, now=shop.clock.now())
+    async with shop.db.write() as uow:
+        (claimed,) = await uow.webhooks.claim(now=shop.clock.now(), lease_s=20, limit=1, per_endpoint=1)
+    await committed(shop, lambda uow: change(uow, shop.caller, endpoint.id, disabled=False))
+    after = await shop.tell()
+
+    await shop.dispatcher()._deliver(claimed, (), claimed_at=shop.clock.now())
+
+    for event in (before, after):
+        assert (await shop.delivery_of(event)).state is DeliveryState.PENDING
+
+
 @pytest.mark.parametrize("winner", ["delete", "other"])
 async def test_deleting_and_changing_at_once_leave_no_endpoint_that_is_both(shop: Shop, winner: str) -> None:
     """Both read the endpoint before either is committed; on SQLite the second waits before it reads."""
