@@ -127,10 +127,11 @@ async def commit_blocks(
         if final_number is not None and (new.final_number is None or final_number > new.final_number):
             new = await _finalize(uow, new, min(final_number, last.number), first=first.number)
         reread: list[str] = []
-        if new.reread_to is not None and not new.is_rereading:
+        if not new.is_rereading:
+            # Also once all was judged: on PostgreSQL a transaction that began before may mark a payment after that.
             reread = await uow.rewinds.marked(new.chain_id, limit=REREAD_AT_ONCE)
             await uow.rewinds.unmark(new.chain_id, reread)
-            if not await uow.rewinds.is_any_marked(new.chain_id):
+            if new.reread_to is not None and not await uow.rewinds.is_any_marked(new.chain_id):
                 new = replace(new, reread_to=None)
         await uow.chain.move_cursor(old, new)
         waiting, signed = await _touched_by_finality(uow, old, new)

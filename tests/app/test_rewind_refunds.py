@@ -134,3 +134,38 @@ async def test_deposit_of_which_a_rewind_left_too_little_has_a_second_refund(wor
     assert sum(each.units for each in moved) == 60
     (rest,) = [each for each in await refunds(world) if each.status in UNSENT]
     assert (rest.units, rest.source) == (30, great.source)
+
+
+async def test_mark_made_in_the_moment_in_which_the_last_was_taken_is_taken_with_the_next_block(world: World) -> None:
+    """On PostgreSQL somebody acts on a refund of a payment that no rewind concerns, in a transaction that began while
+    the chain was being read again, and ends after the one that ended that. (SQLite has one writer at a time.)"""
+    await world.add()
+    await world.mine(LAST_BLOCK - 1, deposits=[make_deposit(40)])
+    await mine_to(world, AFTER + 3, branch="main")
+    refund = await the_refund(world)
+    await take_back(world, AFTER + 1)
+    await mine_to(world, AFTER + 4, branch="other")
+    assert (await cursor_of(world)).is_rereading
+
+    pause = Pause("rewinds.mark")
+    merchant = asyncio.create_task(approve(world, refund, db=pause.of(world.store)))
+    await pause.reached_by(merchant)
+    if world.url.startswith("postgresql"):
+        await mine_to(world, AFTER + 5, branch="other")
+        assert (await cursor_of(world)).reread_to is None
+    pause.resume.set()
+    await merchant
+    assert (await the_refund(world)).available_at == refund.available_at, "kept, and not judged yet"
+
+    await mine_to(world, AFTER + 6, branch="other")
+    judged = await the_refund(world)
+    assert (judged.status, judged.destination) == (RefundStatus.SCHEDULED, ELSEWHERE)
+    assert judged.available_at < refund.available_at, "the merchant's word needs no window"
+    async with world.store.read() as uow:
+        assert not await uow.rewinds.is_any_marked(56)
+
+
+async def approve(world: World, refund: Refund, *, db: Database) -> None:
+    service = RefundService(chains={True: CHAIN, False: CHAIN}, clock=world.clock, wall=world.clock)
+    async with db.write() as uow:
+        await service.approve(uow, refund, to_checksum(ELSEWHERE))
