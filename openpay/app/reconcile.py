@@ -8,7 +8,7 @@ nodes keep the state of a block only for a minute.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from openpay.app.ports import Database, Holdings, UnitOfWork
@@ -55,10 +55,13 @@ class Totals:
 class Reconciliation:
     """What was compared and how it came out. `final_number` is the block of the last comparison.
 
-    `surplus` is no difference: strangers sent it past the books, and nobody lost it.
+    `surplus` is no difference: strangers sent it past the books, and nobody lost it. `left_out`: payments that a rewind
+    took something back of, and that are judged when the chain was read again. Until then what is missing on record says
+    nothing, neither of them nor of their refunds.
     """
 
     payments: int = 0
+    left_out: int = 0
     treasuries: int = 0
     withdrawals: int = 0
     refunds: int = 0
@@ -102,14 +105,17 @@ async def reconcile(
             ids = [payment.id for payment in payments]
             deposits, logs = await uow.deposits.of(ids), await uow.chain.escrow_logs_of(ids)
             refunds = await uow.refunds.of(ids)
+            waiting = await uow.rewinds.marked_among(chain.chain_id, ids)
         result.final_number = moment.number
         if not numbered:
             break
         seq = numbered[-1][0]
         entries = {id_: entries_of(deposits.get(id_, ()), logs.get(id_, ()), moment.number) for id_ in ids}
-        await _compare_vaults(holdings, chain, payments, entries, moment, result)
-        returned += (refund for id_ in ids for refund in refunds.get(id_, ()))
-        for id_ in ids:
+        await _compare_vaults(holdings, chain, payments, entries, moment, result, waiting=waiting)
+        compared = [id_ for id_ in ids if id_ not in waiting]
+        result.left_out += len(waiting)
+        returned += (refund for id_ in compared for refund in refunds.get(id_, ()))
+        for id_ in compared:
             result.differences += compare_given_back(id_, deposits.get(id_, ()), refunds.get(id_, ()))
         progress(result.payments)
     await _compare_treasuries(db, holdings, chain, returned, result)
@@ -150,7 +156,10 @@ async def _compare_vaults(
     entries: Mapping[str, tuple[Entry, ...]],
     moment: _Moment,
     result: Reconciliation,
+    *,
+    waiting: Collection[str],
 ) -> None:
+    """Each payment's vault and state, except of those that are `waiting`, whose money is counted all the same."""
     contracts = [token.contract for token in chain.tokens]
     units = await holdings.units(chain.chain_id, [p.address for p in payments], contracts, block=moment.block)
     states = await _states(holdings, chain.chain_id, payments, moment)
@@ -159,12 +168,13 @@ async def _compare_vaults(
         of_payment = entries[payment.id]
         books = {token.symbol: vault_units(of_payment, token.symbol) for token in chain.tokens}
         found = {token.symbol: held[token.contract] for token in chain.tokens}
-        result.payments += 1
-        wrong = [*compare_payment(payment, of_payment), *compare_state(payment, of_payment, states[payment.id])]
-        result.differences += wrong
-        # Where the payment itself disagrees, money too much is more likely ours than a stranger's.
-        unseen = () if wrong else unseen_in_vault(payment, books, native=native, at=moment.time)
-        result.add(compare_units(payment.id, "vault", payment.address, books, found, unseen=unseen))
+        if payment.id not in waiting:
+            result.payments += 1
+            wrong = [*compare_payment(payment, of_payment), *compare_state(payment, of_payment, states[payment.id])]
+            result.differences += wrong
+            # Where the payment itself disagrees, money too much is more likely ours than a stranger's.
+            unseen = () if wrong else unseen_in_vault(payment, books, native=native, at=moment.time)
+            result.add(compare_units(payment.id, "vault", payment.address, books, found, unseen=unseen))
         for symbol, total in result.totals.items():
             total.in_vaults += found[symbol]
             total.deposited += _sum(of_payment, symbol, "Deposit")

@@ -34,7 +34,10 @@ def dev_settings(state_dir: Path) -> Settings:
 
 
 async def reconcile_all(settings: Settings, *, echo: Echo) -> bool:
-    """Whether books and chains agree: surplus is no difference. Raises `ConfigurationError`, `ChainUnavailable`."""
+    """Whether books and chains agree: surplus is no difference, and what was left out is no agreement.
+
+    Raises `ConfigurationError`, `ChainUnavailable`.
+    """
     chains = configured_chains(settings)
     await schema.check(settings.database_url)
     agrees = True
@@ -46,7 +49,7 @@ async def reconcile_all(settings: Settings, *, echo: Echo) -> bool:
             result = await reconcile(store, ChainHoldings(pools), chain, progress=_every(PROGRESS_EVERY, echo))
             for line in report(chain, result):
                 echo(line)
-            agrees &= not result.differences
+            agrees &= not (result.differences or result.left_out)
     return agrees
 
 
@@ -86,8 +89,14 @@ def report(chain: Chain, result: Reconciliation) -> list[str]:
     ]
     lines += [*table(heads, rows), ""]
     lines += _surplus(chain, result)
+    if result.left_out:
+        lines += [
+            f"Left out: {result.left_out:,} payments of which a rewind took something back, until the chain was read "
+            "again and they were judged. Run this again then.",
+            "",
+        ]
     if not result.differences:
-        return [*lines, "Books and chain agree."]
+        return [*lines, "Books and chain agree on all others." if result.left_out else "Books and chain agree."]
     differences = [(each.subject, each.what, each.books, each.found) for each in result.differences]
     lines += table(("subject", "what", "books", "found"), differences)
     return [*lines, "", f"{len(differences):,} differences: docs/ledger.md says what each may mean."]

@@ -18,6 +18,7 @@ from openpay.chain.spec import save_chain
 from openpay.config import given_settings
 from openpay.domain.address import to_checksum
 from openpay.domain.payment import Payment
+from openpay.domain.refunds import RefundStatus
 from openpay.domain.vaults import treasury_address
 from openpay.errors import ConfigurationError
 from openpay.store.tables import deposits, escrow_logs, payments, refunds, withdrawals
@@ -25,6 +26,7 @@ from tests.settlement.refund_desk import ELSEWHERE, HOUR_S, RefundDesk
 from tests.settlement.till import Till
 from tests.support.anvil import ACCOUNTS, Anvil
 from tests.watcher.beginning import OpenScene
+from tests.watcher.rewinding import rewound
 from tests.watcher.scene import CHAIN_ID, UNIT, open_scene
 
 
@@ -273,3 +275,28 @@ async def test_command_prints_the_tables_and_fails_on_a_difference(books: Books,
     await books.tamper(delete(deposits).where(deposits.c.payment_id == history["untouched"].id))
     assert not await reconcile_all(settings, echo=lines.append)
     assert any(line.startswith(history["untouched"].id) and line.split()[-2:] == ["0", "1"] for line in lines)
+
+
+async def test_payments_that_are_read_again_after_a_rewind_are_left_out_until_they_were_judged(books: Books) -> None:
+    """Their deposits are not on record yet, and what their refunds gave back still is."""
+    desk, scene = RefundDesk(books.till), books.till.scene
+    before = scene.anvil.block_number()
+    await scene.create("USDT")  # of another customer, who has paid nothing
+    refunded = await scene.create("USDT")
+    scene.pay(refunded, "USDT", 5 * UNIT)
+    await desk.pass_time(2 * HOUR_S)
+    await desk.settle_up()
+    assert (await desk.refund(refunded)).status is RefundStatus.SUCCEEDED
+    assert await books.disagreements() == []
+
+    await rewound(scene, before)
+    result = await books.compare()
+    assert (result.differences, result.payments, result.left_out) == ([], 1, 1)
+    text = "\n".join(report(scene.chain, result))
+    assert "Left out: 1 payments" in text
+    assert "Books and chain agree." not in text
+
+    for _ in range(3):
+        await books.till.until_final()
+    result = await books.compare()
+    assert (result.differences, result.payments, result.left_out) == ([], 2, 0)
