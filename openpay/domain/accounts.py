@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from openpay.domain.deposit import Deposit
-from openpay.domain.refunds import Refund
+from openpay.domain.refunds import Refund, RefundStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +91,16 @@ def still_owed(deposits: Sequence[Deposit], refunds: Sequence[Refund], moved: Co
         hold_exactly(debt, there)
         hold(debt, there)
     return Owed(units=left, unsure=frozenset(unsure))
+
+
+def is_covered(refund: Refund, deposit: Deposit, refunds: Sequence[Refund]) -> bool:
+    """Whether `refund` moves no more than what the payment's other `refunds` left of its own deposit.
+
+    It follows from `still_owed`, by way of all that was decided since. Asked once more where money is about to leave.
+    """
+    gone = (RefundStatus.SUBMITTED, RefundStatus.SUCCEEDED)
+    others = [each for each in refunds if each.source == deposit.key and each.id != refund.id]
+    return refund.units + sum(each.units for each in others if each.status in gone) <= deposit.units
 
 
 @dataclass(kw_only=True)

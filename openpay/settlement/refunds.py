@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 
+import structlog
+
 from openpay.app.ports import UnitOfWork
 from openpay.app.records import Cursor, TransactionStatus
 from openpay.app.refunds import refresh_refunds
 from openpay.chain.escrow_abi import refund_data
+from openpay.domain.accounts import is_covered
 from openpay.domain.chains import Chain
 from openpay.domain.payment import Payment
 from openpay.domain.refunding import SETTLEABLE_S
 from openpay.domain.refunds import Refund, RefundStatus, refused, sent, without_effect
 from openpay.errors import ConcurrentChange, InvariantViolated
 from openpay.settlement.decisions import Fate
+from openpay.settlement.reminders import Reminders
 from openpay.settlement.sources import Ending, Work
+
+_log = structlog.get_logger(__name__)
 
 GAS = 300_000
 """Fixed: deploying the vault and a plain transfer take 130,000. The rest is for receivers that are contracts, and
@@ -48,6 +54,7 @@ class Refunds:
         self._chain = chain
         self._prepared: dict[str, Refund] = {}
         """What `due` last made calls of: a refund that changed meanwhile must not be taken for it."""
+        self._reminders = Reminders()
 
     async def due(self, uow: UnitOfWork, *, now: int, limit: int) -> list[Work]:
         # By block time, not by the server's clock: the escrow knows no other.
@@ -57,7 +64,7 @@ class Refunds:
         refunds = [
             refund
             for refund in await uow.refunds.due(self._chain.chain_id, cursor.time, limit=limit)
-            if await _is_final(uow, refund, cursor) and not await _is_under_way(uow, refund)
+            if await self._may_go(uow, refund, cursor, now=now)
         ]
         self._prepared = {refund.id: refund for refund in refunds}
         return [await self._work(uow, refund) for refund in refunds]
@@ -71,6 +78,10 @@ class Refunds:
             prepared = self._prepared.get(subject)
             if prepared is None or _call_of(refund) != _call_of(prepared):
                 raise ConcurrentChange(f"{subject} is {refund.status.value}, or goes elsewhere by now")
+            cursor = await uow.chain.cursor(self._chain.chain_id)
+            # Once more, now that nobody else can change the payment: a rewind may have come and gone since `due`.
+            if cursor is None or not await self._may_go(uow, refund, cursor, besides=tx_hash):
+                raise ConcurrentChange(f"{subject} may not go out any more")
         elif refund.status is not RefundStatus.SUBMITTED or refund.tx_hash != replaced:
             return
         await uow.refunds.put([sent(refund, tx_hash)])
@@ -105,6 +116,20 @@ class Refunds:
         await uow.payments.save(payment)
         return True
 
+    async def _may_go(
+        self, uow: UnitOfWork, refund: Refund, cursor: Cursor, *, besides: bytes | None = None, now: int | None = None
+    ) -> bool:
+        """Whether its money is final and its own, and no transaction is under way for it `besides` the one that is just
+        being signed. Said at `now`, where it is not its own: that is a mistake of ours, for a person to look at."""
+        if not await _is_final(uow, refund, cursor) or await _is_under_way(uow, refund, besides=besides):
+            return False
+        deposits = (await uow.deposits.of([refund.payment_id])).get(refund.payment_id, [])
+        refunds = (await uow.refunds.of([refund.payment_id])).get(refund.payment_id, [])
+        covered = all(is_covered(refund, each, refunds) for each in deposits if each.key == refund.source)
+        if not covered and now is not None and self._reminders.is_due(refund.id, now=now):
+            _log.error("a refund would move more than is left of its deposit", refund=refund.id, units=refund.units)
+        return covered
+
     async def _may_be_the_feed(self, uow: UnitOfWork, refund: Refund, payment: Payment) -> bool:
         """Whether the escrow still reads a price for this refund: a feed that reverts says nothing of the receiver."""
         token, cursor = self._chain.token(refund.token), await uow.chain.cursor(self._chain.chain_id)
@@ -134,10 +159,10 @@ async def _is_final(uow: UnitOfWork, refund: Refund, cursor: Cursor) -> bool:
     return bool(sources) and all(deposit.block_number <= final for deposit in sources)
 
 
-async def _is_under_way(uow: UnitOfWork, refund: Refund) -> bool:
+async def _is_under_way(uow: UnitOfWork, refund: Refund, *, besides: bytes | None) -> bool:
     """Whether a transaction for it may yet be mined. One that had ended may be open again after a rewind."""
     transactions = await uow.operations.transactions_of(refund.id)
-    return any(each.status is TransactionStatus.SIGNED for each in transactions)
+    return any(each.status is TransactionStatus.SIGNED for each in transactions if each.tx_hash != besides)
 
 
 async def _load(uow: UnitOfWork, refund_id: str) -> tuple[Refund, Payment]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from openpay.app.records import TransactionStatus, WithdrawalStatus
+from openpay.app.records import OperatorTransaction, TransactionStatus, WithdrawalStatus
 from openpay.domain.payment import Payment, SettlementStatus
 from openpay.domain.refunds import RefundStatus, without_effect
 from openpay.errors import ConcurrentChange
@@ -207,3 +208,52 @@ async def test_work_that_was_prepared_before_a_rewind_is_not_sent_after_it(till:
     assert await till.transactions(payment.id) == []
     await work_on(till)
     assert (await till.settlement(payment)).status is SettlementStatus.SETTLED
+
+
+async def test_refund_whose_earlier_transaction_is_open_again_by_then_is_not_sent(till: Till) -> None:
+    """A settler stands still between its look and its signature, for as long as a rewind and reading again take."""
+    desk = RefundDesk(till)
+    payment = await desk.expired_with(5 * UNIT)
+    till.scene.pay(payment, "USDT", 7 * UNIT)  # from which it could be paid twice
+    await desk.pass_time(2 * HOUR_S)
+    refund = (await desk.refunds(payment))[0]
+    earlier = OperatorTransaction(
+        id="otx_earlier",
+        chain_id=till.scene.chain.chain_id,
+        kind="refund",
+        subjects=(refund.id,),
+        sender=bytes([7]) * 20,
+        nonce=0,
+        tx_hash=bytes([7]) * 32,
+        raw=b"",
+        gas=1,
+        gas_price=1,
+        status=TransactionStatus.SIGNED,
+        created_at=1,
+    )
+
+    async def opened_again() -> None:
+        async with till.scene.store.write() as uow:
+            await uow.operations.add_transaction(earlier)
+
+    with pytest.raises(ConcurrentChange, match=refund.id):
+        await till.settler(Interrupted(till.scene.pool, "call", opened_again)).step()
+    assert await till.transactions(refund.id) == [earlier]
+
+
+async def test_refund_that_would_move_more_than_is_left_of_its_deposit_is_held_and_reported(till: Till) -> None:
+    """Whatever mistake led to it: this is the last look before the operator signs."""
+    desk = RefundDesk(till)
+    payment = await desk.expired_with(5 * UNIT)
+    till.scene.pay(payment, "USDT", 7 * UNIT)
+    await desk.pass_time(2 * HOUR_S)
+    first, _ = await desk.refunds(payment)
+    moved = replace(first, id="ref_moved", status=RefundStatus.SUCCEEDED, tx_hash=bytes(32), log_index=0)
+    async with till.scene.store.write() as uow:
+        await uow.refunds.put([moved])
+
+    with capture_logs() as logs:
+        await till.settler().step()
+
+    assert await till.transactions(first.id) == []
+    assert [log["refund"] for log in logs if "more than is left" in str(log["event"])] == [first.id]
