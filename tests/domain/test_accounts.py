@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openpay.domain.accounts import is_covered
 from openpay.domain.keccak import keccak
 from openpay.domain.refunds import (
     UNSENT,
@@ -55,6 +56,10 @@ def check(fork: Fork) -> None:
             )
     for sender in owed.keys() - {None}:
         assert owed[sender] <= max(0, paid[sender] - moved[sender]), "no more than the sender paid, and did not get"
+    for refund in fork.refunds:
+        if refund.status in UNSENT:
+            own = [deposit for deposit in fork.deposits if deposit.key == refund.source]
+            assert all(is_covered(refund, each, fork.refunds) for each in own), "the last look holds up nothing"
 
 
 @pytest.mark.parametrize("weather", DECIDABLE.values(), ids=DECIDABLE.keys())
