@@ -22,6 +22,7 @@ from openpay.domain.ledger import (
     Surplus,
     compare_given_back,
     compare_payment,
+    compare_sent_twice,
     compare_state,
     compare_units,
     treasury_units,
@@ -106,6 +107,8 @@ async def reconcile(
             deposits, logs = await uow.deposits.of(ids), await uow.chain.escrow_logs_of(ids)
             refunds = await uow.refunds.of(ids)
             waiting = await uow.rewinds.marked_among(chain.chain_id, ids)
+            hashes = {refund.tx_hash for of in refunds.values() for refund in of if refund.tx_hash is not None}
+            signed = await uow.operations.subjects_by_hash(hashes)
         result.final_number = moment.number
         if not numbered:
             break
@@ -115,8 +118,10 @@ async def reconcile(
         compared = [id_ for id_ in ids if id_ not in waiting]
         result.left_out += len(waiting)
         returned += (refund for id_ in compared for refund in refunds.get(id_, ()))
+        signed_for = {tx_hash: subjects[0] for tx_hash, subjects in signed.items()}
         for id_ in compared:
             result.differences += compare_given_back(id_, deposits.get(id_, ()), refunds.get(id_, ()))
+            result.differences += compare_sent_twice(refunds.get(id_, ()), signed_for)
         progress(result.payments)
     await _compare_treasuries(db, holdings, chain, returned, result)
     return result

@@ -167,6 +167,24 @@ def compare_given_back(payment_id: str, deposits: Iterable[Deposit], refunds: It
     ]
 
 
+def compare_sent_twice(refunds: Iterable[Refund], signed_for: Mapping[bytes, str]) -> list[Difference]:
+    """What went out by the operator's own transactions beside the refund that each was signed for: one of which another
+    is on record too. After a rewind a transaction that had reverted may be mined with effect. `signed_for` is by hash.
+    """
+    return [
+        Difference(
+            subject=signed_for[refund.tx_hash],
+            what=f"{refund.token} sent by another of its transactions",
+            books="nothing",
+            found=str(refund.units),
+        )
+        for refund in refunds
+        if refund.status is RefundStatus.SUCCEEDED
+        and refund.tx_hash is not None
+        and signed_for.get(refund.tx_hash, refund.id) != refund.id
+    ]
+
+
 def _compare_settlement(payment: Payment, settled: Entry | None) -> list[Difference]:
     settlement = payment.settlement
     says = "none" if settlement is None else settlement.status.value

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from openpay.domain.ledger import Difference, compare_given_back, unseen_in_vault
+from openpay.domain.ledger import Difference, compare_given_back, compare_sent_twice, unseen_in_vault
 from openpay.domain.payment import LATE_WINDOW_S, Status
 from openpay.domain.receipts import logged
+from openpay.domain.refunds import sent
 from tests.domain.builders import make_deposit, make_payment
 from tests.domain.refunding import SENDER, assess, expired, outflow, the
 
@@ -57,3 +58,19 @@ def test_what_turned_out_to_be_a_senders_counts_as_given_back_to_it() -> None:
     (difference,) = compare_given_back("pay_1", [found], [refund, taken_for_it])
 
     assert (difference.books, difference.found) == ("at most 60", "70")
+
+
+def test_second_log_of_transactions_for_one_refund_is_a_difference() -> None:
+    """Its first transaction had reverted, and was mined with effect after a rewind, beside the second."""
+    deposit, other = make_deposit(40), make_deposit(30, position=1)
+    logs = [outflow(), outflow(log_index=1, tx_hash=b"\x02" * 32)]
+    twice, left = assess(expired(), deposit, other)
+    signed_for = {log.tx_hash: twice.id for log in logs}
+    refunds = assess(
+        expired(), deposit, other, outflows=logs, refunds=[sent(twice, logs[1].tx_hash), left], signed_for=signed_for
+    )
+
+    assert compare_sent_twice(refunds, {}) == []
+    (difference,) = compare_sent_twice(refunds, signed_for)
+    assert (difference.subject, difference.what) == (twice.id, "USDT sent by another of its transactions")
+    assert (difference.books, difference.found) == ("nothing", "40")
