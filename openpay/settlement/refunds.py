@@ -123,6 +123,8 @@ class Refunds:
         being signed. Said at `now`, where it is not its own: that is a mistake of ours, for a person to look at."""
         if not await _is_final(uow, refund, cursor) or await _is_under_way(uow, refund, besides=besides):
             return False
+        if await uow.rewinds.marked_among(refund.chain_id, [refund.payment_id]):
+            return False  # what somebody asked for since is not held against the payment's other refunds yet
         deposits = (await uow.deposits.of([refund.payment_id])).get(refund.payment_id, [])
         refunds = (await uow.refunds.of([refund.payment_id])).get(refund.payment_id, [])
         covered = all(is_covered(refund, each, refunds) for each in deposits if each.key == refund.source)

@@ -257,3 +257,20 @@ async def test_refund_that_would_move_more_than_is_left_of_its_deposit_is_held_a
 
     assert await till.transactions(first.id) == []
     assert [log["refund"] for log in logs if "more than is left" in str(log["event"])] == [first.id]
+
+
+async def test_refund_of_a_payment_that_is_still_to_be_judged_waits_for_that(till: Till) -> None:
+    """Somebody acted on it in the moment in which the chain had been read again: what that changes is not decided."""
+    desk = RefundDesk(till)
+    payment = await desk.expired_with(5 * UNIT)
+    await desk.pass_time(2 * HOUR_S)
+    (refund,) = await desk.refunds(payment)
+    async with till.scene.store.write() as uow:
+        await uow.rewinds.mark(till.scene.chain.chain_id, [payment.id])
+
+    await till.settler().step()
+    assert await till.transactions(refund.id) == []
+
+    await till.until_final()
+    await till.settler().step()
+    assert len(await till.transactions(refund.id)) == 1
