@@ -168,20 +168,19 @@ def compare_given_back(payment_id: str, deposits: Iterable[Deposit], refunds: It
 
 
 def compare_sent_twice(refunds: Iterable[Refund], signed_for: Mapping[bytes, str]) -> list[Difference]:
-    """What went out by the operator's own transactions beside the refund that each was signed for: one of which another
-    is on record too. After a rewind a transaction that had reverted may be mined with effect. `signed_for` is by hash.
-    """
+    """What the operator's transactions sent for refunds that another of their transactions had carried out. After a
+    rewind one that had reverted may be mined with effect. `signed_for`: the refund of each transaction, by hash."""
+    done = {refund.id: refund for refund in refunds if refund.status is RefundStatus.SUCCEEDED}
+    sent = [(signed_for.get(refund.tx_hash or b"", refund.id), refund) for refund in done.values()]
     return [
         Difference(
-            subject=signed_for[refund.tx_hash],
+            subject=named,
             what=f"{refund.token} sent by another of its transactions",
             books="nothing",
             found=str(refund.units),
         )
-        for refund in refunds
-        if refund.status is RefundStatus.SUCCEEDED
-        and refund.tx_hash is not None
-        and signed_for.get(refund.tx_hash, refund.id) != refund.id
+        for named, refund in sent
+        if named != refund.id and named in done
     ]
 
 

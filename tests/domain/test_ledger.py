@@ -71,6 +71,7 @@ def test_second_log_of_transactions_for_one_refund_is_a_difference() -> None:
     )
 
     assert compare_sent_twice(refunds, {}) == []
+    assert compare_sent_twice([each for each in refunds if each.id != twice.id], signed_for) == [], "it went out once"
     (difference,) = compare_sent_twice(refunds, signed_for)
     assert (difference.subject, difference.what) == (twice.id, "USDT sent by another of its transactions")
     assert (difference.books, difference.found) == ("nothing", "40")
