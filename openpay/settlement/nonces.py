@@ -12,6 +12,10 @@ from itertools import groupby
 
 from openpay.app.records import OperatorTransaction
 
+FILL = "fill"
+"""The kind of a transaction that only uses up a nonce, on which later ones wait."""
+FILL_GAS = 21_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:

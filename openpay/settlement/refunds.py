@@ -103,6 +103,14 @@ class Refunds:
         await refresh_refunds(uow, payment.id, tokens=self._chain.tokens, wall_now=now)
         return True
 
+    async def is_in_vain(self, uow: UnitOfWork, subject: str, hashes: frozenset[bytes]) -> bool:
+        # The escrow refunds as often as it is told, from whatever lies in the vault.
+        refund = await uow.refunds.get(subject)
+        if refund is None or refund.status is RefundStatus.CANCELED:
+            return True
+        is_done = refund.status in (RefundStatus.SUBMITTED, RefundStatus.SUCCEEDED)
+        return is_done and refund.tx_hash not in hashes
+
     async def refused(self, uow: UnitOfWork, work: Work, reason: str, *, now: int) -> bool:
         if reason in _NOT_NOW:
             return False

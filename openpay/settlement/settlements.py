@@ -44,6 +44,9 @@ class Settlements:
                 await uow.payments.save(settlement_due_again(payment))
         return True
 
+    async def is_in_vain(self, uow: UnitOfWork, subject: str, hashes: frozenset[bytes]) -> bool:
+        return False
+
     async def refused(self, uow: UnitOfWork, work: Work, reason: str, *, now: int) -> bool:
         # Most often AlreadySettled: anyone may settle, and the watcher will read the log.
         return False

@@ -21,7 +21,7 @@ from openpay.domain.chains import Chain
 from openpay.errors import ConcurrentChange, RetryableError
 from openpay.settlement.batches import Batching, Bundle, bundles_of
 from openpay.settlement.fees import FeePolicy, Patience, start_of_day
-from openpay.settlement.nonces import Slot, slots_of
+from openpay.settlement.nonces import FILL, FILL_GAS, Slot, slots_of
 from openpay.settlement.operator import Account, Operator
 from openpay.settlement.pauses import Pauses
 from openpay.settlement.refunds import Refunds
@@ -42,9 +42,6 @@ LARGEST_NONCE_STEP = 16
 """A next nonce further above ours than this is not believed from one host: its gaps would cost gas to fill."""
 MOST_BLOCKS_BEHIND = 100
 """So far behind the chain may the watcher be while work is started; on BNB Chain 45 seconds."""
-FILL = "fill"
-"""The kind of a transaction that does nothing but use a nonce on which later ones wait."""
-FILL_GAS = 21_000
 
 _ORDINARY = frozenset({"AlreadySettled", "NothingToMove", "CanStillSettle"})
 """A stranger's kindness, or a deposit that came first: the watcher is about to read its log."""

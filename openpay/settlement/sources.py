@@ -81,6 +81,11 @@ class Source(Protocol):
         again, or failed, as its source decides.
         """
 
+    async def is_in_vain(self, uow: UnitOfWork, subject: str, hashes: frozenset[bytes]) -> bool:
+        """Whether these transactions of one nonce, open again after a rewind, could only do for a subject what another
+        did already, or is about to. Always False where the escrow would refuse to do it twice.
+        """
+
     async def refused(self, uow: UnitOfWork, work: Work, reason: str, *, now: int) -> bool:
         """The call would revert now; `reason` is the escrow's error name, or the node's words. No gas was spent.
 

@@ -56,6 +56,9 @@ class Sweeps:
         # The watcher recorded the block's logs before it was final: what was swept is not due any more.
         return True
 
+    async def is_in_vain(self, uow: UnitOfWork, subject: str, hashes: frozenset[bytes]) -> bool:
+        return False
+
     async def refused(self, uow: UnitOfWork, work: Work, reason: str, *, now: int) -> bool:
         # Most often NothingToMove: anyone may sweep, and the watcher will read the log.
         return False

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from openpay.app.ports import Clock, Database
+from openpay.app.ports import Clock, Database, UnitOfWork
 from openpay.app.records import Cursor
 from openpay.app.signals import Signals
-from openpay.chain.signing import read_call
+from openpay.chain.signing import SignedCall, read_call
 from openpay.domain.address import to_checksum
 from openpay.settlement.decisions import ENDS, Fate, Sighting, ended, fate_of
 from openpay.settlement.fees import FeePolicy, Patience
-from openpay.settlement.nonces import Slot
+from openpay.settlement.nonces import FILL, FILL_GAS, Slot
 from openpay.settlement.operator import Account, Operator
 from openpay.settlement.reminders import Reminders
 from openpay.settlement.sources import Ending, Source
@@ -86,7 +86,13 @@ class Tracker:
 
         Raises `ChainUnavailable`, `ConcurrentChange`.
         """
+        async with self._db.read() as uow:
+            in_vain = {slot.newest.id for slot in waiting if await self._is_in_vain(uow, slot)}
         for slot in waiting:
+            if slot.newest.id in in_vain:
+                # Not sent again, and its nonce used by nothing: that this is mined first is all that can be done.
+                await self._replace(slot, account, committed_today=committed_today - slot.reserved_wei, by_nothing=True)
+                continue
             await self._operator.send(slot.newest)
             if not self._waited_too_long(slot, cursor) or slot.newest.sender != self._operator.address:
                 continue
@@ -118,26 +124,37 @@ class Tracker:
         missed = self._missed.setdefault(slot.newest.id, _Missed(block=cursor.number, at=now))
         return cursor.number - missed.block >= self._patience.blocks and now - missed.at >= self._patience.seconds
 
-    async def _replace(self, slot: Slot, account: Account, *, committed_today: int) -> None:
+    async def _is_in_vain(self, uow: UnitOfWork, slot: Slot) -> bool:
+        """Whether nothing that was signed for this nonce is wanted any more."""
+        subjects, kind = slot.newest.subjects, slot.newest.kind
+        in_vain = [await self._sources[kind].is_in_vain(uow, subject, slot.hashes) for subject in subjects]
+        return bool(in_vain) and all(in_vain)
+
+    async def _replace(self, slot: Slot, account: Account, *, committed_today: int, by_nothing: bool = False) -> None:
+        """The same call at a higher price; `by_nothing` a transaction that only uses up the nonce."""
         old = slot.newest
+        if old.sender != self._operator.address:
+            self._hold(slot, "the key is another by now", account)
+            return
         price = self._fees.replacement_price(paid=old.gas_price, asked=account.asked_price)
         if price is None:
             self._hold(slot, "a higher price than OPENPAY_MAX_GAS_PRICE_GWEI would be needed", account)
             return
         most = self._fees.most_gas(gas_price=price, committed_today=committed_today)
-        if most is not None and old.gas > most:
+        gas = FILL_GAS if by_nothing else old.gas
+        if most is not None and gas > most:
             self._hold(slot, "the cap per transaction or day leaves nothing for a replacement", account)
             return
-        if old.gas * price > account.balance:
+        if gas * price > account.balance:
             self._hold(slot, "the operator has no money for gas", account)
             return
-        call = read_call(old.raw)
+        call = SignedCall(to=old.sender, data=b"") if by_nothing else read_call(old.raw)
         new = self._operator.sign(
-            kind=old.kind,
-            subjects=old.subjects,
+            kind=FILL if by_nothing else old.kind,
+            subjects=() if by_nothing else old.subjects,
             to=call.to,
             data=call.data,
-            gas=old.gas,
+            gas=gas,
             gas_price=price,
             nonce=old.nonce,
         )

@@ -53,6 +53,9 @@ class Withdrawals:
         await uow.operations.save_withdrawal(finished)
         return True
 
+    async def is_in_vain(self, uow: UnitOfWork, subject: str, hashes: frozenset[bytes]) -> bool:
+        return False
+
     async def refused(self, uow: UnitOfWork, work: Work, reason: str, *, now: int) -> bool:
         withdrawal = await self._load(uow, work.subject)
         if withdrawal.status is WithdrawalStatus.PENDING:

@@ -274,3 +274,34 @@ async def test_refund_of_a_payment_that_is_still_to_be_judged_waits_for_that(til
     await till.until_final()
     await till.settler().step()
     assert len(await till.transactions(refund.id)) == 1
+
+
+async def test_transaction_that_another_of_its_refund_replaced_is_not_sent_again_after_a_rewind(till: Till) -> None:
+    """The first had reverted, the second went out instead; a rewind took both ends back. Mined on this branch the first
+    might have an effect, and the second too."""
+    desk = RefundDesk(till)
+    payment = await desk.expired_with(5 * UNIT)
+    till.scene.pay(payment, "USDT", 7 * UNIT)  # from which it could be paid twice
+    await desk.pass_time(2 * HOUR_S)
+    with pytest.raises(Killed):
+        await till.settler(DyingPool(till.scene.pool, sent=False)).step()
+    refund = (await desk.refunds(payment))[0]
+    (first,) = await till.transactions(refund.id)
+    async with till.scene.store.write() as uow:
+        await uow.refunds.put([without_effect(refund)])
+        await uow.operations.end_transaction(replace(first, status=TransactionStatus.MINED, ended_at=1, ended_block=1))
+    with pytest.raises(Killed):
+        await till.settler(DyingPool(till.scene.pool, sent=False)).step()
+    async with till.scene.store.write() as uow:
+        await uow.operations.end_transaction(first)
+
+    await work_on(till)
+    _, second = await till.transactions(refund.id)
+    assert [(each.units, each.status) for each in await desk.refunds(payment)] == [
+        (5 * UNIT, RefundStatus.SUCCEEDED),
+        (7 * UNIT, RefundStatus.SUCCEEDED),
+    ]
+    assert (await desk.refunds(payment))[0].tx_hash == second.tx_hash
+    assert till.scene.anvil.rpc("eth_getTransactionReceipt", "0x" + first.tx_hash.hex()) is None
+    assert desk.held(payment) == 0
+    assert await differences(till.scene) == []
