@@ -13,7 +13,7 @@ from openpay.app.refunds import refresh_refunds
 from openpay.domain.address import to_checksum
 from openpay.domain.keccak import keccak
 from openpay.domain.payment import Payment, Status
-from openpay.domain.refunds import Refund, RefundPolicy, RefundStatus, sent
+from openpay.domain.refunds import RefundPolicy, RefundStatus, sent
 from tests.app.worlds import CHAIN, Interrupted, World, failing
 from tests.domain.builders import BLOCK_S, LIFE_S, block_time, make_deposit
 
@@ -31,16 +31,6 @@ async def expire(world: World, *, final: int | None = AFTER) -> Payment:
     await world.mine(AFTER, final=final)
     assert (await world.get()).status is Status.EXPIRED
     return payment
-
-
-async def refunds(world: World) -> list[Refund]:
-    async with world.store.read() as uow:
-        return list((await uow.refunds.of(["pay_1"])).get("pay_1", []))
-
-
-async def the_refund(world: World) -> Refund:
-    (refund,) = await refunds(world)
-    return refund
 
 
 def refunded(payment: Payment, *, units: int = 40, to: bytes = bytes([5]) * 20) -> EscrowLog:
@@ -63,7 +53,7 @@ def refunded(payment: Payment, *, units: int = 40, to: bytes = bytes([5]) * 20) 
 async def test_expiry_and_its_refund_are_one_commit(world: World) -> None:
     await expire(world)
 
-    refund = await the_refund(world)
+    refund = await world.the_refund()
     assert (refund.status, refund.units, refund.created_at) == (RefundStatus.SCHEDULED, 40, block_time(AFTER))
 
 
@@ -76,26 +66,26 @@ async def test_no_moment_leaves_an_expired_payment_without_its_refund(world: Wor
         try:
             await world.commit(facts, final=AFTER, db=failing(world.store, at=moment))
         except Interrupted:
-            assert await refunds(world) == []
+            assert await world.refunds() == []
             assert (await world.get()).status is Status.PENDING
         else:
             break
     else:
         pytest.fail("the commit never went through")
-    assert len(await refunds(world)) == 1
+    assert len(await world.refunds()) == 1
 
 
 async def test_refund_succeeds_when_its_log_is_final_and_is_told_once(world: World) -> None:
     payment = await expire(world)
     async with world.store.write() as uow:
-        await uow.refunds.put([sent(await the_refund(world), TX)])
+        await uow.refunds.put([sent(await world.the_refund(), TX)])
     await world.mine(AFTER + 1, escrow_logs=[refunded(payment)])
-    assert (await the_refund(world)).status is RefundStatus.SUBMITTED
+    assert (await world.the_refund()).status is RefundStatus.SUBMITTED
 
     await world.mine(AFTER + 2, final=AFTER + 1)
     await world.mine(AFTER + 3, final=AFTER + 2)
 
-    done = await the_refund(world)
+    done = await world.the_refund()
     assert (done.status, done.tx_hash, done.log_index) == (RefundStatus.SUCCEEDED, TX, 3)
     told = [json.loads(event.body) for event in await world.events("pay_1") if event.type == "payment.refunded"]
     assert [event["data"] for event in told] == [
@@ -114,12 +104,12 @@ async def test_refund_succeeds_when_its_log_is_final_and_is_told_once(world: Wor
 async def test_undone_log_leaves_the_refund_under_way(world: World) -> None:
     payment = await expire(world)
     async with world.store.write() as uow:
-        await uow.refunds.put([sent(await the_refund(world), TX)])
+        await uow.refunds.put([sent(await world.the_refund(), TX)])
     await world.mine(AFTER + 1, escrow_logs=[refunded(payment)])
     await world.undo()
     await world.mine(AFTER + 1, final=AFTER + 1)
 
-    assert (await the_refund(world)).status is RefundStatus.SUBMITTED
+    assert (await world.the_refund()).status is RefundStatus.SUBMITTED
 
 
 async def test_late_deposit_of_an_undone_block_takes_its_refund_along_and_brings_it_back(world: World) -> None:
@@ -127,19 +117,19 @@ async def test_late_deposit_of_an_undone_block_takes_its_refund_along_and_brings
     late = [make_deposit(40)]
     await world.mine(AFTER + 1)
     await world.mine(AFTER + 2, deposits=late)
-    first = await the_refund(world)
+    first = await world.the_refund()
     await world.undo()
-    assert (await the_refund(world)).status is RefundStatus.CANCELED
+    assert (await world.the_refund()).status is RefundStatus.CANCELED
 
     await world.mine(AFTER + 2, deposits=late, branch="other")
 
-    canceled, again = await refunds(world)
+    canceled, again = await world.refunds()
     assert (canceled.id, canceled.status) == (first.id, RefundStatus.CANCELED)
     assert (again.status, again.units) == (RefundStatus.SCHEDULED, 40)
 
     await world.undo()
     await world.mine(AFTER + 2, deposits=late)
-    assert [refund.status for refund in await refunds(world)] == [RefundStatus.SCHEDULED, RefundStatus.CANCELED]
+    assert [refund.status for refund in await world.refunds()] == [RefundStatus.SCHEDULED, RefundStatus.CANCELED]
 
 
 async def test_merchants_policy_and_window_are_heeded(world: World) -> None:
@@ -147,7 +137,7 @@ async def test_merchants_policy_and_window_are_heeded(world: World) -> None:
         await uow.merchants.save(replace(world.merchant, refund_policy=RefundPolicy.MANUAL, refund_window_s=5))
     await expire(world)
 
-    refund = await the_refund(world)
+    refund = await world.the_refund()
     assert (refund.status, refund.available_at) == (
         RefundStatus.REQUESTED,
         max(block_time(LAST_BLOCK) + 5, block_time(0) + LIFE_S + 1),
@@ -156,7 +146,7 @@ async def test_merchants_policy_and_window_are_heeded(world: World) -> None:
 
 async def test_refunds_due_are_those_whose_time_has_come(world: World) -> None:
     await expire(world)
-    refund = await the_refund(world)
+    refund = await world.the_refund()
 
     async with world.store.read() as uow:
         assert await uow.refunds.due(56, refund.available_at - 1, limit=10) == []
@@ -166,7 +156,7 @@ async def test_refunds_due_are_those_whose_time_has_come(world: World) -> None:
 
 async def test_looking_again_changes_nothing(world: World) -> None:
     await expire(world)
-    before = await refunds(world)
+    before = await world.refunds()
 
     async with world.store.write() as uow:
         _, after = await refresh_refunds(uow, "pay_1", tokens=CHAIN.tokens, wall_now=0)
@@ -180,14 +170,14 @@ async def test_part_that_the_merchant_sent_elsewhere_is_recorded_whole(world: Wo
     wanted = RefundRequest(amount="0.000000000000000015", destination=to_checksum(ELSEWHERE))
     async with world.store.write() as uow:
         (part,) = await service.request(uow, await world.get(), wanted, treasury_units={})
-    assert [refund.units for refund in await refunds(world)] == [25, 15]
+    assert [refund.units for refund in await world.refunds()] == [25, 15]
     async with world.store.write() as uow:
         await uow.refunds.put([sent(part, TX)])
 
     await world.mine(AFTER + 1, escrow_logs=[refunded(payment, units=15, to=ELSEWHERE)])
     await world.mine(AFTER + 2, final=AFTER + 1)
 
-    rest, done = await refunds(world)
+    rest, done = await world.refunds()
     assert (rest.units, rest.status) == (25, RefundStatus.SCHEDULED)
     assert (done.id, done.units, done.status) == (part.id, 15, RefundStatus.SUCCEEDED)
 
@@ -196,7 +186,7 @@ async def test_replaced_transaction_that_was_mined_after_all_completes_its_own_r
     payment = await world.add()
     await world.mine(LAST_BLOCK, deposits=[make_deposit(40), make_deposit(40, position=1)])
     await world.mine(AFTER, final=AFTER)
-    first, second = await refunds(world)
+    first, second = await world.refunds()
     replaced, dearer, other = TX, keccak(b"dearer"), keccak(b"other")
     async with world.store.write() as uow:
         for nonce, tx_hash, refund in ((0, replaced, second), (0, dearer, second), (1, other, first)):
@@ -205,7 +195,7 @@ async def test_replaced_transaction_that_was_mined_after_all_completes_its_own_r
 
     await world.mine(AFTER + 1, final=AFTER + 1, escrow_logs=[refunded(payment)])
 
-    assert [each.status for each in await refunds(world)] == [RefundStatus.SUBMITTED, RefundStatus.SUCCEEDED]
+    assert [each.status for each in await world.refunds()] == [RefundStatus.SUBMITTED, RefundStatus.SUCCEEDED]
 
 
 def operator_transaction(tx_hash: bytes, *, nonce: int, subject: str) -> OperatorTransaction:

@@ -22,7 +22,7 @@ from openpay.app.rescan import (
 from openpay.domain.assessment import Accepted
 from openpay.domain.deposit import Deposit, Source
 from openpay.domain.payment import Status
-from openpay.domain.refunds import Refund, RefundStatus, approved, sent
+from openpay.domain.refunds import RefundStatus, approved, sent
 from openpay.errors import ConcurrentChange, Conflict, Invalid, NotFound
 from tests.app.rewinding import log_of
 from tests.app.worlds import Interrupted, World, failing
@@ -153,22 +153,17 @@ async def test_transfer_that_was_sent_back_as_internal_is_not_sent_back_again(wo
         came = {first + 1: [wrong], first + 2: [theirs]}.get(number, [])
         await world.mine(number, deposits=came, final=number - 1 if number > first else None)
     assert (await world.get()).status is Status.EXPIRED
-    before = {refund.units: refund for refund in await refunds(world)}
+    before = {refund.units: refund for refund in await world.refunds()}
     async with world.store.write() as uow:
         await uow.refunds.put([sent(approved(before[300], bytes([9]) * 20), bytes(32))])
 
     await rescanned(world, holding(world, first, make_deposit(300, "BNB")))
 
     assert await deposits(world) == [(Source.TRANSACTION, 300), (Source.TRANSACTION, 200)]
-    after = {refund.units: refund for refund in await refunds(world)}
+    after = {refund.units: refund for refund in await world.refunds()}
     assert set(after) == {300, 200}
     assert after[300].status is RefundStatus.SUBMITTED
     assert after[200] == before[200]
-
-
-async def refunds(world: World) -> list[Refund]:
-    async with world.store.read() as uow:
-        return (await uow.refunds.of(["pay_1"]))["pay_1"]
 
 
 async def test_range_below_the_first_block_ever_read_may_be_read(world: World) -> None:

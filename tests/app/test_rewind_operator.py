@@ -16,11 +16,6 @@ CUSTOMER = bytes([5]) * 20
 AFTER = LAST_BLOCK + 1
 
 
-async def refunds(world: World) -> list[Refund]:
-    async with world.store.read() as uow:
-        return list((await uow.refunds.of(["pay_1"])).get("pay_1", []))
-
-
 async def sign(world: World, *subjects: str, kind: str = "refund", ended_block: int) -> None:
     """A transaction of the operator that is over."""
     async with world.store.write() as uow:
@@ -50,7 +45,7 @@ async def refunded(world: World, *, ours: bool = True) -> tuple[Payment, Refund]
     await world.mine(LAST_BLOCK - 1)
     await world.mine(LAST_BLOCK, deposits=[make_deposit(40)])
     await world.mine(AFTER, final=AFTER)
-    (refund,) = await refunds(world)
+    (refund,) = await world.refunds()
     if ours:
         async with world.store.write() as uow:
             await uow.refunds.put([sent(refund, TX)])
@@ -59,7 +54,7 @@ async def refunded(world: World, *, ours: bool = True) -> tuple[Payment, Refund]
     await mine_to(world, AFTER + 5, branch="main")
     if ours:
         await sign(world, refund.id, ended_block=AFTER + 2)
-    (refund,) = await refunds(world)
+    (refund,) = await world.refunds()
     assert refund.status is RefundStatus.SUCCEEDED
     return payment, refund
 
@@ -71,7 +66,7 @@ async def test_refund_whose_log_comes_again_elsewhere_stays_one_refund(world: Wo
     (deposit,) = [make_deposit(40)]
     await world.mine(LAST_BLOCK, deposits=[deposit], branch="other")
     await mine_to(world, AFTER + 3, branch="other")
-    assert await refunds(world) == [refund], "nothing is decided before all is read again"
+    assert await world.refunds() == [refund], "nothing is decided before all is read again"
     await world.mine(
         AFTER + 4,
         final=AFTER + 2,
@@ -79,9 +74,9 @@ async def test_refund_whose_log_comes_again_elsewhere_stays_one_refund(world: Wo
         escrow_logs=[log_of(payment, "Refunded", units=40, to=CUSTOMER, log_index=9)],
     )
     await mine_to(world, AFTER + 9, branch="other")
-    (again,) = [each for each in await refunds(world) if each.status is RefundStatus.SUCCEEDED]
+    (again,) = [each for each in await world.refunds() if each.status is RefundStatus.SUCCEEDED]
     assert (again.id, again.log_index) == (refund.id, 9)
-    others = [each for each in await refunds(world) if each.id != refund.id]
+    others = [each for each in await world.refunds() if each.id != refund.id]
     assert others == [], "its deposit is in another block, but its money left the vault"
     assert await world.told() == told
 
@@ -91,7 +86,7 @@ async def test_refund_that_is_in_no_block_is_on_its_way_again_and_no_other_begin
     await take_back(world, LAST_BLOCK - 1)
     await world.mine(LAST_BLOCK, deposits=[make_deposit(40)], branch="other")
     await mine_to(world, AFTER + 9, branch="other")
-    (again,) = await refunds(world)
+    (again,) = await world.refunds()
     assert (again.id, again.status, again.tx_hash) == (refund.id, RefundStatus.SUBMITTED, TX)
     async with world.store.read() as uow:
         (open_,) = await uow.operations.open_transactions(56)
@@ -102,7 +97,7 @@ async def test_refund_that_the_merchant_made_and_that_is_gone_begins_anew(world:
     _, refund = await refunded(world, ours=False)
     await take_back(world, AFTER)
     await mine_to(world, AFTER + 9, branch="other")
-    (again,) = await refunds(world)
+    (again,) = await world.refunds()
     assert (again.id, again.status) == (refund.id, RefundStatus.SCHEDULED)
     assert again.tx_hash is None
 
@@ -111,7 +106,7 @@ async def test_refund_whose_deposit_is_gone_too_is_not_paid_from_other_money(wor
     _, refund = await refunded(world, ours=False)
     await take_back(world, LAST_BLOCK - 1)
     await mine_to(world, AFTER + 9, branch="other")
-    (again,) = await refunds(world)
+    (again,) = await world.refunds()
     assert (again.id, again.status) == (refund.id, RefundStatus.CANCELED)
 
 

@@ -25,16 +25,6 @@ LOOKED_AT = LAST_BLOCK + DOUBTED_BLOCKS
 """The first block in which a look settles the doubt about the balance."""
 
 
-async def refunds(world: World) -> list[Refund]:
-    async with world.store.read() as uow:
-        return list((await uow.refunds.of(["pay_1"])).get("pay_1", []))
-
-
-async def the_refund(world: World) -> Refund:
-    (refund,) = await refunds(world)
-    return refund
-
-
 def inner() -> Deposit:
     return replace(make_deposit(500, "BNB"), source=Source.INTERNAL, tx_hash=None, sender=None, payer=None)
 
@@ -53,7 +43,7 @@ async def doubted(world: World) -> Refund:
     await mine_to(world, LOOKED_AT - 1, branch="other")
     cursor = await cursor_of(world)
     assert (cursor.reread_to, cursor.is_rereading) == (AFTER + 5, False)
-    return await the_refund(world)
+    return await world.the_refund()
 
 
 async def refresh(world: World, db: Database | None = None) -> None:
@@ -70,11 +60,11 @@ async def look_at_balance(world: World, *found: Deposit, db: Database | None = N
 async def test_nothing_is_decided_of_a_refund_before_its_payments_turn_after_a_rewind(world: World) -> None:
     before = await doubted(world)
     await refresh(world)
-    assert await the_refund(world) == before, "its deposit is not on record, and may be about to come"
+    assert await world.the_refund() == before, "its deposit is not on record, and may be about to come"
 
     await look_at_balance(world, inner())
     assert (await cursor_of(world)).reread_to is None
-    assert {each.status for each in await refunds(world)} == {RefundStatus.CANCELED, RefundStatus.AWAITING_CLAIM}
+    assert {each.status for each in await world.refunds()} == {RefundStatus.CANCELED, RefundStatus.AWAITING_CLAIM}
 
 
 async def test_word_that_the_merchant_gives_before_the_payments_turn_is_kept(world: World) -> None:
@@ -83,7 +73,7 @@ async def test_word_that_the_merchant_gives_before_the_payments_turn_is_kept(wor
     async with world.store.write() as uow:
         kept = await service.approve(uow, refund, to_checksum(CUSTOMER))
     assert (kept.status, kept.destination) == (RefundStatus.SCHEDULED, CUSTOMER)
-    assert await the_refund(world) == kept
+    assert await world.the_refund() == kept
 
 
 async def test_merchant_and_watcher_come_to_a_rewound_payment_at_once(world: World) -> None:
@@ -98,7 +88,7 @@ async def test_merchant_and_watcher_come_to_a_rewound_payment_at_once(world: Wor
     await asyncio.wait_for(asyncio.gather(watcher, merchant), 20)
     async with world.store.read() as uow:
         assert not await uow.rewinds.is_any_marked(56)
-    assert (await the_refund(world)).status is RefundStatus.CANCELED
+    assert (await world.the_refund()).status is RefundStatus.CANCELED
 
 
 async def test_deposit_of_which_a_rewind_left_too_little_has_a_second_refund(world: World) -> None:
@@ -107,7 +97,7 @@ async def test_deposit_of_which_a_rewind_left_too_little_has_a_second_refund(wor
     await world.mine(LAST_BLOCK - 1, deposits=[first])
     await world.mine(LAST_BLOCK, deposits=[second])
     await mine_to(world, AFTER + 3, branch="main")
-    (great, small) = await refunds(world)
+    (great, small) = await world.refunds()
     assert (great.units, small.units) == (60, 30)
     small_log = log_of(payment, "Refunded", units=30, to=CUSTOMER, tx=keccak(b"small"))
     great_log = log_of(payment, "Refunded", units=30, to=CUSTOMER, tx=keccak(b"great"), log_index=4)
@@ -117,7 +107,7 @@ async def test_deposit_of_which_a_rewind_left_too_little_has_a_second_refund(wor
     await take_back(world, LAST_BLOCK - 1)
     await world.mine(LAST_BLOCK, branch="other", escrow_logs=[small_log])
     await mine_to(world, AFTER + 9, branch="other")
-    great = next(each for each in await refunds(world) if each.id == great.id)
+    great = next(each for each in await world.refunds() if each.id == great.id)
     assert great.units == 30
     async with world.store.write() as uow:
         await uow.refunds.put([sent(great, keccak(b"great"))])
@@ -130,9 +120,9 @@ async def test_deposit_of_which_a_rewind_left_too_little_has_a_second_refund(wor
     await world.mine(AFTER, escrow_logs=[small_log, great_log])
     await mine_to(world, AFTER + 20, branch="main")
 
-    moved = [each for each in await refunds(world) if each.status is RefundStatus.SUCCEEDED]
+    moved = [each for each in await world.refunds() if each.status is RefundStatus.SUCCEEDED]
     assert sum(each.units for each in moved) == 60
-    (rest,) = [each for each in await refunds(world) if each.status in UNSENT]
+    (rest,) = [each for each in await world.refunds() if each.status in UNSENT]
     assert (rest.units, rest.source) == (30, great.source)
 
 
@@ -142,7 +132,7 @@ async def test_mark_made_in_the_moment_in_which_the_last_was_taken_is_taken_with
     await world.add()
     await world.mine(LAST_BLOCK - 1, deposits=[make_deposit(40)])
     await mine_to(world, AFTER + 3, branch="main")
-    refund = await the_refund(world)
+    refund = await world.the_refund()
     await take_back(world, AFTER + 1)
     await mine_to(world, AFTER + 4, branch="other")
     assert (await cursor_of(world)).is_rereading
@@ -155,10 +145,10 @@ async def test_mark_made_in_the_moment_in_which_the_last_was_taken_is_taken_with
         assert (await cursor_of(world)).reread_to is None
     pause.resume.set()
     await merchant
-    assert (await the_refund(world)).available_at == refund.available_at, "kept, and not judged yet"
+    assert (await world.the_refund()).available_at == refund.available_at, "kept, and not judged yet"
 
     await mine_to(world, AFTER + 6, branch="other")
-    judged = await the_refund(world)
+    judged = await world.the_refund()
     assert (judged.status, judged.destination) == (RefundStatus.SCHEDULED, ELSEWHERE)
     assert judged.available_at < refund.available_at, "the merchant's word needs no window"
     async with world.store.read() as uow:

@@ -22,6 +22,7 @@ from openpay.domain.chains import Chain, Token
 from openpay.domain.deposit import Deposit, RevertedAttempt
 from openpay.domain.events import Event
 from openpay.domain.payment import Payment
+from openpay.domain.refunds import Refund
 from openpay.store import Store
 from openpay.store.engine import async_url
 from openpay.store.tables import metadata
@@ -117,6 +118,15 @@ class World:
 
     async def told(self, payment_id: str = "pay_1") -> list[str]:
         return [event.type.value.removeprefix("payment.") for event in await self.events(payment_id)]
+
+    async def refunds(self) -> list[Refund]:
+        """Of `pay_1`."""
+        async with self.store.read() as uow:
+            return list((await uow.refunds.of(["pay_1"])).get("pay_1", []))
+
+    async def the_refund(self) -> Refund:
+        (refund,) = await self.refunds()
+        return refund
 
     def facts(
         self,
