@@ -169,6 +169,7 @@ def test_missed_money_is_found_and_a_reorg_below_finality_is_survived(
         assert books.exit_code == 0, books.output
 
 
+@pytest.mark.nightly
 def test_request_that_no_watcher_takes_is_said_to_wait_and_is_read_by_the_next_one(
     anvil: Anvil, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

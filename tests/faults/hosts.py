@@ -43,3 +43,9 @@ async def watch_patiently(scene: Scene) -> None:
             continue
         return
     raise AssertionError(f"no step succeeded; {await scene.cursor()} is as far as it got")
+
+
+async def mine_patiently(scene: Scene, blocks: int) -> None:
+    """Mine, and read it: the hosts' patience is short, and a slow machine's answers come late."""
+    scene.anvil.mine(blocks)
+    await watch_patiently(scene)

@@ -94,7 +94,7 @@ async def mine_until_paid(scene: Scene, payment: Payment) -> None:
 
 
 @pytest.mark.parametrize("fault", [*LIES, *FAILURES, *HARMLESS], ids=str)
-@pytest.mark.parametrize("place", [0, 1], ids=["first", "second"])
+@pytest.mark.parametrize("place", [0, pytest.param(1, marks=pytest.mark.nightly)], ids=["first", "second"])
 async def test_one_faulty_host_of_two_changes_nothing(scene: Scene, fault: Fault, place: int) -> None:
     async with behind(scene, 2) as hosts:
         hosts[place].faults = [fault]

@@ -18,7 +18,7 @@ from tests.faults.faults import (
     slow,
     stale_head,
 )
-from tests.faults.hosts import behind, pay_in_parts, watch_patiently
+from tests.faults.hosts import behind, mine_patiently, pay_in_parts, watch_patiently
 from tests.faults.proxy import Proxy
 from tests.watcher.scene import Scene, due
 
@@ -167,26 +167,26 @@ async def test_tag_that_stands_still_is_replaced_by_depth(scene: Scene, hosts: i
         for host in made:
             host.faults = [finality_at(scene.anvil.block_number() - 10)]
         payment = await pay_in_parts(scene)
-        await scene.mine(STALLED - 2)
+        await mine_patiently(scene, STALLED - 2)
         assert await scene.status(payment) is Status.CONFIRMING
-        await scene.mine(1)
+        await mine_patiently(scene, 1)
         assert await scene.status(payment) is Status.PAID
 
 
 async def test_tag_that_went_back_takes_back_nothing_and_holds_what_is_not_final_yet(scene: Scene) -> None:
     async with behind(scene, 1) as (host,):
         early = await pay_in_parts(scene)
-        await scene.mine(CONFIRMATIONS)
+        await mine_patiently(scene, CONFIRMATIONS)
         assert await scene.status(early) is Status.PAID
         before = await scene.cursor()
         host.faults = [finality_at(before.final_number - 15)]
         late = await pay_in_parts(scene)
-        await scene.mine(2 * CONFIRMATIONS)
+        await mine_patiently(scene, 2 * CONFIRMATIONS)
         assert (await scene.cursor()).final_number == before.final_number
         assert await scene.status(early) is Status.PAID
         assert await scene.status(late) is Status.CONFIRMING
         host.faults = []
-        await scene.mine(1)
+        await mine_patiently(scene, 1)
         assert await scene.status(late) is Status.PAID
 
 
