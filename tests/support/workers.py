@@ -7,7 +7,7 @@ the process knows which hands them out.
 
 from __future__ import annotations
 
-from itertools import chain, zip_longest
+from itertools import chain, islice
 
 import pytest
 from xdist.remote import Producer
@@ -24,14 +24,23 @@ SHARED = {
     "e2e/test_shop_page.py": "dev",
     "e2e/test_payments.py": "busy dev",
     "e2e/test_refunds.py": "busy dev",
+    "checkout_web/test_access_keyboard.py": "page with a keyboard",
+    "checkout_web/test_wallet_refusals.py": "page with a wallet",
 }
-"""Tests of one started program, which takes seconds to start. The pages of the market are split, or would come last."""
-ALONE = ("e2e", "faults", "test_latency_benchmarks.py", "test_benchmarks.py", "settlement", "watcher", "bootstrap")
-"""Places whose tests are handed out one by one; those of others by module, which many of them share something of."""
-FIRST = ("e2e", "checkout_web", *ALONE)
-"""Places whose tests take long. Those that take little come last, so that no worker waits for another's."""
-
-
+"""Tests of one started program, which takes seconds to start, or of one open page. The pages of the market are split, or
+would come last."""
+ALONE = (
+    "e2e",
+    "checkout_web",
+    "faults",
+    "test_latency_benchmarks.py",
+    "test_benchmarks.py",
+    "settlement",
+    "watcher",
+    "bootstrap",
+)
+"""Places whose tests take long: they are handed out one by one, and first. Those of others come by module, and last, so
+that no worker waits for another's."""
 WAITING = "e2e"
 """Where tests wait most of their time, for blocks and pages: meanwhile others keep the cores busy."""
 
@@ -62,13 +71,16 @@ def arrange(items: list[pytest.Item]) -> None:
     for item in sorted(items, key=lambda item: _rank(item.nodeid)):
         groups = waiting if _place(item.nodeid) == WAITING else working
         groups.setdefault(group_of(item.nodeid), []).append(item)
-    turns = zip_longest(waiting.values(), working.values(), fillvalue=())
-    items[:] = chain.from_iterable(chain.from_iterable(turns))
+    # Twice as often as if they were to come to their end together: one that takes long is not to be the last.
+    often = len(working) // (2 * len(waiting)) if waiting else 0
+    others = iter(working.values())
+    turns = [turn for group in waiting.values() for turn in (group, *islice(others, max(1, often)))]
+    items[:] = chain.from_iterable([*turns, *others])
 
 
 def _rank(nodeid: str) -> tuple[int, bool]:
     place = _place(nodeid)
-    return FIRST.index(place) if place in FIRST else len(FIRST), _file(nodeid) not in SHARED
+    return ALONE.index(place) if place in ALONE else len(ALONE), _file(nodeid) not in SHARED
 
 
 def _file(nodeid: str) -> str:
