@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.workers import ALONE, SHARED, arrange, group_of
+from tests.support.workers import ALONE, FIRST, SHARED, arrange, group_of
 
 TESTS = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", [*SHARED, *ALONE])
+@pytest.mark.parametrize("name", [*SHARED, *ALONE, *FIRST])
 def test_places_that_are_named_are_there(name: str) -> None:
     assert (TESTS / name).exists()
 

@@ -14,7 +14,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 SHARED = {
-    "e2e/test_checkout_endings.py": "market",
+    "e2e/test_checkout_endings.py": "ending market",
     "e2e/test_checkout_lookup.py": "market",
     "e2e/test_checkout_paying.py": "market",
     "e2e/test_checkout_wallet.py": "market",
@@ -24,23 +24,12 @@ SHARED = {
     "e2e/test_shop_page.py": "dev",
     "e2e/test_payments.py": "busy dev",
     "e2e/test_refunds.py": "busy dev",
-    "checkout_web/test_access_keyboard.py": "page with a keyboard",
-    "checkout_web/test_wallet_refusals.py": "page with a wallet",
 }
-"""Tests of one started program, which takes seconds to start, or of one open page. The pages of the market are split, or
-would come last."""
-ALONE = (
-    "e2e",
-    "checkout_web",
-    "faults",
-    "test_latency_benchmarks.py",
-    "test_benchmarks.py",
-    "settlement",
-    "watcher",
-    "bootstrap",
-)
-"""Places whose tests take long: they are handed out one by one, and first. Those of others come by module, and last, so
-that no worker waits for another's."""
+"""Tests of one started program, which takes seconds to start. The pages of the market are split, or would come last."""
+ALONE = ("e2e", "faults", "test_latency_benchmarks.py", "test_benchmarks.py", "settlement", "watcher", "bootstrap")
+"""Places whose tests are handed out one by one; those of others by module, which many of them share something of."""
+FIRST = ("e2e", "checkout_web", *ALONE)
+"""Places whose tests take long. Those that take little come last, so that no worker waits for another's."""
 WAITING = "e2e"
 """Where tests wait most of their time, for blocks and pages: meanwhile others keep the cores busy."""
 
@@ -80,7 +69,7 @@ def arrange(items: list[pytest.Item]) -> None:
 
 def _rank(nodeid: str) -> tuple[int, bool]:
     place = _place(nodeid)
-    return ALONE.index(place) if place in ALONE else len(ALONE), _file(nodeid) not in SHARED
+    return FIRST.index(place) if place in FIRST else len(FIRST), _file(nodeid) not in SHARED
 
 
 def _file(nodeid: str) -> str:
