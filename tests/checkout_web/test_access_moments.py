@@ -40,7 +40,9 @@ async def every_answer(gallery: Gallery, language: Language) -> str:
     )
 
 
-@pytest.mark.parametrize("language", [ENGLISH, ARABIC], ids=lambda language: language.code)
+@pytest.mark.parametrize(
+    "language", [ENGLISH, pytest.param(ARABIC, marks=pytest.mark.nightly)], ids=lambda language: language.code
+)
 async def test_axe_finds_nothing_wrong_with_any_answer_to_a_pasted_text(gallery: Gallery, language: Language) -> None:
     answers = await every_answer(gallery, language)
     async with gallery.page(PHONE) as page:
@@ -68,7 +70,7 @@ async def test_axe_finds_nothing_wrong_with_the_lines_of_a_lost_connection(galle
         assert await violations(page, PHONE, DESKTOP) == []
 
 
-@pytest.mark.parametrize("name", [Part.PAID, Part.OVERPAID])
+@pytest.mark.parametrize("name", [Part.PAID, pytest.param(Part.OVERPAID, marks=pytest.mark.nightly)])
 async def test_axe_finds_nothing_wrong_with_the_receipt_on_paper(gallery: Gallery, name: Part) -> None:
     async with gallery.page(DESKTOP) as page:
         await gallery.show(page, gallery[name])
@@ -77,6 +79,7 @@ async def test_axe_finds_nothing_wrong_with_the_receipt_on_paper(gallery: Galler
         assert await violations(page) == []
 
 
+@pytest.mark.nightly
 async def test_axe_finds_nothing_wrong_from_right_to_left(gallery: Gallery) -> None:
     found: dict[str, list[str]] = {}
     async with gallery.page(PHONE) as page:

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
@@ -105,6 +106,7 @@ async def test_an_order_left_on_the_checkouts_own_page_is_found_again_and_can_be
     await page.context.close()
 
 
+@pytest.mark.nightly
 async def test_what_is_told_is_listed_newest_first_with_its_time_and_order(browser: Browser, dev: Dev) -> None:
     page, complaints = await opened(browser, dev)
     await page.get_by_role("button", name="Pay in this page").click()
