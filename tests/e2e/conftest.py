@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, TypeVar
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser
 
 from tests.e2e.dev import Dev, running
 from tests.e2e.market import Market, open_market
 from tests.e2e.shop import Shop, open_shop
-from tests.support.browser import open_browser
 
 T = TypeVar("T")
 
@@ -88,10 +85,3 @@ def listening(busy_dev: Dev, shop: Shop) -> Iterator[Shop]:
 def market(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Market:
     """One program and one chain whose blocks can be held."""
     return programs.one("market", lambda: open_market(tmp_path_factory.mktemp("market")))
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    """As customers have it, with all its windows."""
-    async with open_browser(whole=True) as started:
-        yield started

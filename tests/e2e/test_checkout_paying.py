@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from decimal import Decimal
 
+import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.e2e.customer import PATIENCE_MS, SHOP, understood, visiting
 from tests.e2e.market import Market
+from tests.support.browser import open_browser
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """As customers have it, with all its windows; elsewhere its engine is enough."""
+    async with open_browser(whole=True) as started:
+        yield started
 
 
 async def test_both_qr_codes_and_copying_pay_and_the_pages_follow_to_the_shop(market: Market, browser: Browser) -> None:
