@@ -136,6 +136,7 @@ async def test_program_is_killed_and_the_chain_rewound_below_its_open_pages(
 
         await asyncio.to_thread(market.start, "--port", market.dev.facts["api_url"].rpartition(":")[2])
         await first.reads("Paid. Thank you!")
+        await first.button("Stay here").click()
         await second.reads("This payment needs a closer look", "Please do not pay again", paid["id"])
         await expect(first.page.locator("[data-offline]")).to_be_hidden(timeout=PATIENCE_MS)
         assert first.stayed()
