@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from openpay.app.ports import Database, Holdings, UnitOfWork
 from openpay.app.records import EscrowLog, Merchant, Withdrawal, WithdrawalStatus
+from openpay.app.refunds import signed_for
 from openpay.domain.chains import Chain
 from openpay.domain.custody import EscrowState
 from openpay.domain.deposit import Deposit
@@ -108,7 +109,7 @@ async def reconcile(
             refunds = await uow.refunds.of(ids)
             waiting = await uow.rewinds.marked_among(chain.chain_id, ids)
             hashes = {refund.tx_hash for of in refunds.values() for refund in of if refund.tx_hash is not None}
-            signed = await uow.operations.subjects_by_hash(hashes)
+            signed = await signed_for(uow, hashes)
         result.final_number = moment.number
         if not numbered:
             break
@@ -118,10 +119,9 @@ async def reconcile(
         compared = [id_ for id_ in ids if id_ not in waiting]
         result.left_out += len(waiting)
         returned += (refund for id_ in compared for refund in refunds.get(id_, ()))
-        signed_for = {tx_hash: subjects[0] for tx_hash, subjects in signed.items()}
         for id_ in compared:
             result.differences += compare_given_back(id_, deposits.get(id_, ()), refunds.get(id_, ()))
-            result.differences += compare_sent_twice(refunds.get(id_, ()), signed_for)
+            result.differences += compare_sent_twice(refunds.get(id_, ()), signed)
         progress(result.payments)
     await _compare_treasuries(db, holdings, chain, returned, result)
     return result

@@ -93,7 +93,7 @@ async def keep_refunds(
         head=head,
         tokens=tokens,
         rules=RefundRules(policy=merchant.refund_policy, window_s=merchant.refund_window_s),
-        signed_for=await _signed_for(uow, outflows, known),
+        signed_for=await _newly_signed_for(uow, outflows, known),
     )
     before = {refund.id: refund for refund in known}
     changed = [refund for refund in refunds if before.get(refund.id) != refund]
@@ -101,14 +101,19 @@ async def keep_refunds(
     return bool(changed), tuple(_completed(refund) for refund in changed if refund.status is RefundStatus.SUCCEEDED)
 
 
-async def _signed_for(uow: UnitOfWork, outflows: Sequence[Outflow], known: Sequence[Refund]) -> Mapping[bytes, str]:
+async def _newly_signed_for(
+    uow: UnitOfWork, outflows: Sequence[Outflow], known: Sequence[Refund]
+) -> Mapping[bytes, str]:
     """Which refund each of our transactions is for that moved money out of the vault, by hash. Not asked for those that
     a refund is known to have succeeded by."""
     told = {refund.tx_hash for refund in known if refund.status is RefundStatus.SUCCEEDED}
     new = {log.tx_hash for log in outflows if log.name == "Refunded"} - told
-    if not new:
-        return {}
-    return {tx_hash: subjects[0] for tx_hash, subjects in (await uow.operations.subjects_by_hash(new)).items()}
+    return await signed_for(uow, new)
+
+
+async def signed_for(uow: UnitOfWork, tx_hashes: Collection[bytes]) -> Mapping[bytes, str]:
+    """Which refund each of these transactions that are ours was signed for, by hash: refunds go out one by one."""
+    return {tx_hash: subjects[0] for tx_hash, subjects in (await uow.operations.subjects_by_hash(tx_hashes)).items()}
 
 
 async def _read_again(uow: UnitOfWork, payment: Payment, known: Sequence[Refund]) -> tuple[Refund, ...]:

@@ -143,12 +143,18 @@ async def test_withdrawal_that_the_other_branch_lacks_is_made_again_once(till: T
     assert await differences(scene) == []
 
 
-async def test_refund_waits_for_the_end_of_a_transaction_that_is_open_again(till: Till) -> None:
-    """Its transaction had reverted, so it was to go out anew; a rewind took that end back."""
+async def expired_with_two(till: Till) -> tuple[RefundDesk, Payment]:
+    """An expired payment whose refunds are due, of 5 units and 7: from the second the first could be paid twice."""
     desk = RefundDesk(till)
     payment = await desk.expired_with(5 * UNIT)
-    till.scene.pay(payment, "USDT", 7 * UNIT)  # from which it could be paid twice
+    till.scene.pay(payment, "USDT", 7 * UNIT)
     await desk.pass_time(2 * HOUR_S)
+    return desk, payment
+
+
+async def test_refund_waits_for_the_end_of_a_transaction_that_is_open_again(till: Till) -> None:
+    """Its transaction had reverted, so it was to go out anew; a rewind took that end back."""
+    desk, payment = await expired_with_two(till)
     with pytest.raises(Killed):
         await till.settler(DyingPool(till.scene.pool, sent=False)).step()
     first = (await desk.refunds(payment))[0]
@@ -212,10 +218,7 @@ async def test_work_that_was_prepared_before_a_rewind_is_not_sent_after_it(till:
 
 async def test_refund_whose_earlier_transaction_is_open_again_by_then_is_not_sent(till: Till) -> None:
     """A settler stands still between its look and its signature, for as long as a rewind and reading again take."""
-    desk = RefundDesk(till)
-    payment = await desk.expired_with(5 * UNIT)
-    till.scene.pay(payment, "USDT", 7 * UNIT)  # from which it could be paid twice
-    await desk.pass_time(2 * HOUR_S)
+    desk, payment = await expired_with_two(till)
     refund = (await desk.refunds(payment))[0]
     earlier = OperatorTransaction(
         id="otx_earlier",
@@ -243,10 +246,7 @@ async def test_refund_whose_earlier_transaction_is_open_again_by_then_is_not_sen
 
 async def test_refund_that_would_move_more_than_is_left_of_its_deposit_is_held_and_reported(till: Till) -> None:
     """Whatever mistake led to it: this is the last look before the operator signs."""
-    desk = RefundDesk(till)
-    payment = await desk.expired_with(5 * UNIT)
-    till.scene.pay(payment, "USDT", 7 * UNIT)
-    await desk.pass_time(2 * HOUR_S)
+    desk, payment = await expired_with_two(till)
     first, _ = await desk.refunds(payment)
     moved = replace(first, id="ref_moved", status=RefundStatus.SUCCEEDED, tx_hash=bytes(32), log_index=0)
     async with till.scene.store.write() as uow:
@@ -279,10 +279,7 @@ async def test_refund_of_a_payment_that_is_still_to_be_judged_waits_for_that(til
 async def test_transaction_that_another_of_its_refund_replaced_is_not_sent_again_after_a_rewind(till: Till) -> None:
     """The first had reverted, the second went out instead; a rewind took both ends back. Mined on this branch the first
     might have an effect, and the second too."""
-    desk = RefundDesk(till)
-    payment = await desk.expired_with(5 * UNIT)
-    till.scene.pay(payment, "USDT", 7 * UNIT)  # from which it could be paid twice
-    await desk.pass_time(2 * HOUR_S)
+    desk, payment = await expired_with_two(till)
     with pytest.raises(Killed):
         await till.settler(DyingPool(till.scene.pool, sent=False)).step()
     refund = (await desk.refunds(payment))[0]
