@@ -101,7 +101,7 @@ async def tab_to(page: Page, selector: str) -> None:
 # --- the focus -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize("size", [pytest.param(PHONE, marks=pytest.mark.nightly), DESKTOP], ids=["phone", "desktop"])
 async def test_tab_key_reaches_everything_in_the_order_it_is_read_and_leaves_again(
     gallery: Gallery, size: ViewportSize
 ) -> None:
@@ -131,6 +131,7 @@ def goes_on(before: dict[str, float], after: dict[str, float]) -> bool:
     return after["bottom"] > before["top"] or after["left"] >= before["right"]
 
 
+@pytest.mark.nightly
 async def test_the_way_back_is_the_same_way(gallery: Gallery) -> None:
     async with gallery.page() as page:
         await stand_still(page)

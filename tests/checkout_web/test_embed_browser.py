@@ -167,7 +167,7 @@ async def test_the_dialog_by_keyboard(browser: Browser, server: TestServer, shop
         assert len(await front.heard("closed")) == 3
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("size", [pytest.param(DESKTOP, marks=pytest.mark.nightly), PHONE], ids=["desktop", "phone"])
 async def test_the_open_dialog_is_accessible_and_fills_a_phone(
     browser: Browser, server: TestServer, shop: Shop, size: ViewportSize
 ) -> None:
@@ -186,6 +186,7 @@ async def test_the_open_dialog_is_accessible_and_fills_a_phone(
         assert await front.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
+@pytest.mark.nightly
 async def test_the_page_inside_the_dialog_is_accessible(browser: Browser, server: TestServer, shop: Shop) -> None:
     payment = await shop.create(**ORDER)
     async with storefront(browser, server, shop, payment) as front:

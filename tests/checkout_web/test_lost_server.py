@@ -28,6 +28,7 @@ async def passing(page: Page, seconds: int) -> None:
         await page.wait_for_timeout(20)
 
 
+@pytest.mark.nightly
 async def test_a_proxys_word_that_the_server_is_away_is_no_answer(street: Street, shop: Shop) -> None:
     payment = await shop.create()
 

@@ -21,7 +21,7 @@ async def bottom(part: Locator) -> float:
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
-@pytest.mark.parametrize("livemode", [True, False], ids=["live", "test mode"])
+@pytest.mark.parametrize("livemode", [pytest.param(True, marks=pytest.mark.nightly), False], ids=["live", "test mode"])
 async def test_a_phones_first_screen_holds_token_amount_and_qr_code(
     street: Street, scripts: bool, livemode: bool
 ) -> None:

@@ -64,6 +64,7 @@ async def test_sending_again_unfolds_them_and_going_back_folds_them(street: Stre
         await expect(qr).to_be_hidden()
 
 
+@pytest.mark.nightly
 async def test_a_request_left_open_in_a_wallet_is_told_why_to_be_refused(street: Street, shop: Shop) -> None:
     reasons = {"cancel": "takes no more money", "pay": "made from elsewhere"}
     for happens, reason in reasons.items():
@@ -124,6 +125,7 @@ async def test_the_account_is_told_with_a_sensible_sum(street: Street, shop: Sho
         await visit.says("holds 1999998.154449 USDT.")
 
 
+@pytest.mark.nightly
 async def test_sums_and_names_keep_their_direction_in_arabic(street: Street, shop: Shop) -> None:
     payment, wallet = await shop.create(), PageWallet()
     async with street.visit(payment, wallet, query="?lang=ar") as visit:

@@ -103,8 +103,8 @@ async def test_what_a_reorg_took_back_cannot_be_canceled_over(shop: Shop) -> Non
     ("address", "option", "page", "expected"),
     [
         ("?lang=tr", "es", "vi", "tr"),
-        ("", "pt-BR", "vi", "pt"),
-        ("", None, "zh-Hans-CN", "zh"),
+        pytest.param("", "pt-BR", "vi", "pt", marks=pytest.mark.nightly),
+        pytest.param("", None, "zh-Hans-CN", "zh", marks=pytest.mark.nightly),
         ("", "constructor", "xx", None),
     ],
 )

@@ -78,7 +78,7 @@ async def test_enter_key_without_a_wallet_asks_the_merchant(street: Street, shop
         assert (await refund_of(shop, payment)).status is RefundStatus.REQUESTED
 
 
-@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("scripts", [True, pytest.param(False, marks=pytest.mark.nightly)])
 async def test_refused_address_has_the_focus_and_is_put_right_there(street: Street, shop: Shop, scripts: bool) -> None:
     payment = await claimable(shop)
     size = ViewportSize(width=390, height=500)

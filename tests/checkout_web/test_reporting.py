@@ -12,7 +12,7 @@ from tests.checkout_web.scenes import Shop
 from tests.support.provider import PageWallet
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", [429, pytest.param(503, marks=pytest.mark.nightly)])
 async def test_a_report_that_was_put_off_is_made_again(street: Street, shop: Shop, status: int) -> None:
     payment, wallet = await shop.create(), PageWallet()
     refused: list[str] = []

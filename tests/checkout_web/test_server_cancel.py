@@ -20,8 +20,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
             "https://shop.example/basket?id={PAYMENT_ID}&x=1;2#top",
             "https://shop.example/basket?id={PAYMENT_ID}&x=1;2#top",
         ),
-        ("https://my_shop.example:8443/", "https://my_shop.example:8443/"),
-        ("https://bücher.example/körbe", "https://xn--bcher-kva.example/k%C3%B6rbe"),
+        pytest.param("https://my_shop.example:8443/", "https://my_shop.example:8443/", marks=pytest.mark.nightly),
+        pytest.param(
+            "https://bücher.example/körbe", "https://xn--bcher-kva.example/k%C3%B6rbe", marks=pytest.mark.nightly
+        ),
     ],
 )
 async def test_canceling_leads_back_to_the_shop(

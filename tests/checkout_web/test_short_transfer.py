@@ -61,7 +61,7 @@ def from_inside(shop: Shop, payment: Payment, units: int) -> Deposit:
 
 
 @pytest.mark.parametrize("answer", [None, "0x" + "0b" * 32], ids=["no_number", "a_number_of_its_own"])
-@pytest.mark.parametrize("token", ["USDT", "BNB"])
+@pytest.mark.parametrize("token", ["USDT", pytest.param("BNB", marks=pytest.mark.nightly)])
 async def test_a_transfer_that_no_number_leads_to_is_known_by_its_account(
     street: Street, shop: Shop, answer: str | None, token: str
 ) -> None:

@@ -75,7 +75,10 @@ async def test_a_number_that_was_never_known_is_not_called_wrong(street: Street)
         await expect(visit.section).not_to_contain_text("no longer knows")
 
 
-@pytest.mark.parametrize("answer", [None, {"id": "0x12"}, "0x12"])
+@pytest.mark.parametrize(
+    "answer",
+    [None, pytest.param({"id": "0x12"}, marks=pytest.mark.nightly), pytest.param("0x12", marks=pytest.mark.nightly)],
+)
 async def test_an_answer_without_a_number_is_sent_all_the_same(street: Street, answer: object) -> None:
     payment = await street.shop.create()
     async with street.visit(payment, PageWallet(answers={"eth_sendTransaction": answer})) as visit:

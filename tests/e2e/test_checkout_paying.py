@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
@@ -108,6 +109,7 @@ async def test_two_wallets_that_pay_from_two_tabs_are_both_told_of_the_second_pa
             assert tab.stayed()
 
 
+@pytest.mark.nightly
 async def test_money_in_a_token_that_is_not_enough_leads_to_the_better_one(market: Market, browser: Browser) -> None:
     """Two tokens are not added up: the page says so, and what was begun with is what it leads back to."""
     payment = market.order("USDT", "USDC")

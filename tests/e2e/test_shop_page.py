@@ -57,6 +57,7 @@ async def test_one_click_goes_from_the_order_to_the_verified_webhook(browser: Br
     await page.context.close()
 
 
+@pytest.mark.nightly
 async def test_a_place_in_the_page_and_the_checkouts_own_page(browser: Browser, dev: Dev) -> None:
     page, complaints = await opened(browser, dev)
     await page.get_by_label("Pay it for me").uncheck()
@@ -75,6 +76,7 @@ async def test_a_place_in_the_page_and_the_checkouts_own_page(browser: Browser, 
     await page.context.close()
 
 
+@pytest.mark.nightly
 async def test_an_order_left_on_the_checkouts_own_page_is_found_again_and_can_be_paid(
     browser: Browser, dev: Dev
 ) -> None:

@@ -14,6 +14,9 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 SHARED = {
+    "checkout_web/test_access.py": "gallery",
+    "checkout_web/test_access_layout.py": "gallery",
+    "checkout_web/test_access_moments.py": "gallery",
     "e2e/test_checkout_endings.py": "ending market",
     "e2e/test_checkout_lookup.py": "market",
     "e2e/test_checkout_paying.py": "market",
@@ -25,7 +28,8 @@ SHARED = {
     "e2e/test_payments.py": "busy dev",
     "e2e/test_refunds.py": "busy dev",
 }
-"""Tests of one started program, which takes seconds to start. The pages of the market are split, or would come last."""
+"""Tests of one started program, or of pages made once, which takes seconds. Those of the market are split, or would
+come last."""
 ALONE = ("e2e", "faults", "test_latency_benchmarks.py", "test_benchmarks.py", "settlement", "watcher", "bootstrap")
 """Places whose tests are handed out one by one; those of others by module, which many of them share something of."""
 FIRST = ("e2e", "checkout_web", *ALONE)
