@@ -180,7 +180,7 @@ async def test_money_on_the_other_modes_chain_is_nothing(town: Town) -> None:
         assert (await town.now(payment)).status is Status.INITIATED
 
 
-@pytest.mark.parametrize("away", [True, False])
+@pytest.mark.parametrize("away", [True, pytest.param(False, marks=pytest.mark.nightly)])
 async def test_node_of_one_chain_away_holds_nothing_up_on_the_other(town: Town, away: bool) -> None:
     gone, there = (town.live, town.test) if away else (town.test, town.live)
     async with watching(town):

@@ -22,6 +22,7 @@ from openpay.domain.alerts import Alert, AlertKind
 from openpay.store import Store
 from tests.faults.proxy import proxies
 from tests.support.anvil import Anvil
+from tests.support.databases import POSTGRESQL_BY_NIGHT
 from tests.support.pager import Pager
 
 CHAIN_ID = 31337
@@ -93,6 +94,7 @@ async def open_alerts(database_url: str) -> list[Alert]:
         await store.close()
 
 
+@POSTGRESQL_BY_NIGHT
 async def test_reorg_below_finality_reaches_the_operator_before_the_process_ends(
     anvil: Anvil, database_url: str, tmp_path: Path, pager: Pager
 ) -> None:
@@ -139,6 +141,7 @@ def _with_a_transaction(anvil: Anvil) -> bool:
     return True
 
 
+@POSTGRESQL_BY_NIGHT
 @pytest.mark.usefixtures("hurried")
 async def test_view_that_nobody_keeps_current_is_told_by_another_process(
     anvil: Anvil, database_url: str, tmp_path: Path, pager: Pager, monkeypatch: pytest.MonkeyPatch

@@ -164,6 +164,7 @@ def test_chain_file_cut_short_by_a_kill_costs_no_payment(tmp_path: Path) -> None
         second.until_settled(payment)
 
 
+@pytest.mark.nightly
 def test_running_node_is_used_through_two_endpoints_and_left_running(
     start_anvil: Callable[..., Anvil], tmp_path: Path
 ) -> None:

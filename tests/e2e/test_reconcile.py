@@ -25,9 +25,12 @@ from openpay.store.tables import deposits, escrow_logs, payments, refunds, withd
 from tests.settlement.refund_desk import ELSEWHERE, HOUR_S, RefundDesk
 from tests.settlement.till import Till
 from tests.support.anvil import ACCOUNTS, Anvil
+from tests.support.databases import POSTGRESQL_BY_NIGHT
 from tests.watcher.beginning import OpenScene
 from tests.watcher.rewinding import rewound
 from tests.watcher.scene import CHAIN_ID, UNIT, open_scene
+
+pytestmark = POSTGRESQL_BY_NIGHT
 
 
 @dataclass
@@ -253,10 +256,10 @@ async def test_bnb_without_a_trace_is_surplus_only_once_the_payment_has_ended(bo
     assert await books.disagreements() == [(open_.id, "BNB in the vault", "0", "5")]
 
 
-async def test_there_is_nothing_to_compare_before_a_final_block_was_read(anvil: Anvil, sqlite_url: str) -> None:
-    async with open_scene(anvil, sqlite_url) as scene:
+async def test_there_is_nothing_to_compare_before_a_final_block_was_read(anvil: Anvil, database_url: str) -> None:
+    async with open_scene(anvil, database_url) as scene:
         with pytest.raises(ConfigurationError, match="let it run"):
-            await Books(till=Till(scene), url=sqlite_url).compare()
+            await Books(till=Till(scene), url=database_url).compare()
 
 
 async def test_command_prints_the_tables_and_fails_on_a_difference(books: Books, tmp_path: Path) -> None:

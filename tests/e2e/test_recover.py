@@ -138,6 +138,7 @@ async def test_calls_are_printed_for_the_merchants_own_wallet_and_do_what_they_s
     assert wreck.till.balance("USDT", bytes.fromhex(receiver[2:])) == 7 * UNIT
 
 
+@pytest.mark.nightly
 async def test_operator_is_not_sent_where_it_may_not_go_yet(wreck: Wreck) -> None:
     partial = await wreck.create("USDT")
     wreck.pay(partial, "USDT", 7 * UNIT)
@@ -146,6 +147,7 @@ async def test_operator_is_not_sent_where_it_may_not_go_yet(wreck: Wreck) -> Non
     assert wreck.till.balance("USDT", partial.address) == 7 * UNIT
 
 
+@pytest.mark.nightly
 async def test_altered_answer_is_named_and_the_others_are_used(wreck: Wreck) -> None:
     fine = await wreck.create("USDT")
     altered: dict[str, Any] = json.loads(wreck.kept[0])
@@ -157,6 +159,7 @@ async def test_altered_answer_is_named_and_the_others_are_used(wreck: Wreck) -> 
     assert about(lines, fine)[0].endswith(": holds nothing")
 
 
+@pytest.mark.nightly
 async def test_answer_of_an_unknown_chain_keeps_no_other_from_being_recovered(wreck: Wreck) -> None:
     altered, other = await wreck.create("USDT"), await wreck.create("USDT")
     wreck.pay(other, "USDT", due(other, "USDT")[0])

@@ -41,6 +41,16 @@ class Fate(Enum):
     REVERTED = "reverted"
 
 
+of_fates = pytest.mark.parametrize(
+    "fate",
+    [
+        Fate.MOVED,
+        Fate.DROPPED,
+        *(pytest.param(fate, marks=pytest.mark.nightly) for fate in (Fate.DOUBLED, Fate.REVERTED)),
+    ],
+)
+
+
 DeepScene = Callable[..., AbstractAsyncContextManager[Scene]]
 
 
@@ -131,7 +141,7 @@ async def expect_end(scene: Scene, payment: Payment, fate: Fate) -> None:
     assert (await scene.status(payment) is Status.PAID) is paid
 
 
-@pytest.mark.parametrize("fate", Fate)
+@of_fates
 @pytest.mark.parametrize("tag", ["lags", pytest.param("is off", marks=pytest.mark.nightly)])
 async def test_reorg_above_finality_leaves_what_the_new_branch_holds(
     deep_scene: DeepScene, sqlite_url: str, tag: str, fate: Fate
@@ -157,7 +167,7 @@ async def test_reorg_of_every_depth_up_to_64(deep_scene: DeepScene, database_url
             await expect_end(scene, payment, fate)
 
 
-@pytest.mark.parametrize("fate", Fate)
+@of_fates
 async def test_reorg_that_nobody_watched_is_read_as_what_came_of_it(
     deep_scene: DeepScene, sqlite_url: str, fate: Fate
 ) -> None:
@@ -167,7 +177,7 @@ async def test_reorg_that_nobody_watched_is_read_as_what_came_of_it(
         await expect_end(scene, payment, fate)
 
 
-@pytest.mark.parametrize("fate", Fate)
+@of_fates
 async def test_reorg_in_the_middle_of_catching_up(
     deep_scene: DeepScene, sqlite_url: str, fate: Fate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +197,7 @@ async def test_reorg_in_the_middle_of_catching_up(
         await expect_end(scene, payment, fate)
 
 
-@pytest.mark.parametrize("fate", Fate)
+@of_fates
 async def test_reorg_below_the_final_block_stops_the_watcher_whatever_became_of_the_money(
     deep_scene: DeepScene, sqlite_url: str, fate: Fate
 ) -> None:

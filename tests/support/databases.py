@@ -9,8 +9,14 @@ from functools import cached_property
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from tests.support.postgres import PostgresCluster, run_in_thread
+
+POSTGRESQL_BY_NIGHT = pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)], indirect=True
+)
+"""For a test that takes long, and whose questions to the database shorter ones ask of both kinds."""
 
 
 def _migrate(url: str) -> None:

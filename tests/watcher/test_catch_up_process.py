@@ -37,7 +37,7 @@ def is_prover(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("end", ["terminated", "killed"])
+@pytest.mark.parametrize("end", [pytest.param("terminated", marks=pytest.mark.nightly), "killed"])
 def test_catch_up_leaves_no_process_behind(watching: Watching, end: str, tmp_path: Path) -> None:
     wait_until(
         lambda: len(provers_of(watching.pid)) == processor_count(), timeout_s=60, what="a process for each processor"

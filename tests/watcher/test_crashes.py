@@ -16,6 +16,7 @@ from openpay.domain.payment import Payment, Status
 from openpay.store import Store
 from openpay.store.store import DatabaseBusy
 from tests.support.anvil import Anvil
+from tests.support.databases import POSTGRESQL_BY_NIGHT
 from tests.watcher.scene import Scene, Setting, due, open_scene
 
 T = TypeVar("T")
@@ -82,6 +83,7 @@ class Story:
         return commits
 
 
+@POSTGRESQL_BY_NIGHT
 def test_watcher_killed_at_every_commit_boundary_loses_and_repeats_nothing(anvil: Anvil, database_url: str) -> None:
     async def begin(scene: Scene) -> tuple[Setting, Payment]:
         await scene.watch()

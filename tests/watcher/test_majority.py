@@ -69,7 +69,12 @@ async def follow(scene: Scene, blocks: int) -> None:
 
 @pytest.mark.parametrize(
     ("depth", "above"),
-    [(5, 3), pytest.param(5, 40, marks=pytest.mark.nightly), (0, 3), pytest.param(None, 3, marks=pytest.mark.nightly)],
+    [
+        (5, 3),
+        pytest.param(5, 40, marks=pytest.mark.nightly),
+        pytest.param(0, 3, marks=pytest.mark.nightly),
+        pytest.param(None, 3, marks=pytest.mark.nightly),
+    ],
     ids=["from below", "far from below", "on top", "growing"],
 )
 async def test_ever_higher_branches_of_one_host_do_not_keep_payments_from_being_paid(
