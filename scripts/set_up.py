@@ -122,6 +122,7 @@ def set_up(profile: str) -> None:
         install_slither()
         provide_postgresql()
         provide_chromium()
+        provide_php()
     stamp_of(profile).write_text(fingerprint(profile))
     say(f"done in {time.monotonic() - started:.0f} s")
 
@@ -367,10 +368,12 @@ def provide_chromium() -> None:
     if not found("chromium"):
         apt_install("chromium", why="the browser tests need Chromium")
     if not found("chromium-headless-shell"):
-        try:
-            apt_install("chromium-headless-shell", why="the browser tests take half as long with it")
-        except SetupError as error:
-            say(f"{error} (they pass without)")
+        apt_install_if_it_can("chromium-headless-shell", why="the browser tests take half as long with it")
+
+
+def provide_php() -> None:
+    if not found("php"):
+        apt_install_if_it_can("php-cli", why="the tests try the documented example in PHP")
 
 
 def found(program: str) -> bool:
@@ -385,6 +388,13 @@ def apt_install(package: str, *, why: str) -> None:
         run(["apt-get", "update", "-qq"], env=quiet, timeout_s=PACKAGES_TIMEOUT_S)
         install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package]
         run(install, env=quiet, timeout_s=PACKAGES_TIMEOUT_S)
+
+
+def apt_install_if_it_can(package: str, *, why: str) -> None:
+    try:
+        apt_install(package, why=why)
+    except SetupError as error:
+        say(f"{error} (they pass without)")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
