@@ -79,7 +79,11 @@ class Market:
 
     def exchange(self, token: str, units: int) -> Wallet:
         """A wallet that has sent too often for a person's, and holds this much."""
-        wallet = Wallet(self.chain, nonce=9_000)
+        return self.wallet(token, units, nonce=9_000)
+
+    def wallet(self, token: str, units: int, *, nonce: int | None = None) -> Wallet:
+        """A wallet of its own that holds this much."""
+        wallet = Wallet(self.chain, nonce=nonce)
         self.chain.receipt(self.customer.transfer(self.contract(token), wallet.address, units))
         return wallet
 
