@@ -69,17 +69,20 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def run_and_tidy_up(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work`; SIGTERM cancels it, as Ctrl-C does anyway, so that it undoes what it leaves nobody else to undo."""
+    """Run `work`; SIGINT or SIGTERM cancels it, so that it undoes what it leaves nobody else to undo."""
 
-    async def cancelled_by_sigterm() -> T:
+    async def cancelled_by_signals() -> T:
         working = asyncio.ensure_future(work)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+        loop = asyncio.get_running_loop()
+        # SIGINT too, which Python leaves alone where a shell started us in the background and had it ignored.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, working.cancel)
         try:
             return await working
         except asyncio.CancelledError:
             raise typer.Exit(STOPPED_BY_SIGNAL) from None
 
-    return run(cancelled_by_sigterm())
+    return run(cancelled_by_signals())
 
 
 @contextlib.contextmanager
