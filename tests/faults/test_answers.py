@@ -34,7 +34,7 @@ from tests.faults.faults import (
     without,
     wrong_chain_id,
 )
-from tests.faults.hosts import behind, pay_in_parts, watch_patiently
+from tests.faults.hosts import behind, mine_patiently, pay_in_parts, watch_patiently
 from tests.watcher.scene import UNIT, Scene, due
 
 CONFIRMATIONS = 12
@@ -136,8 +136,7 @@ async def test_only_host_that_is_slow_behind_or_incomplete_still_leads_to_paid(s
         host.faults = [fault]
         payment = await pay_in_parts(scene)
         for _ in range(CONFIRMATIONS + LAG + 4):
-            scene.anvil.mine(1)
-            await scene.watch()
+            await mine_patiently(scene, 1)
         assert await scene.status(payment) is Status.PAID
         assert await scene.received(payment, "USDT") == due(payment, "USDT")[0]
 

@@ -8,7 +8,7 @@ import pytest
 
 from openpay.domain.payment import Status
 from openpay.errors import ChainUnavailable
-from tests.faults.hosts import behind
+from tests.faults.hosts import behind, mine_patiently
 from tests.watcher.scene import Scene, due
 from watcher.follower import Follower
 
@@ -39,7 +39,7 @@ async def test_outage_of_400_blocks_misses_nothing_that_happened_meanwhile(scene
             assert await scene.status(payment) is Status.INITIATED, "nothing expires that nobody looked at"
         for host in hosts:
             host.is_away = False
-        await scene.mine(12)
+        await mine_patiently(scene, 12)
         assert await scene.status(full) is Status.PAID
         assert await scene.status(in_parts) is Status.PAID
         assert await scene.status(too_late) is Status.EXPIRED
