@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,17 +77,33 @@ async def storefront(
     """Open the shop's page; `allowed` are the merchant's embed origins, None: this shop's own. `host` is a name under
     `localhost`, all of which browsers take for this machine."""
 
+    async def allow(here: str) -> None:
+        async with shop.store.write() as uow:
+            await change_page(uow, shop.merchant.id, embed_origins=[here] if allowed is None else allowed)
+
+    url = f"{origin(pay)}/checkout/{payment.id}"
+    async with shop_page(browser, url, allow, size=size, host=host) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def shop_page(
+    browser: Browser,
+    url: str,
+    allow: Callable[[str], Awaitable[None]],
+    *,
+    size: ViewportSize = DESKTOP,
+    host: str = "127.0.0.1",
+) -> AsyncIterator[Storefront]:
+    """Serve and open a shop's page with a button for the payment's page at `url`, once its origin has been given to
+    `allow`."""
+    pay = url.partition("/checkout/")[0]
+    frames = f"{pay} {pay.replace('127.0.0.1', 'localhost')}"
+    policy = f"default-src 'none'; script-src 'self' {pay}; frame-src {frames}; style-src 'none'"
+
     async def page(request: web.Request) -> web.Response:
-        url = f"{origin(pay)}/checkout/{payment.id}"
-        policy = (
-            f"default-src 'none'; script-src 'self' {origin(pay)}; frame-src {origin(pay)} {another_origin(pay)}; "
-            "style-src 'none'"
-        )
-        return web.Response(
-            text=SHOP_PAGE.format(pay=origin(pay), url=url),
-            content_type="text/html",
-            headers={"Content-Security-Policy": policy},
-        )
+        text = SHOP_PAGE.format(pay=pay, url=url)
+        return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": policy})
 
     async def script(request: web.Request) -> web.Response:
         return web.Response(text=SHOP_SCRIPT, content_type="text/javascript")
@@ -96,8 +112,7 @@ async def storefront(
     app.add_routes([web.get("/", page), web.get("/shop.js", script), web.get("/favicon.ico", script)])
     async with TestServer(app) as server:
         here = origin(server).replace("127.0.0.1", host)
-        async with shop.store.write() as uow:
-            await change_page(uow, shop.merchant.id, embed_origins=[here] if allowed is None else allowed)
+        await allow(here)
         context = await browser.new_context(viewport=size, timezone_id="UTC", locale="en-GB")
         try:
             opened = Storefront(page=await context.new_page(), origin=here)

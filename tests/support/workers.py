@@ -17,6 +17,7 @@ SHARED = {
     "checkout_web/test_access.py": "gallery",
     "checkout_web/test_access_layout.py": "gallery",
     "checkout_web/test_access_moments.py": "gallery",
+    "e2e/test_checkout_embedded.py": "market",
     "e2e/test_checkout_endings.py": "ending market",
     "e2e/test_checkout_lookup.py": "market",
     "e2e/test_checkout_paying.py": "market",
