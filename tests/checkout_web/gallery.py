@@ -17,6 +17,7 @@ LONG = {
     "line_items": (RequestedLine(name="W" * 90, quantity=1_000_000, amount="25.00"),),
     "success_url": "https://shop.example/",
     "cancel_url": "https://shop.example/",
+    "allow_retry": True,
 }
 """The merchant's words at their worst."""
 
@@ -77,6 +78,9 @@ async def every_state(shop: Shop, names: Sequence[str] = (), **fields: Any) -> l
     if Part.WAITING in payments:
         waiting = payments[Part.WAITING]
         exhibits.append(Exhibit(name="waiting_address", payment=waiting, query="?token=BNB&qr=address"))
+    if not names:
+        taken_back = await shop.retract(await shop.create(**fields))
+        exhibits.append(Exhibit(name="waiting_taken_back", payment=taken_back))
     return exhibits
 
 

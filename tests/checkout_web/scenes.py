@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,6 +61,14 @@ class FakeClock:
 
     def now(self) -> int:
         return self.seconds
+
+    @contextmanager
+    def later(self, seconds: int) -> Iterator[None]:
+        self.seconds += seconds
+        try:
+            yield
+        finally:
+            self.seconds -= seconds
 
 
 class FixedQuotes:
@@ -202,6 +210,12 @@ class Shop:
         for _ in range(10):
             await self.mine()
         await self.mine(final=True, answers={payment.id: answer or Accepted()})
+
+    async def retract(self, payment: Payment) -> Payment:
+        """As if a reorganisation had taken the transfer back that it was confirming by."""
+        async with self.store.write() as uow:
+            await uow.payments.save(replace(await self.get(payment), retracted_at=START))
+        return await self.get(payment)
 
     async def expire(self, payment: Payment) -> None:
         """Mine a final block past the deadline."""

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import pytest
+from playwright.async_api import expect
 
 from checkout_web.content.view import Part
 from checkout_web.words.language import LANGUAGES
-from tests.checkout_web.watching import Gallery, violations
-from tests.support.browser import DESKTOP, PHONE
+from openpay.app.merchants import change_page
+from tests.checkout_web.checkout_visits import Street
+from tests.checkout_web.scenes import ORDER, Shop
+from tests.checkout_web.watching import Gallery, unfold, violations
+from tests.support.browser import DESKTOP, ON_A_PHONE, PHONE
+from tests.support.pictures import picture
 
 
 async def test_axe_finds_nothing_wrong_in_any_state_on_phone_or_desktop_light_or_dark(gallery: Gallery) -> None:
     found: dict[str, list[str]] = {}
-    async with gallery.page(PHONE) as page:
-        for exhibit in gallery.exhibits:
-            await gallery.show(page, exhibit)
-            if wrong := await violations(page, PHONE, DESKTOP):
-                found[exhibit.name] = wrong
-    assert found == {}
+    for size, options in ((PHONE, ON_A_PHONE), (DESKTOP, {})):
+        async with gallery.page(size, **options) as page:
+            for exhibit in gallery.exhibits:
+                await gallery.show(page, exhibit)
+                await unfold(page)
+                found[f"{exhibit.name} at {size['width']}"] = await violations(page)
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+async def test_axe_finds_nothing_wrong_with_a_merchants_own_look_and_a_test_payment(street: Street, shop: Shop) -> None:
+    async with shop.store.write() as uow:
+        await change_page(uow, shop.merchant.id, accent="#d9480f", logo=picture("PNG"))
+    payment = await shop.create(**ORDER, livemode=False)
+    async with street.visit(payment) as visit:
+        await expect(visit.page.locator("header img")).to_be_visible()
+        assert await violations(visit.page, PHONE, DESKTOP) == []
 
 
 async def test_axe_finds_nothing_wrong_with_the_lines_of_a_lost_connection(gallery: Gallery) -> None:

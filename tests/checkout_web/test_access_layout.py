@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.async_api import Page, ViewportSize
 
 from openpay.domain.address import to_checksum
-from tests.checkout_web.watching import REFLOW, Gallery
+from tests.checkout_web.watching import REFLOW, Gallery, unfold
 from tests.support.browser import DESKTOP, PHONE, scan
 
 HALF_DESKTOP = ViewportSize(width=640, height=450)
@@ -80,7 +80,7 @@ MOTION = """() => {
 async def test_every_state_fits_zoomed_in_and_with_text_spaced_out(gallery: Gallery) -> None:
     """200 % and 400 % zoom, a phone, and the reader's own spacing (WCAG 1.4.4, 1.4.10, 1.4.12); targets stay 24 px."""
     wrong: dict[str, list[str]] = {}
-    async with gallery.page(PHONE) as page:
+    async with gallery.page(PHONE, has_touch=True) as page:
         for exhibit in gallery.exhibits:
             await page.set_viewport_size(PHONE)
             await gallery.show(page, exhibit)
@@ -98,7 +98,7 @@ async def test_every_state_fits_zoomed_in_and_with_text_spaced_out(gallery: Gall
 
 
 async def _small_targets(page: Page) -> list[str]:
-    await page.evaluate("document.querySelectorAll('details').forEach((element) => (element.open = true))")
+    await unfold(page)
     found: list[str] = await page.evaluate(SMALL_TARGETS, TARGET_PX)
     return found
 

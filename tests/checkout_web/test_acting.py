@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from aiohttp.test_utils import TestClient
 from checkout_web.content.view import Part
 from checkout_web.edge.limits import REPORTS
 from openpay.domain.payment import Payment, Status
-from tests.checkout_web.scenes import ORDER, START, Shop
+from tests.checkout_web.scenes import ORDER, Shop
 
 Client = TestClient[web.Request, web.Application]
 
@@ -47,9 +46,7 @@ async def test_without_a_cancel_url_the_page_itself_says_that_it_is_canceled(sho
 async def test_a_page_from_before_a_reorganisation_does_not_cancel_what_usually_comes_again(
     shop: Shop, client: Client
 ) -> None:
-    payment = await shop.create()
-    async with shop.store.write() as uow:
-        await uow.payments.save(replace(await shop.get(payment), retracted_at=START))
+    payment = await shop.retract(await shop.create())
     assert (await cancel(client, payment, OWN_FORM)).status == 409
     assert (await shop.get(payment)).status is payment.status
 

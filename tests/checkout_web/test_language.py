@@ -116,7 +116,8 @@ async def test_no_state_says_anything_that_is_not_marked_for_translation(
     order = ORDER | {"line_items": (), "description": None}
     async with TestClient(TestServer(shop.application())) as client:
         for exhibit in await every_state(shop, **order):
-            answer = await client.get(exhibit.path, headers={"Accept": "text/html"})
+            with shop.clock.later(exhibit.behind_s):
+                answer = await client.get(exhibit.path, headers={"Accept": "text/html"})
             assert answer.status == 200
             left = english_left(await answer.text(), names)
             assert not left, f"{exhibit.name}: {sorted(left)}"

@@ -13,7 +13,7 @@ from tests.checkout_web.checkout_visits import Street
 from tests.checkout_web.lookups import HASH, Nodes, to_us
 from tests.checkout_web.scenes import USDC, WHOLE, Shop
 from tests.checkout_web.watching import violations
-from tests.support.browser import PHONE
+from tests.support.browser import ON_A_PHONE, PHONE
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ async def test_without_javascript_the_page_comes_back_with_the_answer_and_stays(
 
 async def test_a_phone_is_offered_its_wallets_with_the_exact_transfer(street: Street, shop: Shop) -> None:
     payment = await shop.create()
-    async with street.visit(payment, size=PHONE, has_touch=True, is_mobile=True) as visit:
+    async with street.visit(payment, size=PHONE, **ON_A_PHONE) as visit:
         page = visit.page
         await page.get_by_role("link", name="USDC", exact=True).click()
         await expect(page.locator("#token-USDC")).to_have_attribute("aria-current", "true")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from playwright.async_api import Locator, expect
 
 from tests.checkout_web.checkout_visits import Street
 from tests.checkout_web.scenes import ORDER
-from tests.support.browser import DESKTOP, PHONE
-
-ON_A_PHONE: dict[str, Any] = {"has_touch": True, "is_mobile": True}
+from tests.support.browser import DESKTOP, ON_A_PHONE, PHONE
 
 
 async def bottom(part: Locator) -> float:

@@ -94,8 +94,7 @@ async def test_what_a_reorg_took_back_cannot_be_canceled_over(shop: Shop) -> Non
     payment = await shop.create()
     async with TestClient(TestServer(shop.application())) as client:
         assert "Cancel this payment" in await (await client.get(f"/checkout/{payment.id}")).text()
-        async with shop.store.write() as uow:
-            await uow.payments.save(replace(await shop.get(payment), retracted_at=START))
+        await shop.retract(payment)
         assert "Cancel this payment" not in await (await client.get(f"/checkout/{payment.id}")).text()
 
 

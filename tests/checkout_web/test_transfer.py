@@ -18,7 +18,7 @@ from openpay.app.order import RequestedLine
 from openpay.domain.branding import MAX_LOGO_BYTES
 from tests.checkout_web.checkout_visits import Street, Visit
 from tests.checkout_web.scenes import ORDER, Shop
-from tests.support.browser import PHONE
+from tests.support.browser import ON_A_PHONE, PHONE
 from tests.support.pictures import picture
 from tests.support.provider import PageWallet
 
@@ -28,7 +28,7 @@ BUDGET_BYTES = 60_000
 
 @asynccontextmanager
 async def phone(street: Street, **options: Any) -> AsyncIterator[Visit]:
-    async with street.visitor(PHONE, is_mobile=True, has_touch=True, **options) as visit:
+    async with street.visitor(PHONE, **ON_A_PHONE, **options) as visit:
         yield visit
 
 

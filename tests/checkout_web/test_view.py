@@ -25,8 +25,7 @@ async def show(shop: Shop, payment: Payment) -> Checkout:
 async def test_transfer_that_a_reorg_removed_is_spoken_of_until_another_counts(shop: Shop) -> None:
     payment = await shop.create()
     assert not (await show(shop, payment)).taken_back
-    async with shop.store.write() as uow:
-        await uow.payments.save(replace(await shop.get(payment), retracted_at=START))
+    await shop.retract(payment)
     assert (await show(shop, payment)).taken_back
     await shop.pay(payment)
     assert not (await show(shop, payment)).taken_back

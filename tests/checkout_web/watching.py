@@ -52,11 +52,8 @@ class Gallery:
     async def show(self, page: Page, exhibit: Exhibit, *, language: str = "en") -> None:
         """Open the exhibit, with the network's view as old as it says, and let its scripts do what they do at first."""
         query = f"{exhibit.query}{'&' if exhibit.query else '?'}stay=1&lang={language}"
-        self.shop.clock.seconds += exhibit.behind_s
-        try:
+        with self.shop.clock.later(exhibit.behind_s):
             await page.goto(str(self.server.make_url(f"/checkout/{exhibit.payment.id}")) + query)
-        finally:
-            self.shop.clock.seconds -= exhibit.behind_s
 
     @asynccontextmanager
     async def page(self, size: ViewportSize = DESKTOP, **options: Any) -> AsyncIterator[Page]:
@@ -78,6 +75,11 @@ async def open_gallery(browser: Browser, url: str, names: Sequence[str] = (), **
         exhibits = await every_state(shop, names, **fields)
         async with TestServer(shop.application()) as server:
             yield Gallery(shop=shop, exhibits=exhibits, server=server, browser=browser)
+
+
+async def unfold(page: Page) -> None:
+    """Open all that is folded."""
+    await page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
 
 
 async def violations(page: Page, *sizes: ViewportSize, inside: Frame | None = None) -> list[str]:

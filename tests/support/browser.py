@@ -6,6 +6,7 @@ import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import zxingcpp
 from PIL import Image
@@ -15,6 +16,8 @@ from tests.support.process import find_executable
 
 PHONE = ViewportSize(width=390, height=844)
 DESKTOP = ViewportSize(width=1280, height=900)
+ON_A_PHONE: dict[str, Any] = {"has_touch": True, "is_mobile": True}
+"""What makes a browser's context a phone's besides its size: touched by a finger, pages show links to wallet apps."""
 
 # Five seconds, Playwright's own measure, are little for a machine that runs other tests as well.
 expect.set_options(timeout=30_000)
