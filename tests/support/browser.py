@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,9 @@ ON_A_PHONE: dict[str, Any] = {"has_touch": True, "is_mobile": True}
 
 # Five seconds, Playwright's own measure, are little for a machine that runs other tests as well.
 expect.set_options(timeout=30_000)
+
+CAMERA_PATIENCE_S = 30
+"""A code in a frame that has just opened takes a moment to be drawn."""
 
 _PROGRAMS = Path("/usr/bin")
 
@@ -56,9 +60,15 @@ async def open_browser(*, whole: bool = False) -> AsyncIterator[Browser]:
 
 
 async def scan(page: Page) -> str:
-    """What a wallet's camera reads from the page: the text of the one QR code on it."""
-    # Of the page and not of the code's element, which a live page may just be replacing by an equal one.
-    picture = Image.open(io.BytesIO(await page.screenshot(full_page=True)))
-    # Of other kinds of codes the reader sometimes believes to see one in the same pattern.
-    (code,) = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormat.QRCode)
-    return str(code.text)
+    """What a wallet's camera reads from the page, looked at until there is something to read: the text of the one QR
+    code on it. Raises `TimeoutError`."""
+    async with asyncio.timeout(CAMERA_PATIENCE_S):
+        while True:
+            # Of the page and not of the code's element, which a live page may just be replacing by an equal one.
+            picture = Image.open(io.BytesIO(await page.screenshot(full_page=True)))
+            # Of other kinds of codes the reader sometimes believes to see one in the same pattern.
+            codes = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormat.QRCode)
+            if codes:
+                (code,) = codes
+                return str(code.text)
+            await asyncio.sleep(0.1)
