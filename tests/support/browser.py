@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,9 +44,11 @@ _FLAGS = (
 async def open_browser(*, whole: bool = False) -> AsyncIterator[Browser]:
     """A started Chromium; one ``browser.new_context()`` for each visitor keeps their storage apart.
 
-    Unless it is to be `whole`, without windows, tabs and menus where the machine has it so: the same engine for half
-    the work, since Chromium draws them for every visitor even if nobody sees them.
+    Unless it is to be `whole` (all of them are with OPENPAY_TESTS_WHOLE_BROWSER set), without windows, tabs and menus
+    where the machine has it so: the same engine for half the work, since Chromium draws them for every visitor even if
+    nobody sees them.
     """
+    whole = whole or bool(os.environ.get("OPENPAY_TESTS_WHOLE_BROWSER"))
     executable = (not whole and find_executable("chromium-headless-shell", _PROGRAMS)) or find_executable(
         "chromium", _PROGRAMS
     )
