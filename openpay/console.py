@@ -45,7 +45,6 @@ def until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 
     async def with_signals() -> None:
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
         working = asyncio.ensure_future(work(stop))
 
         def on_signal() -> None:
@@ -53,12 +52,7 @@ def until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
                 working.cancel()
             stop.set()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, on_signal)
-        try:
-            await working
-        except asyncio.CancelledError:
-            raise typer.Exit(STOPPED_BY_SIGNAL) from None
+        await _signalled(working, on_signal)
 
     run(with_signals())
 
@@ -73,16 +67,21 @@ def run_and_tidy_up(work: Coroutine[Any, Any, T]) -> T:
 
     async def cancelled_by_signals() -> T:
         working = asyncio.ensure_future(work)
-        loop = asyncio.get_running_loop()
-        # SIGINT too, which Python leaves alone where a shell started us in the background and had it ignored.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, working.cancel)
-        try:
-            return await working
-        except asyncio.CancelledError:
-            raise typer.Exit(STOPPED_BY_SIGNAL) from None
+        return await _signalled(working, working.cancel)
 
     return run(cancelled_by_signals())
+
+
+async def _signalled(working: asyncio.Future[T], on_signal: Callable[[], object]) -> T:
+    """Wait for `working`, with `on_signal` called at every SIGINT and SIGTERM; cancelled, it is the command's end."""
+    loop = asyncio.get_running_loop()
+    # SIGINT too, which Python leaves alone where a shell started us in the background and had it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        return await working
+    except asyncio.CancelledError:
+        raise typer.Exit(STOPPED_BY_SIGNAL) from None
 
 
 @contextlib.contextmanager
