@@ -67,27 +67,35 @@ def headers_signed(age_s: int) -> Mapping[str, str]:
     )
 
 
-def example(language: str, port: int) -> str:
-    """The page's server in this language, on another port."""
+def example(language: str) -> str:
+    """The page's server in this language."""
     found = re.search(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
     assert found is not None
-    return found[1].replace("3000", str(port))
+    return found[1]
+
+
+def on_port(port: int, code: str) -> str:
+    moved, changes = re.subn(r"\b3000\b", str(port), code)
+    assert changes == 1
+    return moved
 
 
 def python_server(directory: Path, port: int) -> list[str]:
-    (directory / "server.py").write_text(f"PUBLIC_KEY = {PUBLIC_KEY!r}\n{example('python', port)}")
+    (directory / "server.py").write_text(f"PUBLIC_KEY = {PUBLIC_KEY!r}\n{on_port(port, example('python'))}")
     return [sys.executable, str(directory / "server.py")]
 
 
 def node_server(directory: Path, port: int) -> list[str]:
-    (directory / "server.mjs").write_text(f"const PUBLIC_KEY = {json.dumps(PUBLIC_KEY)};\n{example('js', port)}")
+    (directory / "server.mjs").write_text(
+        f"const PUBLIC_KEY = {json.dumps(PUBLIC_KEY)};\n{on_port(port, example('js'))}"
+    )
     node = shutil.which("node", path=f"{ROOT / '.tools' / 'bin'}{os.pathsep}{os.environ['PATH']}")
     assert node is not None, "scripts/setup installs Node"
     return [node, str(directory / "server.mjs")]
 
 
 def php_server(directory: Path, port: int) -> list[str]:
-    code = example("php", port).replace("<?php\n", f"<?php\nconst PUBLIC_KEY = {PUBLIC_KEY!r};\n")
+    code = example("php").replace("<?php\n", f"<?php\nconst PUBLIC_KEY = {PUBLIC_KEY!r};\n")
     (directory / "receive.php").write_text(code)
     php = shutil.which("php")
     if php is None:
