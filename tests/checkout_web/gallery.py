@@ -63,6 +63,10 @@ class Exhibit:
     def path(self) -> str:
         return f"/checkout/{self.payment.id}{self.query}"
 
+    def path_with(self, query: str) -> str:
+        """The path with this added to the query."""
+        return f"{self.path}{'&' if self.query else '?'}{query}"
+
 
 async def every_state(shop: Shop, names: Sequence[str] = (), **fields: Any) -> list[Exhibit]:
     """One payment, made with `fields`, for each state named (or for all), and what each of them can show besides."""

@@ -38,9 +38,9 @@ def origin(server: TestServer) -> str:
     return str(server.make_url("/")).rstrip("/")
 
 
-def another_origin(server: TestServer) -> str:
-    """The same pages under another name, which to a browser is another site."""
-    return origin(server).replace("127.0.0.1", "localhost")
+def another_name_of(origin: str) -> str:
+    """An origin of the same pages which to a browser is another site."""
+    return origin.replace("127.0.0.1", "localhost")
 
 
 @dataclass
@@ -98,7 +98,7 @@ async def shop_page(
     """Serve and open a shop's page with a button for the payment's page at `url`, once its origin has been given to
     `allow`."""
     pay = url.partition("/checkout/")[0]
-    frames = f"{pay} {pay.replace('127.0.0.1', 'localhost')}"
+    frames = f"{pay} {another_name_of(pay)}"
     policy = f"default-src 'none'; script-src 'self' {pay}; frame-src {frames}; style-src 'none'"
 
     async def page(request: web.Request) -> web.Response:

@@ -78,7 +78,7 @@ async def test_each_state_has_a_title_of_its_own_and_says_which_language_it_and_
     links = [[language.name, language.tag, language.tag, language.direction] for language in LANGUAGES.values()]
     async with gallery.page() as page:
         await gallery.show(page, gallery[Part.WAITING])
-        addresses = [f"{exhibit.path}{'&' if exhibit.query else '?'}lang={code}" for exhibit in gallery.exhibits]
+        addresses = [exhibit.path_with(f"lang={code}") for exhibit in gallery.exhibits]
         for exhibit, read in zip(gallery.exhibits, await page.evaluate(READ, addresses), strict=True):
             name = f"{exhibit.name} in {code}"
             title = read["title"].replace("\u2068", "").replace("\u2069", "")

@@ -12,7 +12,7 @@ from checkout_web.content.view import Part
 from openpay.app.merchants import change_page
 from openpay.domain.payment import Status
 from tests.checkout_web.scenes import ORDER, WHOLE, Shop
-from tests.checkout_web.storefront import another_origin, origin, storefront
+from tests.checkout_web.storefront import another_name_of, origin, storefront
 from tests.checkout_web.watching import violations
 from tests.support.browser import DESKTOP, PHONE
 
@@ -273,7 +273,7 @@ async def test_messages_of_others_are_not_believed(browser: Browser, server: Tes
         ]
         # The right window, after it has gone to another site, which even says what the checkout says.
         await front.page.evaluate("window.raw = []; addEventListener('message', (event) => raw.push(event.origin))")
-        elsewhere = another_origin(server)
+        elsewhere = another_name_of(origin(server))
         url = f"{elsewhere}/checkout/{payment.id}?embed={front.origin}"
         await own.evaluate("url => { location.href = url }", url)
         await front.page.wait_for_function("origin => raw.filter((each) => each === origin).length > 1", arg=elsewhere)

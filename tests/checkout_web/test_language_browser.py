@@ -60,7 +60,7 @@ async def test_no_language_is_wider_than_the_smallest_telephone(
     assert len(exhibits) > len(names)
     async with street.visit(exhibits[0].payment, size=NARROW, **ON_A_PHONE) as visit:
         for exhibit in exhibits:
-            addresses = [f"{exhibit.path}{'&' if exhibit.query else '?'}lang={code}" for code in LANGUAGES]
+            addresses = [exhibit.path_with(f"lang={code}") for code in LANGUAGES]
             with shop.clock.later(exhibit.behind_s):
                 assert await visit.page.evaluate(_WIDER_THAN_THE_SCREEN, addresses) == []
 
